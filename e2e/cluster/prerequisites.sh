@@ -87,5 +87,5 @@ allow_services() { rm -f /usr/sbin/policy-rc.d; }
 check_machine
 check_tools
 check_room
-check_port
+[[ $CLUSTER == current ]] || check_port
 install_packages

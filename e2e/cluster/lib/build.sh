@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Builds or downloads the programs of the cluster into the cache: a folder for each version, complete or absent.
 
+# shellcheck source=progress.sh
 source "$CLUSTER_DIR/lib/progress.sh"
 
 # once FOLDER FUNCTION: unless the cache has the folder, has the function fill $WORK/out and moves it there.

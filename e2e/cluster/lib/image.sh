@@ -1,10 +1,13 @@
 # shellcheck shell=bash
 # Builds container images as archives in the cache, measures them, and puts them into the cluster.
 
-# Image storage of our own within the cache. The vfs driver copies layers, but mounts nothing; these images
-# have few layers, and no step of theirs runs anything.
+# Image storage and settings of our own within the cache. The vfs driver copies layers, but mounts nothing;
+# these images have few layers, and no step of theirs runs anything.
 images() {
-  buildah --root "$CACHE/buildah/storage" --runroot "$CACHE/buildah/run" --storage-driver vfs "$@"
+  mkdir -p "$CACHE/buildah"
+  printf '[network]\nnetwork_config_dir = "%s"\n' "$CACHE/buildah/network" >"$CACHE/buildah/containers.conf"
+  CONTAINERS_CONF=$CACHE/buildah/containers.conf buildah --root "$CACHE/buildah/storage" \
+    --runroot "$CACHE/buildah/run" --storage-driver vfs "$@"
 }
 
 # build_image NAME:TAG CONTAINERFILE CONTEXT ARCHIVE [OPTION...]: builds and writes a docker-archive.
@@ -43,3 +46,9 @@ build_pause_image() {
   [[ -e $PAUSE_ARCHIVE ]] ||
     build_image "$PAUSE_IMAGE" "$CLUSTER_DIR/pause/Containerfile" "$CACHE/pause-$PAUSE_BUILD" "$PAUSE_ARCHIVE"
 }
+
+BASE_TREE=base-$BASE_IMAGE_SUITE-$BASE_IMAGE_BUILD
+BASE_IMAGE=localhost/candlepower-base:$BASE_IMAGE_SUITE-$BASE_IMAGE_BUILD
+BASE_ARCHIVE=$CACHE/images/$BASE_TREE.tar
+
+megabytes() { awk -v bytes="$1" 'BEGIN {printf "%.1f MB", bytes / 1e6}'; }

@@ -77,12 +77,16 @@ remove_cgroups() {
 
 # Sockets of shims, results of CNI calls, links to logs, and folders that are there only because of us.
 remove_traces_elsewhere() {
-  local file folder
+  local file folder pod
+  for file in /var/lib/cni/results/"$NETNS"-*-eth0; do # named after the network and the pod's sandbox
+    pod=${file##*/"$NETNS"-}
+    rm -f "$file" "/var/lib/cni/results/cni-loopback-${pod%-eth0}-lo"
+  done
   while read -r file; do
     file=$(<"$file")
     rm -f "${file#unix://}"
   done < <(find "$STATE/containerd/state" -path '*/io.containerd.runtime.v2.task/*' -name address 2>/dev/null)
-  rm -f /var/lib/cni/results/"$NETNS"-* /var/lib/kubelet/device-plugins/kubelet{.sock,_internal_checkpoint}
+  rm -f /var/lib/kubelet/device-plugins/kubelet{.sock,_internal_checkpoint}
   find /var/log/containers -maxdepth 1 -lname "$STATE/*" -delete 2>/dev/null || true
   [[ -e $STATE/made-folders ]] || return 0
   while read -r folder; do
