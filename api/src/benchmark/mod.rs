@@ -1,0 +1,106 @@
+//! `LLMBenchmark`: one measurement of a served model.
+mod load;
+mod objectives;
+mod status;
+mod target;
+mod workload;
+
+pub use load::{Arrival, Profile, Scenario, StopWhen};
+pub use objectives::{LatencyObjective, Objectives};
+pub use status::{LLMBenchmarkStatus, ScenarioProgress};
+pub use target::{MetricsDialect, MetricsSource, Target};
+pub use workload::{PromptMix, Workload};
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Loads a served model, finds its bottleneck and writes the latency report.
+#[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "candlepower.dev",
+    version = "v1alpha1",
+    kind = "LLMBenchmark",
+    plural = "llmbenchmarks",
+    shortname = "llmbench",
+    category = "all",
+    namespaced,
+    status = "LLMBenchmarkStatus",
+    derive = "PartialEq",
+    doc = "Loads a served model, finds its bottleneck and writes the latency report.",
+    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.deployment"),
+    printcolumn(name = "Profile", type_ = "string", json_path = ".spec.profile"),
+    printcolumn(name = "Scenario", type_ = "string", json_path = ".status.scenario.name"),
+    printcolumn(name = "Complete", type_ = "string", json_path = r#".status.conditions[?(@.type=="Complete")].status"#),
+    printcolumn(name = "Bottleneck", type_ = "string", json_path = ".status.primaryBottleneck"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 50").message("metadata.name: write at most 50 characters, because the names and labels of the children are made from it")
+)]
+#[x_kube(validation = Rule::new("self == oldSelf").message("a benchmark cannot be changed once it exists: create another one with a new name"))]
+#[x_kube(validation = Rule::new("self.profile == 'custom' ? size(self.scenarios) > 0 : size(self.scenarios) == 0").message("scenarios belong to profile custom: write both, or neither"))]
+#[x_kube(validation = Rule::new("(size(self.variants) == 0 && self.tryRecommendations == 0) || has(self.target.deployment)").message("variants and tryRecommendations need target.deployment, because they load a temporary copy of it"))]
+#[serde(rename_all = "camelCase")]
+pub struct LLMBenchmarkSpec {
+    /// What to load.
+    pub target: Target,
+    /// `standard`: 10, 25, 50 and 100 users for 5 to 15 minutes each; `quick`: the same shape in
+    /// about 3 minutes; `custom`: `scenarios`.
+    #[serde(default)]
+    pub profile: Profile,
+    /// The scenarios of profile `custom`, in order.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub scenarios: Vec<Scenario>,
+    /// What the requests ask for.
+    #[serde(default)]
+    pub workload: Workload,
+    /// What counts as good enough.
+    #[serde(default)]
+    pub objectives: Objectives,
+    /// When to give up early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_when: Option<StopWhen>,
+    /// Changes to try on a temporary copy of the deployment, under the same load.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub variants: Vec<Variant>,
+    /// How many of the report's own recommendations to try by the same means.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 5))]
+    pub try_recommendations: i32,
+    /// An earlier run to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+}
+
+/// A change to try.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Variant {
+    /// Its name in the report.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Fields of the deployment's `spec` to replace, such as `{precision: q8_0}`.
+    #[schemars(schema_with = "any_object")]
+    pub patch: BTreeMap<String, serde_json::Value>,
+}
+
+/// An earlier run to compare with.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Baseline {
+    /// The name of an `LLMBenchmark` in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub benchmark: String,
+}
+
+fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! What the API server accepts and refuses, checked with the CRD's own schema and CEL rules.
+use super::*;
+use crate::{testing, value::Percentage};
+use serde_json::{Value, json};
+
+/// Messages of the CEL rules that `spec` breaks once the API server has filled in defaults.
+fn violations(spec: &Value) -> Vec<String> {
+    testing::violations::<LLMBenchmark>(&json!({
+        "apiVersion": "candlepower.dev/v1alpha1",
+        "kind": "LLMBenchmark",
+        "metadata": {"name": "a"},
+        "spec": spec,
+    }))
+}
+
+#[test]
+fn a_target_is_enough() {
+    assert_eq!(
+        violations(&json!({"target": {"deployment": "mistral"}})),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn the_default_workload_is_the_reports_mix() {
+    let spec: LLMBenchmarkSpec =
+        serde_json::from_value(json!({"target": {"deployment": "m"}})).unwrap();
+    let mix: Vec<_> = spec
+        .workload
+        .prompts
+        .iter()
+        .map(|prompt| (prompt.tokens, prompt.weight))
+        .collect();
+    assert_eq!(mix, [(64, 50), (128, 35), (256, 15)]);
+    assert_eq!(spec.objectives.error_rate, Percentage::of_hundred(1.0));
+}
+
+#[test]
+fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
+    let scenario = json!({"name": "a", "users": 1, "duration": "1s"});
+    let cases = [
+        (json!({"target": {}}), "either deployment"),
+        (json!({"target": {"url": "http://a"}}), "name of the model"),
+        (
+            json!({"target": {"url": "a:80", "model": "m"}}),
+            "http:// or https://",
+        ),
+        (
+            json!({"target": {"deployment": "m"}, "profile": "custom"}),
+            "scenarios belong to profile custom",
+        ),
+        (
+            json!({"target": {"deployment": "m"}, "scenarios": [scenario]}),
+            "scenarios belong to profile custom",
+        ),
+        (
+            json!({"target": {"deployment": "m"}, "profile": "custom", "scenarios": [{"name": "a", "duration": "1s"}]}),
+            "either users",
+        ),
+        (
+            json!({"target": {"url": "http://a", "model": "m"}, "tryRecommendations": 1}),
+            "need target.deployment",
+        ),
+    ];
+    for (spec, cure) in cases {
+        let messages = violations(&spec);
+        assert!(
+            messages.iter().any(|message| message.contains(cure)),
+            "{spec}: {messages:?} lacks \"{cure}\""
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! `spec.resources` and `spec.cache`: what each pod gets.
+use crate::value::{ByteSize, CpuQuantity};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// GPUs, CPU and memory of each pod.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources {
+    /// Number of GPUs; 0 runs the CPU image.
+    #[schemars(range(min = 0, max = 16))]
+    pub gpus: i32,
+    /// CPU limit; the server's threads come from it.
+    pub cpu: CpuQuantity,
+    /// Memory limit; a model that does not fit is refused before it is loaded.
+    pub memory: ByteSize,
+    /// What the scheduler sets aside, where that is less than the limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<ComputeRequests>,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            gpus: 0,
+            cpu: CpuQuantity::from_millicores(2000),
+            memory: ByteSize::gibibytes(4),
+            requests: None,
+        }
+    }
+}
+
+/// What the scheduler sets aside for a pod.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ComputeRequests {
+    /// CPU request; default: the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<CpuQuantity>,
+    /// Memory request; default: the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+}
+
+/// A volume for downloaded and quantised weights, shared by all replicas.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("has(self.existingClaim) != has(self.size)").message("cache: write either size, for a new volume, or existingClaim, for one of yours"))]
+#[serde(rename_all = "camelCase")]
+pub struct Cache {
+    /// Size of the volume to create.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<ByteSize>,
+    /// Storage class of the volume to create; default: the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+    /// A PersistentVolumeClaim of yours to use instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub existing_claim: Option<String>,
+}

@@ -1,0 +1,104 @@
+//! `status`: what the operator applied and observed.
+use crate::{
+    server_config::{LoadStage, LoadedModel},
+    value::Duration,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator applied and observed.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LLMDeploymentStatus {
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// What is true now; `Ready` sums it up.
+    #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
+    pub conditions: Vec<Condition>,
+    /// Number of pods.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Number of pods that serve.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// The pods' label selector, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Where requests go inside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The server image, pinned at creation, so that a new operator does not restart models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// How far loading has come in the pod that is furthest behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// The loaded model, as the server reports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<LoadedModel>,
+    /// Figures over the last minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub performance: Option<Performance>,
+    /// Alerts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<AlertStatus>,
+}
+
+/// How far loading has come.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Load {
+    /// What the server is doing.
+    pub stage: LoadStage,
+    /// Progress within the stage, 0 to 100.
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: i32,
+    /// Estimated time left in the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Duration>,
+}
+
+/// Figures over the last minutes, merged over all pods.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Performance {
+    /// Time to first token.
+    pub ttft: Percentiles,
+    /// Time per output token.
+    pub tpot: Percentiles,
+    /// Generated tokens per second.
+    pub tokens_per_second: String,
+    /// Requests per second.
+    pub requests_per_second: String,
+    /// Share of failed requests.
+    pub error_rate: String,
+    /// Length of the window that the figures speak of.
+    pub window: Duration,
+    /// When they were taken (RFC 3339).
+    pub observed_at: String,
+}
+
+/// Percentiles of a latency.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Percentiles {
+    /// Median.
+    pub p50: Duration,
+    /// 95th percentile.
+    pub p95: Duration,
+    /// 99th percentile.
+    pub p99: Duration,
+}
+
+/// Alerts of this resource.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertStatus {
+    /// Names of the alerts that fire.
+    #[serde(default)]
+    pub firing: Vec<String>,
+}

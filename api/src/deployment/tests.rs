@@ -1,0 +1,159 @@
+//! What the API server accepts and refuses, checked with the CRD's own schema and CEL rules.
+use super::*;
+use crate::testing;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+/// Messages of the CEL rules that `spec` (with a source filled in) breaks.
+fn violations(name: &str, spec: Value) -> Vec<String> {
+    let mut object = json!({
+        "apiVersion": "candlepower.dev/v1alpha1",
+        "kind": "LLMDeployment",
+        "metadata": {"name": name},
+        "spec": spec,
+    });
+    if object["spec"]["model"].is_null() {
+        object["spec"]["model"] = json!({"source": "pvc://models/a.gguf"});
+    }
+    testing::violations::<LLMDeployment>(&object)
+}
+
+#[test]
+fn only_the_models_source_is_required_and_everything_else_has_a_default() {
+    let spec: LLMDeploymentSpec =
+        serde_json::from_value(json!({"model": {"source": "pvc://models/a.gguf"}})).unwrap();
+    assert_eq!(spec.desired_replicas(), 1);
+    assert_eq!(spec.precision, Precision::Auto);
+    assert!(spec.preload);
+    assert_eq!(
+        spec.alerts.time_to_first_token_p95.threshold.to_string(),
+        "2s"
+    );
+    assert_eq!(violations("a", json!({})), Vec::<String>::new());
+}
+
+#[test]
+fn one_field_of_an_alert_can_be_set_and_the_others_keep_their_defaults() {
+    let alerts: Alerts =
+        serde_json::from_value(json!({"memoryUtilization": {"threshold": "80%"}})).unwrap();
+    assert_eq!(alerts.memory_utilization.threshold.to_string(), "80%");
+    assert_eq!(alerts.memory_utilization.severity, Severity::Critical);
+    assert_eq!(alerts.memory_utilization.r#for.to_string(), "2m");
+}
+
+#[test]
+fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
+    let cases = [
+        (
+            json!({"model": {"source": "models/a.gguf"}}),
+            "start with hf://",
+        ),
+        (
+            json!({"model": {"source": "pvc://models"}}),
+            "pvc://CLAIM/PATH",
+        ),
+        (
+            json!({"model": {"source": "file://a.gguf"}}),
+            "file:///PATH",
+        ),
+        (
+            json!({"model": {"source": "pvc://models/../a.gguf"}}),
+            "may not contain '..'",
+        ),
+        (
+            json!({"model": {"source": "pvc://m/a.gguf", "sha256": "abc"}}),
+            "sha256sum",
+        ),
+        (
+            json!({"model": {"source": "pvc://m/a.gguf", "revision": "main"}}),
+            "only hf:// sources",
+        ),
+        (
+            json!({"replicas": 2, "autoscaling": {"minReplicas": 1, "maxReplicas": 3}}),
+            "not both",
+        ),
+        (
+            json!({"autoscaling": {"minReplicas": 3, "maxReplicas": 1}}),
+            "not above maxReplicas",
+        ),
+        (
+            json!({"resources": {"memory": "16GB"}}),
+            "512Mi, 16Gi or 1G",
+        ),
+        (json!({"resources": {"cpu": "four"}}), "number of cores"),
+        (
+            json!({"rollout": {"drainTimeout": "5"}}),
+            "500ms, 2s or 1m30s",
+        ),
+        (
+            json!({"alerts": {"errorRate": {"threshold": "101%"}}}),
+            "between 0% and 100%",
+        ),
+        (json!({"cache": {}}), "either size"),
+        (
+            json!({"observability": {"tracing": {"mode": "Endpoint"}}}),
+            "needs an endpoint",
+        ),
+        (
+            json!({"observability": {"tracing": {"mode": "Auto", "endpoint": "collector:4317"}}}),
+            "http://",
+        ),
+    ];
+    for (spec, cure) in cases {
+        let messages = violations("a", spec.clone());
+        assert!(
+            messages.iter().any(|message| message.contains(cure)),
+            "{spec}: {messages:?} lacks \"{cure}\""
+        );
+    }
+}
+
+#[test]
+fn a_name_that_children_could_not_carry_is_refused() {
+    assert!(violations(&"a".repeat(50), json!({})).is_empty());
+    assert!(violations(&"a".repeat(51), json!({}))[0].contains("at most 50"));
+    assert!(violations("a.b", json!({}))[0].contains("lower-case letters"));
+}
+
+#[test]
+fn good_values_pass() {
+    for spec in [
+        json!({"resources": {"cpu": 4, "memory": "16Gi", "gpus": 1}}),
+        json!({"resources": {"cpu": "1500m", "memory": "1.5Gi"}}),
+        json!({"cache": {"size": "50Gi"}}),
+        json!({"cache": {"existingClaim": "weights"}}),
+        json!({"rollout": {"drainTimeout": "1m30s"}}),
+        json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 3}}),
+    ] {
+        assert_eq!(
+            violations("a", spec.clone()),
+            Vec::<String>::new(),
+            "{spec}"
+        );
+        let mut whole = spec;
+        whole["model"] = json!({"source": "hf://owner/name"});
+        serde_json::from_value::<LLMDeploymentSpec>(whole).unwrap();
+    }
+}
+
+#[test]
+fn every_field_is_explained() {
+    fn undocumented(path: &str, schema: &Value, found: &mut Vec<String>) {
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            if property["description"].as_str().is_none_or(str::is_empty) {
+                found.push(path.clone());
+            }
+            undocumented(&path, property, found);
+        }
+    }
+    let crd = serde_json::to_value(LLMDeployment::crd()).unwrap();
+    let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut found = Vec::new();
+    undocumented("spec", spec, &mut found);
+    assert_eq!(
+        found,
+        Vec::<String>::new(),
+        "kubectl explain has nothing to say about these"
+    );
+}

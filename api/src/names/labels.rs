@@ -1,0 +1,22 @@
+//! Kubernetes labels, annotations and identities.
+
+/// The software that a child runs (recommended label).
+pub const APP_NAME: &str = "app.kubernetes.io/name";
+/// The resource that a child belongs to (recommended label).
+pub const APP_INSTANCE: &str = "app.kubernetes.io/instance";
+/// The child's part in the whole (recommended label).
+pub const APP_COMPONENT: &str = "app.kubernetes.io/component";
+/// The operator, as the one that writes the child (recommended label).
+pub const APP_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The name of the `LLMDeployment` that a child belongs to.
+pub const LLM_DEPLOYMENT: &str = "candlepower.dev/llmdeployment";
+
+/// Value of [`APP_NAME`] on the model's children.
+pub const SERVER_NAME: &str = "candlepower-server";
+/// Value of [`APP_COMPONENT`] on the model's children.
+pub const SERVER_COMPONENT: &str = "inference-server";
+/// Value of [`APP_MANAGED_BY`], the field manager of server-side apply and the events' reporter.
+pub const OPERATOR_NAME: &str = "candlepower-operator";
+
+/// Pod annotation: hash of the server's configuration, so that a change of it rolls the pods.
+pub const CONFIG_HASH: &str = "candlepower.dev/config-hash";

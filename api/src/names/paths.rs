@@ -1,0 +1,35 @@
+//! HTTP routes and file paths.
+
+/// OpenAI chat completions.
+pub const CHAT_COMPLETIONS: &str = "/v1/chat/completions";
+/// OpenAI completions.
+pub const COMPLETIONS: &str = "/v1/completions";
+/// OpenAI model list.
+pub const MODELS: &str = "/v1/models";
+/// The simple form: prompt in, text and timings out.
+pub const GENERATE: &str = "/generate";
+/// 200 once the model is loaded; 503 with a [`crate::server_config::LoadReport`] until then.
+pub const HEALTH_STARTUP: &str = "/health/startup";
+/// 200 while the engine's loop makes progress.
+pub const HEALTH_LIVE: &str = "/health/live";
+/// 200 while requests are accepted.
+pub const HEALTH_READY: &str = "/health/ready";
+/// Prometheus metrics, of the server and of the operator.
+pub const METRICS: &str = "/metrics";
+/// The API's documentation as a page.
+pub const DOCS: &str = "/docs";
+/// The API's OpenAPI 3.1 document.
+pub const OPENAPI: &str = "/openapi.json";
+/// The operator's liveness.
+pub const HEALTHZ: &str = "/healthz";
+/// The operator's readiness.
+pub const READYZ: &str = "/readyz";
+
+/// Folder of the server's configuration in its pod.
+pub const CONFIG_DIR: &str = "/etc/candlepower";
+/// File name of the server's configuration in [`CONFIG_DIR`] and key in its ConfigMap.
+pub const CONFIG_FILE: &str = "server.yaml";
+/// Folder where the model's volume is mounted.
+pub const MODELS_DIR: &str = "/models";
+/// Where a container leaves its last words for Kubernetes.
+pub const TERMINATION_LOG: &str = "/dev/termination-log";

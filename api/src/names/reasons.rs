@@ -1,0 +1,55 @@
+//! Reasons why a model cannot be served, shared by the server (which finds them) and the
+//! operator (which shows them in conditions).
+use serde::{Deserialize, Serialize};
+
+/// Why a model did not load. The name is the condition's `reason`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum LoadFailure {
+    /// There is no such file.
+    ModelNotFound,
+    /// The file is there but may not be read.
+    ModelAccessDenied,
+    /// The file is not a whole, valid model file.
+    CorruptModel,
+    /// The file's checksum is not the one in the resource.
+    ChecksumMismatch,
+    /// No code here runs this architecture.
+    UnsupportedArchitecture,
+    /// The weights cannot be served in the precision asked for.
+    UnsupportedPrecision,
+    /// The tokenizer is missing or of an unknown kind.
+    UnsupportedTokenizer,
+    /// Weights and KV cache need more than the memory limit.
+    InsufficientMemory,
+    /// The configuration contradicts itself or the model.
+    InvalidConfiguration,
+    /// The engine failed in a way that its code does not expect.
+    EngineFailure,
+}
+
+impl LoadFailure {
+    /// The name as it appears in conditions and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ModelNotFound => "ModelNotFound",
+            Self::ModelAccessDenied => "ModelAccessDenied",
+            Self::CorruptModel => "CorruptModel",
+            Self::ChecksumMismatch => "ChecksumMismatch",
+            Self::UnsupportedArchitecture => "UnsupportedArchitecture",
+            Self::UnsupportedPrecision => "UnsupportedPrecision",
+            Self::UnsupportedTokenizer => "UnsupportedTokenizer",
+            Self::InsufficientMemory => "InsufficientMemory",
+            Self::InvalidConfiguration => "InvalidConfiguration",
+            Self::EngineFailure => "EngineFailure",
+        }
+    }
+}
+
+/// The server's last words, one JSON object in the container's termination message.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TerminationMessage {
+    /// What kind of failure it was.
+    pub reason: LoadFailure,
+    /// What happened and what to do, for people.
+    pub message: String,
+}

@@ -1,0 +1,305 @@
+//! The server's configuration: written by the operator into a ConfigMap, read by the server,
+//! overridden field by field by environment and flags.
+use crate::{
+    names::{paths, ports},
+    precision::Precision,
+    value::{ByteSize, Duration, Percentage},
+};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The whole configuration file (YAML or JSON). Only `model.path` has no default.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Which model to serve.
+    pub model: ModelConfig,
+    /// Batching and memory.
+    #[serde(default)]
+    pub engine: EngineConfig,
+    /// The HTTP side.
+    #[serde(default)]
+    pub http: HttpConfig,
+    /// Traces.
+    #[serde(default)]
+    pub tracing: TracingConfig,
+    /// Logs.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// Where to leave the last words when loading fails.
+    #[serde(default = "default_termination_log")]
+    pub termination_log: PathBuf,
+}
+
+/// Which model to serve, and how.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A GGUF file.
+    pub path: PathBuf,
+    /// The name that requests use; default: the file's name without its extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_name: Option<String>,
+    /// SHA-256 of the file in hexadecimal; checked when given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// A `tokenizer.json`; default: the GGUF's own tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+    /// The precision of the weights in memory.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Load and warm up at start; otherwise at the first request.
+    #[serde(default = "yes")]
+    pub preload: bool,
+}
+
+/// Batching and memory.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Sequences computed at once.
+    pub max_batch_size: usize,
+    /// How long an idle engine waits for company before the first step.
+    pub max_batch_wait: Duration,
+    /// Requests that may wait; one more gets 429.
+    pub max_queue_depth: usize,
+    /// Longest sequence (prompt and answer) in tokens; default: the model's own limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_context_length: Option<usize>,
+    /// Memory for the KV cache; default: what `max_batch_size` sequences of full length need, or
+    /// what the memory limit leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_cache_memory: Option<ByteSize>,
+    /// Most prompt tokens computed in one step.
+    pub prefill_chunk: usize,
+    /// Threads for tensor work; default: the cores that the cgroup allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Memory that the process may use; default: the cgroup's limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<ByteSize>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            max_batch_size: 16,
+            max_batch_wait: Duration::default(),
+            max_queue_depth: 256,
+            max_context_length: None,
+            kv_cache_memory: None,
+            prefill_chunk: 512,
+            threads: None,
+            memory_limit: None,
+        }
+    }
+}
+
+/// The HTTP side.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address to listen on.
+    pub host: String,
+    /// Port to listen on.
+    pub port: u16,
+    /// Largest request body.
+    pub body_limit: ByteSize,
+    /// How long running requests may go on after SIGTERM.
+    pub drain_timeout: Duration,
+    /// After SIGTERM, how long to keep accepting while endpoints are being withdrawn.
+    pub drain_delay: Duration,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            host: "0.0.0.0".to_owned(),
+            port: ports::SERVER_HTTP,
+            body_limit: ByteSize::mebibytes(2),
+            drain_timeout: Duration::from_secs(60),
+            drain_delay: Duration::default(),
+        }
+    }
+}
+
+/// Traces by OTLP over gRPC.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct TracingConfig {
+    /// The collector, such as `http://collector:4317`; without it no span is exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Share of the requests without a sampling decision of their own that is traced.
+    pub sampling_ratio: Percentage,
+    /// Put prompts and answers into spans. They may hold personal data.
+    pub capture_prompts: bool,
+}
+
+impl Default for TracingConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            sampling_ratio: Percentage::of_hundred(10.0),
+            capture_prompts: false,
+        }
+    }
+}
+
+/// Logs to standard output.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `text` for people, `json` for collectors.
+    pub format: LogFormat,
+    /// A `tracing` filter, such as `info` or `candlepower_server=debug,info`.
+    pub filter: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Json,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    #[default]
+    Json,
+}
+
+/// Body of the server's start-up probe: how far loading has come. The operator copies it to
+/// `status.load`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadReport {
+    /// What the server is doing.
+    pub stage: LoadStage,
+    /// Progress within the stage, 0 to 100.
+    pub percent: u8,
+    /// What is loaded, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<LoadedModel>,
+}
+
+/// A stage of loading, in order.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[cfg_attr(feature = "kubernetes", derive(schemars::JsonSchema))]
+pub enum LoadStage {
+    /// Nothing was asked for yet (`preload: false`).
+    Waiting,
+    /// The checksum is being computed.
+    Verifying,
+    /// Weights are being read.
+    ReadingWeights,
+    /// A first generation runs.
+    WarmingUp,
+    /// The model serves.
+    Loaded,
+}
+
+/// Facts about the loaded model.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "kubernetes", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LoadedModel {
+    /// The name that requests use.
+    pub name: String,
+    /// The architecture that the weights declare.
+    pub architecture: String,
+    /// The precision of most weights.
+    pub precision: String,
+    /// Where it runs: `cpu` or `cuda`.
+    pub device: String,
+    /// Longest sequence (prompt and answer) in tokens.
+    #[cfg_attr(feature = "kubernetes", schemars(with = "i64"))]
+    pub context_length: u64,
+    /// Bytes of the weights in memory.
+    #[cfg_attr(feature = "kubernetes", schemars(with = "i64"))]
+    pub weights_bytes: u64,
+    /// Bytes that the KV cache may take.
+    #[cfg_attr(feature = "kubernetes", schemars(with = "i64"))]
+    pub kv_cache_bytes: u64,
+}
+
+/// A configuration file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is not YAML of the right form.
+    #[error("the configuration cannot be read: {0}")]
+    Malformed(String),
+}
+
+impl ServerConfig {
+    /// A configuration with defaults for everything but the model's path.
+    pub fn for_model(path: impl Into<PathBuf>) -> Self {
+        Self {
+            model: ModelConfig {
+                path: path.into(),
+                preload: true,
+                ..ModelConfig::default()
+            },
+            engine: EngineConfig::default(),
+            http: HttpConfig::default(),
+            tracing: TracingConfig::default(),
+            log: LogConfig::default(),
+            termination_log: default_termination_log(),
+        }
+    }
+
+    /// Reads YAML (or JSON, which is YAML too).
+    pub fn from_yaml(text: &str) -> Result<Self, ConfigError> {
+        serde_saphyr::from_str(text).map_err(|error| ConfigError::Malformed(error.to_string()))
+    }
+
+    /// Writes YAML.
+    pub fn to_yaml(&self) -> Result<String, ConfigError> {
+        serde_saphyr::to_string(self).map_err(|error| ConfigError::Malformed(error.to_string()))
+    }
+}
+
+fn default_termination_log() -> PathBuf {
+    paths::TERMINATION_LOG.into()
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_models_path_is_required() {
+        let config = ServerConfig::from_yaml("model: {path: /models/a.gguf}").unwrap();
+        assert_eq!(config, ServerConfig::for_model("/models/a.gguf"));
+        assert!(ServerConfig::from_yaml("engine: {maxBatchSize: 4}").is_err());
+    }
+
+    #[test]
+    fn a_configuration_survives_being_written_and_read() {
+        let mut config = ServerConfig::for_model("/models/a.gguf");
+        config.model.precision = Precision::Q4_1;
+        config.engine.kv_cache_memory = Some(ByteSize::gibibytes(2));
+        config.tracing.endpoint = Some("http://collector:4317".into());
+        let text = config.to_yaml().unwrap();
+        assert_eq!(ServerConfig::from_yaml(&text).unwrap(), config, "{text}");
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused_by_name() {
+        let error =
+            ServerConfig::from_yaml("model: {path: a}\nengine: {maxBatchSzie: 4}").unwrap_err();
+        assert!(error.to_string().contains("maxBatchSzie"), "{error}");
+    }
+}

@@ -1,0 +1,14 @@
+//! Quantities with units: parsed and validated where they enter, typed inside.
+mod bytes;
+mod cpu;
+mod duration;
+mod percentage;
+#[cfg(feature = "kubernetes")]
+mod schema;
+mod text;
+
+pub use bytes::ByteSize;
+pub use cpu::CpuQuantity;
+pub use duration::Duration;
+pub use percentage::Percentage;
+pub use text::InvalidValue;

@@ -1,0 +1,3 @@
+//! The operator.
+#![forbid(unsafe_code)]
+fn main() {}
