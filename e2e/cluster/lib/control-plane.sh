@@ -26,7 +26,7 @@ start_controller_manager() {
     --use-service-account-credentials --root-ca-file="$PKI/ca.crt" \
     --service-account-private-key-file="$PKI/service-accounts.key" \
     --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key" \
-    --bind-address=127.0.0.1 --leader-elect=false --profiling=false --flex-volume-plugin-dir="$STATE/kubelet/plugins"
+    --bind-address=127.0.0.1 --leader-elect=false --profiling=false --pvclaimbinder-sync-period=2s --flex-volume-plugin-dir="$STATE/kubelet/plugins"
 }
 
 start_scheduler() {

@@ -94,3 +94,8 @@ start_kube_proxy() {
 node_ready() {
   [[ $(kubectl get node "$NODE" --request-timeout=5s -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]]
 }
+
+# Gives claims of the default storage class their volumes; a program of its own, because it runs on.
+start_provisioner() {
+  start provisioner bash "$CLUSTER_DIR/provisioner" "$KUBECONFIG_FILE" "$STATE/volumes"
+}

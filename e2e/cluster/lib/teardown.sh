@@ -2,7 +2,7 @@
 # Takes the cluster away, in whatever state it is, and tells what of it is still there.
 
 # From what keeps things running to what is kept running, so that nothing is started anew meanwhile.
-COMPONENTS=(doorway doorway-inside kubelet kube-proxy scheduler controller-manager containerd apiserver etcd)
+COMPONENTS=(provisioner doorway doorway-inside kubelet kube-proxy scheduler controller-manager containerd apiserver etcd)
 
 # Folders with fixed names that the kubelet and containerd write to. Those that were not there before are
 # noted when the cluster is made, and removed with it if nobody else has put something into them.
