@@ -77,7 +77,7 @@ PYTHON
 
 # download_wheel PACKAGE VERSION: fetches one Python package without installing it; its path comes in WHEEL.
 download_wheel() {
-  with_progress "$1 $2" "$CACHE/log/$1.log" \
+  with_progress "download of $1 $2" "$CACHE/log/$1.log" \
     python3 -m pip download --no-deps --no-cache-dir --dest "$WORK" "$1==$2"
   WHEEL=$(find "$WORK" -maxdepth 1 -name '*.whl')
 }

@@ -79,13 +79,16 @@ stop() {
   for name in "$@"; do rm -f "$STATE/run/$name.pid"; done
 }
 
-# wait_for COMPONENT SECONDS WHAT COMMAND...: polls until the command succeeds. Fails at once, with the end
-# of its log, when the component that is waited for has died.
+# wait_for COMPONENT SECONDS WHAT COMMAND...: polls until the command succeeds. Fails at once when any component
+# has died: what one waits for is not always the one to blame.
 wait_for() {
-  local name=$1 limit=$2 what=$3 began=$SECONDS
+  local name=$1 limit=$2 what=$3 began=$SECONDS record
   shift 3
   until "$@" >/dev/null 2>&1; do
-    alive "$name" || fail_component "$name" "$name ended while starting"
+    for record in "$STATE"/run/*.pid; do
+      record=$(basename "$record" .pid)
+      alive "$record" || fail_component "$record" "$record ended while the cluster was starting"
+    done
     ((SECONDS - began < limit)) || fail_component "$name" "$what: not within ${limit}s"
     sleep 0.1
   done
