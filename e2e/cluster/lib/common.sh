@@ -99,6 +99,10 @@ kubectl() {
   fi
 }
 
+need_cluster() {
+  [[ $CLUSTER == current || -e $STATE/complete ]] || die "the local cluster is not up" "start it: e2e/cluster/up"
+}
+
 check_cluster_choice() {
   case $CLUSTER in
     local | current) ;;

@@ -24,6 +24,7 @@ make_network() {
   ip -n "$NETNS" route add default dev node0
   in_cluster_network sysctl -qw net.ipv4.ip_forward=1
   # Without it a pod cannot reach itself or a neighbour on the same bridge through a Service.
+  modprobe br_netfilter 2>/dev/null || true # built in, or absent, on some kernels
   in_cluster_network sysctl -qw net.bridge.bridge-nf-call-iptables=1 2>/dev/null || true
 }
 

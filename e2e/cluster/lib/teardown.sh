@@ -26,7 +26,7 @@ our_container_processes() {
 tear_down() {
   [[ ! -d $STATE/run ]] || kill_components
   kill_until_gone our_shims our_container_processes
-  [[ ! -d $STATE ]] || remove_traces_elsewhere
+  remove_traces_elsewhere
   unmount_all
   [[ ! -e /run/netns/$NETNS ]] || ip netns del "$NETNS"
   remove_cgroups
