@@ -20,3 +20,6 @@ pub const OPERATOR_NAME: &str = "candlepower-operator";
 
 /// Pod annotation: hash of the server's configuration, so that a change of it rolls the pods.
 pub const CONFIG_HASH: &str = "candlepower.dev/config-hash";
+/// Annotation of a child: hash of what the operator last wrote, so that an unchanged child is
+/// left alone, also by a restarted operator.
+pub const APPLIED_HASH: &str = "candlepower.dev/applied-hash";

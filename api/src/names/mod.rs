@@ -1,4 +1,5 @@
 //! Names that more than one part of Candlepower uses. Each is written once, here.
+pub mod conditions;
 pub mod labels;
 pub mod metrics;
 pub mod paths;

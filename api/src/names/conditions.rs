@@ -1,0 +1,60 @@
+//! Condition types of an `LLMDeployment` and their reasons. A failed load adds the reasons of
+//! [`super::reasons::LoadFailure`].
+
+/// Condition: every wanted pod is up to date and serves; the summary of all others.
+pub const READY: &str = "Ready";
+/// Condition: every pod has a node.
+pub const SCHEDULED: &str = "Scheduled";
+/// Condition: the model is in memory in every wanted pod.
+pub const MODEL_LOADED: &str = "ModelLoaded";
+/// Condition: no field is set that this version ignores.
+pub const SPEC_SUPPORTED: &str = "SpecSupported";
+
+/// `Ready`: all wanted pods serve.
+pub const ALL_PODS_READY: &str = "AllPodsReady";
+/// Any: `replicas` is 0.
+pub const SCALED_TO_ZERO: &str = "ScaledToZero";
+/// `Ready`: the source's scheme is not served by this version.
+pub const SOURCE_NOT_SUPPORTED: &str = "SourceNotSupported";
+/// `Ready`: the resource contradicts itself in a way that its schema cannot see.
+pub const INVALID_SPEC: &str = "InvalidSpec";
+/// `Ready`, `SpecSupported`: a field is set that this version does not act on.
+pub const NOT_YET_IMPLEMENTED: &str = "NotYetImplemented";
+/// `SpecSupported`: every field that is set has its effect.
+pub const ALL_FIELDS_SUPPORTED: &str = "AllFieldsSupported";
+/// `Ready`: the API server refused a child.
+pub const CHILD_REFUSED: &str = "ChildRefused";
+/// `Ready`: pods may not be created (quota, pod security).
+pub const REPLICA_FAILURE: &str = "ReplicaFailure";
+/// `Ready`: no pod exists yet.
+pub const PODS_PENDING: &str = "PodsPending";
+/// `Scheduled`: every pod has a node.
+pub const ALL_PODS_SCHEDULED: &str = "AllPodsScheduled";
+/// `Ready`, `Scheduled`: no node takes a pod.
+pub const UNSCHEDULABLE: &str = "Unschedulable";
+/// `Ready`: a node prepares the pod.
+pub const CONTAINER_STARTING: &str = "ContainerStarting";
+/// `Ready`: a volume cannot be mounted.
+pub const VOLUME_NOT_READY: &str = "VolumeNotReady";
+/// `Ready`: the image cannot be pulled.
+pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
+/// `Ready`: the container cannot be created, such as for a missing Secret.
+pub const CONTAINER_CONFIG_ERROR: &str = "ContainerConfigError";
+/// `Ready`, `ModelLoaded`: the kernel stopped the server for its memory.
+pub const OOM_KILLED: &str = "OOMKilled";
+/// `Ready`, `ModelLoaded`: the server stopped without saying why it could not serve.
+pub const CRASH_LOOP: &str = "CrashLoop";
+/// `Ready`: the pod was evicted or lost its node.
+pub const POD_FAILED: &str = "PodFailed";
+/// `Ready`, `ModelLoaded`: the model is on its way into memory.
+pub const LOADING: &str = "Loading";
+/// `ModelLoaded`: the model is in memory.
+pub const LOADED: &str = "Loaded";
+/// `ModelLoaded`: `preload: false`, and no request came yet.
+pub const WAITING_FOR_REQUEST: &str = "WaitingForRequest";
+/// `ModelLoaded`: nothing is known, because no server has started.
+pub const SERVER_NOT_STARTED: &str = "ServerNotStarted";
+/// `Ready`: the model is loaded, but the readiness probe fails.
+pub const NOT_ANSWERING: &str = "NotAnswering";
+/// `Ready`: pods of an earlier configuration are still being replaced.
+pub const ROLLOUT_IN_PROGRESS: &str = "RolloutInProgress";
