@@ -1,3 +1,23 @@
-//! The operator.
+//! The operator's process.
 #![forbid(unsafe_code)]
-fn main() {}
+use candlepower_operator::{config::Config, run, telemetry};
+use clap::Parser;
+use std::process::ExitCode;
+
+// One thread: reconciling waits for the API server nearly all the time, and each further thread
+// costs memory for its stack and its allocator's arena.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let config = Config::parse();
+    if let Err(error) = telemetry::init(&config) {
+        eprintln!("candlepower-operator: {error}");
+        return ExitCode::FAILURE;
+    }
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the operator cannot run");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,73 @@
+{{- define "candlepower.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "candlepower.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "candlepower.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "candlepower.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "candlepower.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "candlepower.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "candlepower.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "candlepower.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "candlepower.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* repository:tag, with the chart's appVersion where no tag is given; a digest is a tag, too. */}}
+{{- define "candlepower.image" -}}
+{{- $tag := default .root.Chart.AppVersion .image.tag }}
+{{- printf "%s%s%s" .image.repository (hasPrefix "sha256:" $tag | ternary "@" ":") $tag }}
+{{- end }}
+
+{{/* What the operator may do where its resources live: read them, and write their children. */}}
+{{- define "candlepower.rules" -}}
+- apiGroups: [candlepower.dev]
+  resources: [llmdeployments]
+  verbs: [get, list, watch]
+- apiGroups: [candlepower.dev]
+  resources: [llmdeployments/status]
+  verbs: [get, patch]
+# Needed to own children where OwnerReferencesPermissionEnforcement is on, such as on OpenShift.
+- apiGroups: [candlepower.dev]
+  resources: [llmdeployments/finalizers]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps, services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+# Why a node cannot start a pod is told by events alone.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}

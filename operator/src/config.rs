@@ -1,0 +1,146 @@
+//! Flags and environment variables.
+use candlepower_api::names::ports;
+use clap::{Parser, ValueEnum};
+use std::net::{Ipv6Addr, SocketAddr};
+
+/// Keeps each LLMDeployment of a Kubernetes cluster served, and says in its status why where it
+/// is not.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "candlepower-operator", version)]
+pub struct Config {
+    /// Namespaces to work in, separated by commas; all of them when empty
+    #[arg(
+        long,
+        env = "WATCH_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NAMESPACE,…"
+    )]
+    pub watch_namespaces: Vec<String>,
+
+    /// Image of the inference server for new LLMDeployments; existing ones keep theirs
+    #[arg(long, env = "SERVER_IMAGE", value_name = "IMAGE", default_value = concat!("candlepower/server:", env!("CARGO_PKG_VERSION")))]
+    pub server_image: String,
+
+    /// When nodes pull that image
+    #[arg(
+        long,
+        env = "SERVER_IMAGE_PULL_POLICY",
+        value_enum,
+        default_value = "if-not-present"
+    )]
+    pub server_image_pull_policy: PullPolicy,
+
+    /// Address of /metrics, /healthz and /readyz
+    #[arg(long, env = "LISTEN", value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv6Addr::UNSPECIFIED, ports::OPERATOR_HTTP)))]
+    pub listen: SocketAddr,
+
+    /// LLMDeployments to work on at the same time
+    #[arg(long, env = "CONCURRENCY", value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+
+    /// Form of the log lines: for collectors or for people
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+
+    /// What to log, such as info or candlepower_operator=debug,info
+    #[arg(
+        long,
+        env = "LOG_FILTER",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log_filter: String,
+}
+
+/// When nodes pull the server's image.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum PullPolicy {
+    /// Where the node does not hold it yet
+    IfNotPresent,
+    /// At each start of a pod
+    Always,
+    /// Never: it has been loaded onto the nodes
+    Never,
+}
+
+impl PullPolicy {
+    /// The name in a pod's specification.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Always => "Always",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line
+    Json,
+    /// Readable lines
+    Text,
+}
+
+impl Config {
+    /// The namespaces to work in; `None` stands for all of them.
+    pub fn namespaces(&self) -> Vec<Option<String>> {
+        let mut named: Vec<_> = self
+            .watch_namespaces
+            .iter()
+            .map(|name| name.trim())
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect();
+        named.sort_unstable();
+        named.dedup();
+        if named.is_empty() {
+            vec![None]
+        } else {
+            named.into_iter().map(Some).collect()
+        }
+    }
+
+    /// The same for people.
+    pub fn watched(&self) -> String {
+        let names: Vec<_> = self.namespaces().into_iter().flatten().collect();
+        if names.is_empty() {
+            "all".to_owned()
+        } else {
+            names.join(", ")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(arguments: &[&str]) -> Config {
+        Config::try_parse_from([&["candlepower-operator"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_flags_do_not_contradict_each_other() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn without_names_the_operator_works_in_all_namespaces() {
+        assert_eq!(parse(&[]).namespaces(), [None]);
+        assert_eq!(parse(&["--watch-namespaces", ""]).namespaces(), [None]);
+        assert_eq!(parse(&[]).watched(), "all");
+    }
+
+    #[test]
+    fn each_named_namespace_counts_once() {
+        let config = parse(&["--watch-namespaces", "b, a,b,"]);
+        assert_eq!(
+            config.namespaces(),
+            [Some("a".to_owned()), Some("b".to_owned())]
+        );
+        assert_eq!(config.watched(), "a, b");
+    }
+}

@@ -1,0 +1,137 @@
+//! The ConfigMap: the server's configuration.
+use super::metadata;
+use crate::deployment::validate::Valid;
+use candlepower_api::{
+    deployment::{Engine, Tracing, TracingMode},
+    names::paths,
+    server_config::{EngineConfig, HttpConfig, ModelConfig, ServerConfig, TracingConfig},
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, fmt::Write};
+
+/// What the server of `valid` is to do.
+pub(super) fn server_config(valid: &Valid<'_>) -> ServerConfig {
+    let spec = valid.spec;
+    ServerConfig {
+        model: ModelConfig {
+            path: valid.model.path.clone(),
+            served_name: Some(
+                spec.model
+                    .served_name
+                    .clone()
+                    .unwrap_or_else(|| valid.name.clone()),
+            ),
+            sha256: spec.model.sha256.clone(),
+            tokenizer: valid.model.tokenizer.clone(),
+            precision: spec.precision,
+            preload: spec.preload,
+        },
+        engine: EngineConfig {
+            threads: Some(spec.resources.cpu.threads()),
+            memory_limit: Some(spec.resources.memory),
+            ..engine(&spec.engine)
+        },
+        http: HttpConfig {
+            drain_timeout: spec.rollout.drain_timeout,
+            ..HttpConfig::default()
+        },
+        tracing: tracing(&spec.observability.tracing),
+        ..ServerConfig::for_model(&valid.model.path)
+    }
+}
+
+fn engine(engine: &Engine) -> EngineConfig {
+    // The schema allows no negative numbers.
+    let count = |number: i32| usize::try_from(number).unwrap_or_default();
+    EngineConfig {
+        max_batch_size: count(engine.max_batch_size),
+        max_batch_wait: engine.max_batch_wait,
+        max_queue_depth: count(engine.max_queue_depth),
+        max_context_length: engine.max_context_length.map(count),
+        kv_cache_memory: engine.kv_cache_memory,
+        prefill_chunk: count(engine.prefill_chunk),
+        ..EngineConfig::default()
+    }
+}
+
+fn tracing(tracing: &Tracing) -> TracingConfig {
+    let endpoint = match tracing.mode {
+        TracingMode::Auto | TracingMode::Endpoint => tracing.endpoint.clone(),
+        TracingMode::Sidecar | TracingMode::None => None,
+    };
+    TracingConfig {
+        endpoint,
+        sampling_ratio: tracing.sampling_ratio,
+        capture_prompts: tracing.capture_prompts,
+    }
+}
+
+pub(super) fn config_map(valid: &Valid<'_>, config: String) -> ConfigMap {
+    ConfigMap {
+        metadata: metadata(valid),
+        data: Some(BTreeMap::from([(paths::CONFIG_FILE.to_owned(), config)])),
+        ..ConfigMap::default()
+    }
+}
+
+/// A short name for a configuration's content.
+pub(super) fn hash(config: &str) -> String {
+    Sha256::digest(config)
+        .iter()
+        .take(8)
+        .fold(String::new(), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::testing;
+    use serde_json::json;
+
+    #[test]
+    fn the_server_reads_what_the_resource_says() {
+        let resource = testing::resource(json!({
+            "model": {"source": "pvc://models/a.gguf", "servedName": "a"},
+            "precision": "q4_1",
+            "preload": false,
+            "engine": {"maxBatchSize": 8, "maxContextLength": 2048, "maxBatchWait": "5ms"},
+            "resources": {"cpu": "3500m", "memory": "1Gi"},
+            "rollout": {"drainTimeout": "5s"},
+            "observability": {"tracing": {"endpoint": "http://jaeger:4317", "samplingRatio": "100%"}},
+        }));
+        let yaml = server_config(&testing::valid(&resource)).to_yaml().unwrap();
+        assert!(!yaml.contains("null"), "{yaml}");
+        let read = ServerConfig::from_yaml(&yaml).unwrap();
+        assert_eq!(read.model.served_name.as_deref(), Some("a"));
+        assert!(!read.model.preload);
+        assert_eq!(read.engine.max_batch_size, 8);
+        assert_eq!(read.engine.max_context_length, Some(2048));
+        assert_eq!(read.engine.threads, Some(3));
+        assert_eq!(read.engine.memory_limit.unwrap().to_string(), "1Gi");
+        assert_eq!(read.http.drain_timeout.to_string(), "5s");
+        assert_eq!(read.tracing.endpoint.as_deref(), Some("http://jaeger:4317"));
+    }
+
+    #[test]
+    fn no_spans_are_sent_where_tracing_is_off() {
+        let resource = testing::resource(json!({
+            "observability": {"tracing": {"mode": "None", "endpoint": "http://jaeger:4317"}},
+        }));
+        assert_eq!(
+            server_config(&testing::valid(&resource)).tracing.endpoint,
+            None
+        );
+    }
+
+    #[test]
+    fn the_model_is_named_after_the_resource_where_it_has_no_name() {
+        let resource = testing::resource(json!({}));
+        let config = server_config(&testing::valid(&resource));
+        assert_eq!(config.model.served_name.as_deref(), Some("tiny"));
+    }
+}

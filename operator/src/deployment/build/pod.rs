@@ -1,0 +1,313 @@
+//! The pods: one container with the server, as unprivileged as Kubernetes allows.
+use super::labels;
+use crate::deployment::validate::{ModelVolume, Valid};
+use candlepower_api::{
+    deployment::Resources,
+    names::{labels as names, paths, ports},
+};
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
+        HTTPGetAction, HostPathVolumeSource, Lifecycle, LifecycleHandler,
+        PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+        ResourceRequirements, SeccompProfile, SecurityContext, SleepAction, Volume, VolumeMount,
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString,
+    },
+};
+use std::collections::BTreeMap;
+
+/// The container that serves.
+pub(in crate::deployment) const CONTAINER: &str = "server";
+
+/// The user of distroless images named "nonroot".
+const NON_ROOT: i64 = 65_532;
+/// How long a stopping pod still serves, so that its address is withdrawn everywhere first.
+const WITHDRAWAL_SECONDS: i64 = 5;
+/// Time for the server's last words, on top of what running requests get.
+const FAREWELL_SECONDS: i64 = 5;
+/// Loading has no deadline: kubelet never gives up while the start-up probe is asked.
+const FOREVER: i32 = i32::MAX;
+
+const CONFIG_VOLUME: &str = "config";
+const MODEL_VOLUME: &str = "model";
+const TMP_VOLUME: &str = "tmp";
+
+pub(super) fn template(valid: &Valid<'_>, config_hash: &str) -> PodTemplateSpec {
+    let overrides = &valid.spec.pod;
+    let mut pod_labels = overrides.labels.clone();
+    pod_labels.extend(labels::all(&valid.name));
+    let mut annotations = overrides.annotations.clone();
+    annotations.insert(names::CONFIG_HASH.to_owned(), config_hash.to_owned());
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(pod_labels),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(spec(valid)),
+    }
+}
+
+fn spec(valid: &Valid<'_>) -> PodSpec {
+    let overrides = valid.spec.pod.clone();
+    PodSpec {
+        containers: vec![container(valid)],
+        volumes: Some(volumes(valid)),
+        security_context: Some(pod_security()),
+        // The server never talks to the API server.
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(grace_period(valid)),
+        node_selector: Some(overrides.node_selector).filter(|labels| !labels.is_empty()),
+        tolerations: Some(overrides.tolerations).filter(|list| !list.is_empty()),
+        affinity: overrides.affinity,
+        priority_class_name: overrides.priority_class_name,
+        runtime_class_name: overrides.runtime_class_name,
+        image_pull_secrets: Some(overrides.image_pull_secrets).filter(|list| !list.is_empty()),
+        ..PodSpec::default()
+    }
+}
+
+fn container(valid: &Valid<'_>) -> Container {
+    let config_file = format!("{}/{}", paths::CONFIG_DIR, paths::CONFIG_FILE);
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(valid.server.image.clone()),
+        image_pull_policy: Some(valid.server.pull_policy.as_str().to_owned()),
+        args: Some(vec!["--config".to_owned(), config_file]),
+        env: Some(valid.spec.pod.env.clone()).filter(|list| !list.is_empty()),
+        ports: Some(vec![ContainerPort {
+            name: Some(ports::SERVER_HTTP_NAME.to_owned()),
+            container_port: i32::from(ports::SERVER_HTTP),
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        resources: Some(resources(&valid.spec.resources)),
+        security_context: Some(container_security()),
+        startup_probe: Some(probe(paths::HEALTH_STARTUP, 1, FOREVER)),
+        readiness_probe: Some(probe(paths::HEALTH_READY, 2, 2)),
+        liveness_probe: Some(probe(paths::HEALTH_LIVE, 10, 3)),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction {
+                    seconds: WITHDRAWAL_SECONDS,
+                }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        // A crash without last words shows its last log lines instead.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        termination_message_path: Some(paths::TERMINATION_LOG.to_owned()),
+        volume_mounts: Some(vec![
+            read_only(CONFIG_VOLUME, paths::CONFIG_DIR),
+            read_only(MODEL_VOLUME, paths::MODELS_DIR),
+            VolumeMount {
+                name: TMP_VOLUME.to_owned(),
+                mount_path: "/tmp".to_owned(),
+                ..VolumeMount::default()
+            },
+        ]),
+        ..Container::default()
+    }
+}
+
+fn volumes(valid: &Valid<'_>) -> Vec<Volume> {
+    let volume = |name: &str| Volume {
+        name: name.to_owned(),
+        ..Volume::default()
+    };
+    let model = match &valid.model.volume {
+        ModelVolume::Claim(claim) => Volume {
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: claim.clone(),
+                read_only: Some(true),
+            }),
+            ..volume(MODEL_VOLUME)
+        },
+        ModelVolume::HostFolder(folder) => Volume {
+            host_path: Some(HostPathVolumeSource {
+                path: folder.display().to_string(),
+                // Without a type, a mistyped folder would be created on the node.
+                type_: Some("Directory".to_owned()),
+            }),
+            ..volume(MODEL_VOLUME)
+        },
+    };
+    vec![
+        Volume {
+            config_map: Some(ConfigMapVolumeSource {
+                name: valid.name.clone(),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..volume(CONFIG_VOLUME)
+        },
+        model,
+        Volume {
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..volume(TMP_VOLUME)
+        },
+    ]
+}
+
+fn read_only(name: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn resources(resources: &Resources) -> ResourceRequirements {
+    let quantity = |value: &dyn ToString| Quantity(value.to_string());
+    let mut limits = BTreeMap::from([
+        ("cpu".to_owned(), quantity(&resources.cpu)),
+        ("memory".to_owned(), quantity(&resources.memory)),
+    ]);
+    if resources.gpus > 0 {
+        limits.insert("nvidia.com/gpu".to_owned(), quantity(&resources.gpus));
+    }
+    let mut requests = limits.clone();
+    if let Some(less) = &resources.requests {
+        if let Some(cpu) = &less.cpu {
+            requests.insert("cpu".to_owned(), quantity(cpu));
+        }
+        if let Some(memory) = &less.memory {
+            requests.insert("memory".to_owned(), quantity(memory));
+        }
+    }
+    ResourceRequirements {
+        limits: Some(limits),
+        requests: Some(requests),
+        ..ResourceRequirements::default()
+    }
+}
+
+/// Rounded up to whole seconds, because Kubernetes counts in them.
+fn grace_period(valid: &Valid<'_>) -> i64 {
+    let drain = valid.spec.rollout.drain_timeout.as_std();
+    let seconds = drain.as_secs() + u64::from(drain.subsec_nanos() > 0);
+    i64::try_from(seconds)
+        .unwrap_or(i64::MAX)
+        .saturating_add(WITHDRAWAL_SECONDS + FAREWELL_SECONDS)
+}
+
+fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(ports::SERVER_HTTP_NAME.to_owned()),
+            scheme: Some("HTTP".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(failure_threshold),
+        timeout_seconds: Some(5),
+        ..Probe::default()
+    }
+}
+
+fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(NON_ROOT),
+        run_as_group: Some(NON_ROOT),
+        fs_group: Some(NON_ROOT),
+        // A volume full of weights is not walked through at each start.
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            ..Capabilities::default()
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::testing;
+    use serde_json::json;
+
+    #[test]
+    fn requests_are_the_limits_where_nothing_less_is_asked_for() {
+        let resource = testing::resource(json!({"resources": {
+            "gpus": 1, "cpu": 4, "memory": "16Gi", "requests": {"cpu": "100m"}
+        }}));
+        let resources = resources(&resource.spec.resources);
+        assert_eq!(
+            json!(resources),
+            json!({
+                "limits": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"},
+                "requests": {"cpu": "100m", "memory": "16Gi", "nvidia.com/gpu": "1"},
+            })
+        );
+    }
+
+    #[test]
+    fn additions_reach_the_pod_and_cannot_replace_the_operators_own_labels() {
+        let resource = testing::resource(json!({"pod": {
+            "labels": {"team": "a", "app.kubernetes.io/name": "mine"},
+            "annotations": {"note": "b", "candlepower.dev/config-hash": "mine"},
+            "nodeSelector": {"gpu": "l4"},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+            "runtimeClassName": "nvidia",
+            "imagePullSecrets": [{"name": "registry"}],
+            "env": [{"name": "A", "value": "b"}],
+        }}));
+        let template = template(&testing::valid(&resource), "abc");
+        let metadata = template.metadata.unwrap();
+        let labels = metadata.labels.unwrap();
+        assert_eq!(labels["team"], "a");
+        assert_eq!(labels["app.kubernetes.io/name"], "candlepower-server");
+        let annotations = metadata.annotations.unwrap();
+        assert_eq!(annotations["note"], "b");
+        assert_eq!(annotations["candlepower.dev/config-hash"], "abc");
+        let pod = template.spec.unwrap();
+        assert_eq!(pod.node_selector.unwrap()["gpu"], "l4");
+        assert_eq!(pod.tolerations.unwrap().len(), 1);
+        assert_eq!(pod.runtime_class_name.unwrap(), "nvidia");
+        assert_eq!(pod.image_pull_secrets.unwrap()[0].name, "registry");
+        assert_eq!(pod.containers[0].env.as_ref().unwrap()[0].name, "A");
+    }
+
+    #[test]
+    fn a_stopping_pod_gets_the_time_that_its_requests_get() {
+        let seconds = |timeout: &str| {
+            let resource = testing::resource(json!({"rollout": {"drainTimeout": timeout}}));
+            grace_period(&testing::valid(&resource))
+        };
+        assert_eq!(seconds("60s"), 70);
+        assert_eq!(seconds("500ms"), 11);
+    }
+
+    #[test]
+    fn a_file_on_the_node_is_mounted_by_its_folder_for_reading_only() {
+        let resource = testing::resource(json!({"model": {"source": "file:///srv/models/a.gguf"}}));
+        let pod = spec(&testing::valid(&resource));
+        let volumes = pod.volumes.unwrap();
+        let model = volumes.iter().find(|v| v.name == MODEL_VOLUME).unwrap();
+        assert_eq!(model.host_path.as_ref().unwrap().path, "/srv/models");
+        let mounts = pod.containers[0].volume_mounts.as_ref().unwrap();
+        let mount = mounts.iter().find(|m| m.name == MODEL_VOLUME).unwrap();
+        assert_eq!(
+            (mount.mount_path.as_str(), mount.read_only),
+            ("/models", Some(true))
+        );
+    }
+}

@@ -1,0 +1,258 @@
+//! Watches, caches and the reconciler, wired together: one controller for each namespace, or one
+//! for all of them.
+use super::{
+    Guarded,
+    caches::{self, Caches},
+    context::{Context, ServerDefaults, WrittenStatuses},
+    error::Error,
+    probe, reconcile,
+};
+use crate::{
+    backoff::{Backoff, WatchBackoff},
+    config::Config,
+    http::Readiness,
+    metrics::Metrics,
+    shutdown::Shutdown,
+};
+use candlepower_api::names::labels;
+use futures::{Stream, StreamExt, future};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Service},
+    },
+};
+use kube::{
+    Api, Client, Resource,
+    runtime::{
+        Controller, PredicateConfig, WatchStreamExt,
+        controller::{self, Action},
+        events::{Recorder, Reporter},
+        predicates,
+        reflector::{self, Lookup, ObjectRef, Store},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use std::{
+    fmt::Debug,
+    sync::{Arc, atomic::Ordering},
+};
+
+/// The controllers of all watched namespaces.
+pub struct Controllers {
+    scopes: Vec<Scope>,
+    concurrency: u16,
+    ready: Readiness,
+}
+
+impl Controllers {
+    /// Wires everything; nothing runs yet.
+    pub fn new(client: &Client, config: &Config, metrics: &Arc<Metrics>) -> Self {
+        let shared = Shared {
+            client: client.clone(),
+            metrics: metrics.clone(),
+            // One for the process: its memory is what removes duplicates.
+            recorder: Recorder::new(client.clone(), Reporter::from(labels::OPERATOR_NAME)),
+            probe: probe::Client::new(),
+            server: ServerDefaults {
+                image: config.server_image.clone(),
+                pull_policy: config.server_image_pull_policy,
+            },
+        };
+        Self {
+            scopes: config
+                .namespaces()
+                .into_iter()
+                .map(|namespace| Scope::new(&shared, namespace.as_deref()))
+                .collect(),
+            concurrency: config.concurrency,
+            ready: Readiness::default(),
+        }
+    }
+
+    /// Becomes true once every cache is filled.
+    pub fn readiness(&self) -> Readiness {
+        self.ready.clone()
+    }
+
+    /// Runs until the shutdown, and until the reconciles that run then have ended.
+    pub async fn run(self, shutdown: &Shutdown) {
+        let contexts: Vec<_> = self
+            .scopes
+            .iter()
+            .map(|scope| scope.context.clone())
+            .collect();
+        let ready = self.ready;
+        tokio::spawn(async move {
+            let filled = contexts.iter().map(|context| context.caches.filled());
+            if future::try_join_all(filled).await.is_ok() {
+                ready.store(true, Ordering::Relaxed);
+                tracing::info!("the caches are filled");
+            }
+        });
+        let running = self
+            .scopes
+            .into_iter()
+            .map(|scope| scope.run(self.concurrency, shutdown.clone()));
+        future::join_all(running).await;
+    }
+}
+
+/// What the controllers of all namespaces share.
+struct Shared {
+    client: Client,
+    metrics: Arc<Metrics>,
+    recorder: Recorder,
+    probe: probe::Client,
+    server: ServerDefaults,
+}
+
+/// One controller, and what its reconciles share.
+struct Scope {
+    controller: Controller<Guarded>,
+    context: Arc<Context>,
+}
+
+impl Scope {
+    fn new(shared: &Shared, namespace: Option<&str>) -> Self {
+        let Shared {
+            client, metrics, ..
+        } = shared;
+        let watch_all = watcher::Config::default().page_size(100);
+        let owned = caches::of_operator;
+
+        let (resources, changes) =
+            cached::<Guarded>(api(client, namespace), watch_all, caches::slim, metrics);
+        let (config_maps, config_map_changes) =
+            cached::<ConfigMap>(api(client, namespace), owned(), caches::slim, metrics);
+        let (services, service_changes) =
+            cached::<Service>(api(client, namespace), owned(), caches::slim, metrics);
+        let (deployments, deployment_changes) =
+            cached::<Deployment>(api(client, namespace), owned(), caches::slim, metrics);
+        let (pods, pod_changes) =
+            cached::<Pod>(api(client, namespace), owned(), caches::slim_pod, metrics);
+
+        // Without this filter each status that is written would start another reconcile.
+        let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
+        let controller = Controller::for_stream(changes, resources)
+            .owns_stream(config_map_changes)
+            .owns_stream(service_changes)
+            .owns_stream(deployment_changes)
+            .watches_stream(pod_changes, |pod| resource_of(&pod));
+        let context = Context {
+            client: client.clone(),
+            caches: Caches::new(config_maps, services, deployments, pods),
+            recorder: shared.recorder.clone(),
+            metrics: metrics.clone(),
+            backoff: Backoff::default(),
+            probe: shared.probe.clone(),
+            server: shared.server.clone(),
+            written: WrittenStatuses::default(),
+        };
+        Self {
+            controller,
+            context: Arc::new(context),
+        }
+    }
+
+    async fn run(self, concurrency: u16, shutdown: Shutdown) {
+        let context = self.context.clone();
+        tokio::spawn(async move { context.caches.watch_filling().await });
+        self.controller
+            .with_config(controller::Config::default().concurrency(concurrency))
+            .graceful_shutdown_on(shutdown.wait())
+            .run(
+                reconcile_and_count,
+                |object, error, context| after_failure(&object, error, &context),
+                self.context,
+            )
+            .for_each(|result| {
+                // A reconcile's own failure was logged where it happened.
+                if let Err(error) = result
+                    && !matches!(
+                        error,
+                        controller::Error::ReconcilerFailed(..)
+                            | controller::Error::ObjectNotFound(_)
+                    )
+                {
+                    tracing::warn!(%error, "the controller's queue reports a failure");
+                }
+                future::ready(())
+            })
+            .await;
+    }
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// A watch that fills a cache before it reports a change, and that goes on for ever.
+fn cached<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    slim: fn(&mut K),
+    metrics: &Arc<Metrics>,
+) -> (
+    Store<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
+)
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (reader, writer) = reflector::store();
+    let metrics = metrics.clone();
+    let changes = watcher(api, config)
+        .backoff(WatchBackoff::default())
+        .modify(slim)
+        .reflect(writer)
+        .touched_objects()
+        .filter_map(move |change| {
+            // The watch has a back-off of its own. The controller's would slow down all other
+            // watches, too.
+            if let Err(error) = &change {
+                let kind = <K as Resource>::kind(&());
+                tracing::warn!(%kind, %error, "a watch broke off and starts again");
+                metrics.watch_failed(&kind);
+            }
+            future::ready(change.ok().map(Ok))
+        });
+    (reader, changes)
+}
+
+/// Pods are not owned by the resource but by a ReplicaSet in between: their label tells.
+fn resource_of(pod: &Pod) -> Option<ObjectRef<Guarded>> {
+    let name = caches::resource_name(pod)?;
+    Some(ObjectRef::new(name).within(pod.metadata.namespace.as_deref()?))
+}
+
+async fn reconcile_and_count(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let reference = ObjectRef::from_obj(&*object);
+    let result = Box::pin(reconcile(object, context.clone())).await;
+    if result.is_ok() {
+        context.metrics.reconciled();
+        context.backoff.succeeded(&reference);
+    }
+    result
+}
+
+fn after_failure(object: &Guarded, error: &Error, context: &Context) -> Action {
+    let reference = ObjectRef::from_obj(object);
+    context.metrics.failed(error.category());
+    if !error.is_retryable() {
+        tracing::error!(object = %reference, %error, "given up until the resource changes");
+        return Action::await_change();
+    }
+    let delay = context.backoff.failed(&reference);
+    tracing::warn!(object = %reference, %error, retry_in = ?delay, "a reconcile failed");
+    Action::requeue(delay)
+}

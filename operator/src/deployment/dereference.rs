@@ -1,0 +1,162 @@
+//! Everything that a reconcile reads: caches first, then the pods' own reports.
+use super::{caches::of_resource, context::Context, error::Error, status::is_settled};
+use candlepower_api::{
+    deployment::{LLMDeployment, LLMDeploymentStatus},
+    server_config::LoadReport,
+};
+use futures::future::join_all;
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Event, Pod, Service},
+    },
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use std::sync::Arc;
+
+/// What the cluster looks like now.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// The status that was written last.
+    pub(super) previous: LLMDeploymentStatus,
+    pub(super) config_maps: Vec<Arc<ConfigMap>>,
+    pub(super) services: Vec<Arc<Service>>,
+    pub(super) deployments: Vec<Arc<Deployment>>,
+    /// Pods that are not being deleted.
+    pub(super) pods: Vec<ObservedPod>,
+}
+
+/// A pod, and what cannot be seen in it.
+#[derive(Debug, Default)]
+pub(super) struct ObservedPod {
+    pub(super) pod: Arc<Pod>,
+    /// What its server says about loading.
+    pub(super) report: Option<LoadReport>,
+    /// Why its node cannot start it: kubelet tells only by events.
+    pub(super) start_failure: Option<String>,
+}
+
+/// Preparing a pod usually takes less; before that its events are not worth a request.
+const USUAL_PREPARATION: SignedDuration = SignedDuration::from_secs(10);
+
+/// Reads what the reconcile of `resource` needs.
+pub(super) async fn dereference(
+    resource: &LLMDeployment,
+    context: &Context,
+) -> Result<Observed, Error> {
+    context.caches.filled().await?;
+    let namespace = resource.namespace().ok_or(Error::Incomplete("namespace"))?;
+    let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
+    let name = resource.name_any();
+    let cached = resource.status.clone().unwrap_or_default();
+    let previous = context.written.newest(&uid, cached);
+
+    let settled = is_settled(resource, &previous);
+    let pods = of_resource(&context.caches.pods, &namespace, &name)
+        .into_iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .map(|pod| observe(pod, settled, context));
+    Ok(Observed {
+        pods: join_all(pods).await,
+        config_maps: of_resource(&context.caches.config_maps, &namespace, &name),
+        services: of_resource(&context.caches.services, &namespace, &name),
+        deployments: of_resource(&context.caches.deployments, &namespace, &name),
+        previous,
+    })
+}
+
+async fn observe(pod: Arc<Pod>, settled: bool, context: &Context) -> ObservedPod {
+    let report = match running_address(&pod) {
+        // An idle system asks nobody anything.
+        Some(address) if !(settled && is_ready(&pod)) => context.probe.load_report(address).await,
+        _ => None,
+    };
+    let start_failure = if is_slow_to_start(&pod, Timestamp::now()) {
+        start_failure(&context.client, &pod).await
+    } else {
+        None
+    };
+    ObservedPod {
+        pod,
+        report,
+        start_failure,
+    }
+}
+
+/// The pod's address, once its container runs.
+fn running_address(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?;
+    let containers = status.container_statuses.as_deref().unwrap_or_default();
+    let running = containers.iter().any(|container| {
+        container
+            .state
+            .as_ref()
+            .is_some_and(|s| s.running.is_some())
+    });
+    running.then_some(status.pod_ip.as_deref()).flatten()
+}
+
+/// Whether the pod's readiness probe passes.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    condition_is(pod, "Ready", "True")
+}
+
+fn condition_is(pod: &Pod, type_: &str, status: &str) -> bool {
+    pod.status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten())
+        .any(|condition| condition.type_ == type_ && condition.status == status)
+}
+
+/// Whether a node has had the pod for longer than usual without starting its container.
+fn is_slow_to_start(pod: &Pod, now: Timestamp) -> bool {
+    let Some(status) = &pod.status else {
+        return false;
+    };
+    let containers = status.container_statuses.as_deref().unwrap_or_default();
+    let creating = containers.is_empty()
+        || containers.iter().any(|container| {
+            let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref());
+            waiting.is_some_and(|w| w.reason.as_deref() == Some("ContainerCreating"))
+        });
+    creating
+        && status
+            .start_time
+            .as_ref()
+            .is_some_and(|start| now.duration_since(start.0) > USUAL_PREPARATION)
+}
+
+async fn start_failure(client: &Client, pod: &Pod) -> Option<String> {
+    let events: Api<Event> = Api::namespaced(client.clone(), &pod.namespace()?);
+    let of_pod = ListParams::default()
+        .fields(&format!("involvedObject.uid={},type=Warning", pod.uid()?))
+        .limit(20);
+    match events.list(&of_pod).await {
+        Ok(list) => list
+            .items
+            .into_iter()
+            .filter(|event| {
+                event
+                    .reason
+                    .as_deref()
+                    .is_some_and(|r| r.starts_with("Failed"))
+            })
+            .max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0))
+            .and_then(|event| event.message),
+        Err(error) => {
+            tracing::debug!(%error, pod = pod.name_any(), "the pod's events cannot be read");
+            None
+        }
+    }
+}
+
+/// The controller reference of an object names this owner.
+pub(super) fn is_controlled_by<K: kube::Resource>(object: &K, owner_uid: &str) -> bool {
+    object
+        .meta()
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|owner| owner.controller == Some(true) && owner.uid == owner_uid)
+}

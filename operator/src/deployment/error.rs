@@ -1,0 +1,123 @@
+//! Why a reconcile failed, and whether trying again may help.
+use super::apply::Refusal;
+use candlepower_api::server_config::ConfigError;
+use kube::core::error_boundary::InvalidObject;
+
+/// Why a reconcile failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The stored object does not have the resource's form, such as after a downgrade.
+    #[error(
+        "the resource cannot be read: {0}; correct it with kubectl edit, or apply the CRD of the version that wrote it"
+    )]
+    Malformed(String),
+    /// The API server left out what it always sends.
+    #[error("the resource has no {0}")]
+    Incomplete(&'static str),
+    /// The API server did not accept a child, and says why.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// A child could not be read or written.
+    #[error("{verb} {kind} {name}: {source}")]
+    Child {
+        /// What was tried.
+        verb: &'static str,
+        /// The child's kind.
+        kind: String,
+        /// The child's name.
+        name: String,
+        /// What the client says.
+        source: Box<kube::Error>,
+    },
+    /// The status could not be written.
+    #[error("writing the status: {0}")]
+    Status(#[source] Box<kube::Error>),
+    /// The operator stops before its caches were filled.
+    #[error("the caches are gone, because the operator stops")]
+    Stopping,
+    /// The server's configuration could not be written.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An object could not be turned into JSON.
+    #[error("writing JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Error {
+    pub(super) fn malformed(invalid: &InvalidObject) -> Self {
+        Self::Malformed(invalid.error.clone())
+    }
+
+    /// Whether the same reconcile may succeed later, without a change of the resource.
+    pub(super) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Child { .. } | Self::Status(_) => true,
+            Self::Malformed(_)
+            | Self::Incomplete(_)
+            | Self::Stopping
+            | Self::Config(_)
+            | Self::Json(_) => false,
+        }
+    }
+
+    /// A label for metrics: few values, never the text of an error.
+    pub(super) fn category(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::Refused(_) => "refused",
+            Self::Child { source, .. } | Self::Status(source) => category_of(source),
+            Self::Stopping => "stopping",
+            Self::Incomplete(_) | Self::Config(_) | Self::Json(_) => "internal",
+        }
+    }
+}
+
+fn category_of(error: &kube::Error) -> &'static str {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            404 => "not_found",
+            409 => "conflict",
+            429 => "throttled",
+            401 | 403 => "forbidden",
+            400..500 => "invalid",
+            _ => "api_server",
+        },
+        kube::Error::HyperError(_) | kube::Error::Service(_) => "unreachable",
+        _ => "client",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    fn answered(code: u16) -> Error {
+        Error::Status(Box::new(kube::Error::Api(Box::new(Status {
+            code,
+            ..Status::default()
+        }))))
+    }
+
+    #[test]
+    fn answers_of_the_api_server_have_categories_of_their_own() {
+        let categories = [404, 409, 429, 403, 422, 500].map(|code| answered(code).category());
+        assert_eq!(
+            categories,
+            [
+                "not_found",
+                "conflict",
+                "throttled",
+                "forbidden",
+                "invalid",
+                "api_server"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_what_may_change_by_itself_is_tried_again() {
+        assert!(answered(500).is_retryable());
+        assert!(!Error::Malformed("a".into()).is_retryable());
+    }
+}

@@ -1,0 +1,143 @@
+//! Events for people who watch `kubectl describe`: one for each transition, none for a visit.
+use super::{context::Context, status::is_progress};
+use candlepower_api::{
+    deployment::{LLMDeployment, LLMDeploymentStatus},
+    names::conditions,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{
+    Resource,
+    runtime::events::{Event, EventType},
+};
+
+/// The API server takes at most this many characters of a note.
+const LONGEST_NOTE: usize = 1000;
+
+/// Publishes what changed between two statuses of `resource`.
+pub(super) async fn publish_transitions(
+    resource: &LLMDeployment,
+    previous: &LLMDeploymentStatus,
+    current: &LLMDeploymentStatus,
+    context: &Context,
+) {
+    for event in transitions(previous, current) {
+        // An event that is lost is no reason to fail: the status says the same.
+        if let Err(error) = context
+            .recorder
+            .publish(&event, &resource.object_ref(&()))
+            .await
+        {
+            tracing::warn!(%error, reason = event.reason, "an event could not be published");
+        } else {
+            context.metrics.wrote("Event");
+        }
+    }
+}
+
+fn transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) -> Vec<Event> {
+    let mut events = Vec::new();
+    let changed = |type_: &str, aspect: fn(&Condition) -> &str| {
+        let before = find(previous, type_).map(aspect);
+        find(current, type_).filter(|condition| before != Some(aspect(condition)))
+    };
+    if let Some(loaded) = changed(conditions::MODEL_LOADED, |condition| &condition.status)
+        && loaded.status == "True"
+    {
+        events.push(event(loaded, "Load", EventType::Normal));
+    }
+    if let Some(ready) = changed(conditions::READY, |condition| &condition.reason) {
+        let type_ = if ready.status == "True" || is_progress(&ready.reason) {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        };
+        events.push(event(ready, "Reconcile", type_));
+    }
+    events
+}
+
+fn find<'a>(status: &'a LLMDeploymentStatus, type_: &str) -> Option<&'a Condition> {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+}
+
+fn event(condition: &Condition, action: &str, type_: EventType) -> Event {
+    Event {
+        type_,
+        reason: condition.reason.clone(),
+        note: Some(condition.message.chars().take(LONGEST_NOTE).collect()),
+        action: action.to_owned(),
+        secondary: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::testing;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    fn status(conditions: &[(&str, &str, &str)]) -> LLMDeploymentStatus {
+        LLMDeploymentStatus {
+            conditions: conditions
+                .iter()
+                .map(|(type_, status, reason)| Condition {
+                    type_: (*type_).to_owned(),
+                    status: (*status).to_owned(),
+                    reason: (*reason).to_owned(),
+                    message: "why".to_owned(),
+                    last_transition_time: Time(testing::now()),
+                    observed_generation: None,
+                })
+                .collect(),
+            ..LLMDeploymentStatus::default()
+        }
+    }
+
+    fn reasons(
+        previous: &LLMDeploymentStatus,
+        current: &LLMDeploymentStatus,
+    ) -> Vec<(EventType, String)> {
+        transitions(previous, current)
+            .into_iter()
+            .map(|event| (event.type_, event.reason))
+            .collect()
+    }
+
+    #[test]
+    fn a_visit_that_changes_nothing_is_silent() {
+        let loading = status(&[
+            ("Ready", "False", "Loading"),
+            ("ModelLoaded", "False", "Loading"),
+        ]);
+        assert_eq!(reasons(&loading, &loading), []);
+    }
+
+    #[test]
+    fn progress_is_normal_and_trouble_is_a_warning() {
+        let nothing = LLMDeploymentStatus::default();
+        let loading = status(&[("Ready", "False", "Loading")]);
+        let killed = status(&[("Ready", "False", "OOMKilled")]);
+        let ready = status(&[
+            ("Ready", "True", "AllPodsReady"),
+            ("ModelLoaded", "True", "Loaded"),
+        ]);
+        assert_eq!(
+            reasons(&nothing, &loading),
+            [(EventType::Normal, "Loading".to_owned())]
+        );
+        assert_eq!(
+            reasons(&loading, &killed),
+            [(EventType::Warning, "OOMKilled".to_owned())]
+        );
+        assert_eq!(
+            reasons(&killed, &ready),
+            [
+                (EventType::Normal, "Loaded".to_owned()),
+                (EventType::Normal, "AllPodsReady".to_owned())
+            ]
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! The controller of `LLMDeployment`: dereference → validate → build → apply → status.
+//!
+//! Only [`dereference`], [`apply`] and [`status::update`] talk to the API server; everything
+//! between them is pure.
+mod apply;
+mod build;
+mod caches;
+mod context;
+mod controller;
+mod dereference;
+mod error;
+mod events;
+mod probe;
+mod status;
+#[cfg(test)]
+mod testing;
+mod validate;
+
+pub use controller::Controllers;
+
+use apply::Outcome;
+use candlepower_api::deployment::LLMDeployment;
+use context::Context;
+use error::Error;
+use k8s_openapi::jiff::Timestamp;
+use kube::{core::DeserializeGuard, runtime::controller::Action};
+use std::sync::Arc;
+
+/// The resource, or why it cannot be read: one malformed object must not stop the others.
+type Guarded = DeserializeGuard<LLMDeployment>;
+
+/// Makes the cluster look as one resource asks, and its status as the cluster looks.
+async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let _running = context.metrics.reconcile();
+    let resource = object.0.as_ref().map_err(Error::malformed)?;
+    // Nothing outside the cluster needs cleaning: owner references take the children along.
+    if resource.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+
+    let observed = dereference::dereference(resource, &context).await?;
+    let outcome = match validate::validate(resource, &observed.previous, &context.server) {
+        Ok(valid) => {
+            let children = build::children(&valid)?;
+            apply::apply(&valid, children, &observed, &context).await?
+        }
+        Err(rejection) => Outcome::Rejected(rejection),
+    };
+    let status = status::derive(resource, &observed, &outcome, Timestamp::now());
+    status::update(resource, &observed, &status, &context).await?;
+
+    if let Outcome::Refused(refusal) = outcome {
+        return Err(Error::Refused(refusal));
+    }
+    Ok(status::next_look(&observed, &outcome, &status)
+        .map_or_else(Action::await_change, Action::requeue))
+}

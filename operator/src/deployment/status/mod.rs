@@ -1,0 +1,232 @@
+//! The status, as a pure function of what was applied and observed; writing it is the only
+//! request made here.
+mod conditions;
+mod pods;
+mod ready;
+mod supported;
+mod words;
+
+use super::{
+    Guarded,
+    apply::Outcome,
+    build::{self, labels},
+    context::Context,
+    dereference::{Observed, ObservedPod, is_ready},
+    error::Error,
+    events,
+};
+use candlepower_api::{
+    GROUP, VERSION,
+    deployment::{LLMDeployment, LLMDeploymentStatus, status::Load},
+    names::{conditions as names, labels::OPERATOR_NAME},
+    server_config::LoadStage,
+};
+use conditions::Conditions;
+use k8s_openapi::{api::apps::v1::DeploymentStatus, jiff::Timestamp};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use std::time::Duration;
+
+/// Loading is followed this closely.
+const WHILE_LOADING: Duration = Duration::from_secs(1);
+/// A node that prepares a pod is looked at again, in case it cannot.
+const WHILE_STARTING: Duration = Duration::from_secs(10);
+/// A model that waits for its first request is looked at this rarely.
+const WHILE_WAITING: Duration = Duration::from_secs(15);
+/// Steps in which progress is written: each one is a request to the API server.
+const PERCENT_STEP: u8 = 5;
+
+/// What `resource` is like at the time `now`.
+pub(super) fn derive(
+    resource: &LLMDeployment,
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> LLMDeploymentStatus {
+    let previous = &observed.previous;
+    let name = resource.name_any();
+    let pods = pods::current(observed, outcome);
+    let loaded_since = previous
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == names::MODEL_LOADED && condition.status == "True")
+        .map(|condition| condition.last_transition_time.0);
+    let diagnoses = pods::diagnose_all(&pods, resource, loaded_since, now);
+    let workload = workload(observed, outcome);
+
+    let mut conditions = Conditions::new(&previous.conditions, resource.metadata.generation, now);
+    conditions.set(ready::ready(resource, outcome, &diagnoses, &workload));
+    conditions.set(ready::scheduled(resource, outcome, &pods));
+    conditions.set(ready::model_loaded(
+        resource, outcome, &pods, &diagnoses, previous,
+    ));
+    conditions.set(supported::spec_supported(&resource.spec));
+
+    let (image, applied) = match outcome {
+        Outcome::Applied(applied) => (Some(applied.image.clone()), true),
+        Outcome::Rejected(_) | Outcome::Refused(_) => (previous.image.clone(), false),
+    };
+    let has_children = applied || !observed.services.is_empty();
+    LLMDeploymentStatus {
+        observed_generation: resource.metadata.generation,
+        load: load(&pods, previous, conditions.is_true(names::MODEL_LOADED)),
+        model: pods
+            .iter()
+            .find_map(|pod| pod.report.as_ref()?.model.clone())
+            .or_else(|| previous.model.clone()),
+        conditions: conditions.into_list(),
+        replicas: workload.replicas.unwrap_or_default(),
+        ready_replicas: workload.ready_replicas.unwrap_or_default(),
+        selector: Some(labels::selector_text(&name)),
+        url: has_children.then(|| build::url(&name, &resource.namespace().unwrap_or_default())),
+        image,
+        performance: previous.performance.clone(),
+        alerts: previous.alerts.clone(),
+    }
+}
+
+/// What the child Deployment counts, where there is one.
+fn workload(observed: &Observed, outcome: &Outcome) -> DeploymentStatus {
+    let status = match outcome {
+        Outcome::Applied(applied) => applied.deployment.status.clone(),
+        Outcome::Rejected(_) | Outcome::Refused(_) => observed
+            .deployments
+            .first()
+            .and_then(|deployment| deployment.status.clone()),
+    };
+    status.unwrap_or_default()
+}
+
+/// How far the pod is that is furthest behind.
+fn load(pods: &[&ObservedPod], previous: &LLMDeploymentStatus, loaded: bool) -> Option<Load> {
+    let report = pods
+        .iter()
+        .filter_map(|pod| pod.report.as_ref())
+        .min_by_key(|report| (report.stage, report.percent));
+    match report {
+        Some(report) if report.stage == LoadStage::Loaded => Some(Load {
+            stage: LoadStage::Loaded,
+            percent: 100,
+            remaining: None,
+        }),
+        Some(report) => Some(Load {
+            stage: report.stage,
+            percent: i32::from(rounded(report.percent)),
+            remaining: None,
+        }),
+        // Nobody is asked once everything has settled.
+        None if loaded && !pods.is_empty() => previous.load.clone(),
+        None => None,
+    }
+}
+
+/// Progress in steps, so that each one is worth its request.
+fn rounded(percent: u8) -> u8 {
+    percent.min(100) / PERCENT_STEP * PERCENT_STEP
+}
+
+/// Whether the last status already says everything that a pod could be asked for.
+pub(super) fn is_settled(resource: &LLMDeployment, previous: &LLMDeploymentStatus) -> bool {
+    let holds = |type_: &str| {
+        previous
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == type_ && condition.status == "True")
+    };
+    previous.observed_generation == resource.metadata.generation
+        && previous.model.is_some()
+        && holds(names::READY)
+        && holds(names::MODEL_LOADED)
+}
+
+/// When to look again without being told of a change. `None`: only then.
+pub(super) fn next_look(
+    observed: &Observed,
+    outcome: &Outcome,
+    status: &LLMDeploymentStatus,
+) -> Option<Duration> {
+    if !matches!(outcome, Outcome::Applied(_)) {
+        return None;
+    }
+    let condition = |type_: &str| {
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)
+            .map(|condition| (condition.status.as_str(), condition.reason.as_str()))
+    };
+    match (condition(names::READY), condition(names::MODEL_LOADED)) {
+        (Some(("True", _)), Some(("True", _))) if status.model.is_some() => None,
+        (Some(("True", _)), _) => Some(WHILE_WAITING),
+        (Some((_, names::CONTAINER_STARTING)), _) => Some(WHILE_STARTING),
+        _ if observed
+            .pods
+            .iter()
+            .any(|pod| pods::is_running(&pod.pod) && !is_ready(&pod.pod)) =>
+        {
+            Some(WHILE_LOADING)
+        }
+        (Some((_, names::VOLUME_NOT_READY)), _) => Some(WHILE_STARTING),
+        _ => None,
+    }
+}
+
+/// Whether a reason why something is not ready is only a matter of time.
+pub(super) fn is_progress(reason: &str) -> bool {
+    matches!(
+        reason,
+        names::PODS_PENDING
+            | names::CONTAINER_STARTING
+            | names::LOADING
+            | names::ROLLOUT_IN_PROGRESS
+            | names::SCALED_TO_ZERO
+    )
+}
+
+/// Writes `status` if it says something new, and publishes what changed.
+pub(super) async fn update(
+    resource: &LLMDeployment,
+    observed: &Observed,
+    status: &LLMDeploymentStatus,
+    context: &Context,
+) -> Result<(), Error> {
+    if *status == observed.previous {
+        return Ok(());
+    }
+    let namespace = resource.namespace().ok_or(Error::Incomplete("namespace"))?;
+    let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
+    let patch = json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "LLMDeployment",
+        // With the uid, a resource that was deleted and created again is not mistaken for this.
+        "metadata": {"name": resource.name_any(), "namespace": namespace, "uid": uid},
+        "status": status,
+    });
+    let resources: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
+    let params = PatchParams::apply(OPERATOR_NAME).force();
+    let written = match resources
+        .patch_status(&resource.name_any(), &params, &Patch::Apply(&patch))
+        .await
+    {
+        Ok(written) => written,
+        // Deleted in the meantime.
+        Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(()),
+        Err(error) => return Err(Error::Status(Box::new(error))),
+    };
+    context.metrics.wrote("LLMDeployment/status");
+    if let Ok(LLMDeployment {
+        status: Some(status),
+        ..
+    }) = written.0
+    {
+        context.written.note(&uid, status);
+    }
+    events::publish_transitions(resource, &observed.previous, status, context).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

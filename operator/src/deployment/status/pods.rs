@@ -1,0 +1,368 @@
+//! What is wrong with a pod, if anything, in words and with the cure.
+use super::{
+    super::{
+        apply::Outcome,
+        build::CONTAINER,
+        dereference::{Observed, ObservedPod, is_ready},
+    },
+    words::{last_line, shortened},
+};
+use candlepower_api::{
+    deployment::LLMDeployment,
+    names::{conditions, labels, reasons::TerminationMessage},
+    server_config::{LoadReport, LoadStage},
+};
+use k8s_openapi::{
+    api::core::v1::{
+        ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
+    },
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::ResourceExt;
+
+/// A server answers its start-up probe from its first moment on.
+const FIRST_ANSWER: SignedDuration = SignedDuration::from_secs(60);
+/// A loaded model passes the readiness probe within a few of its periods.
+const FIRST_READINESS: SignedDuration = SignedDuration::from_secs(15);
+/// Longest part of somebody else's message.
+const LONGEST_QUOTE: usize = 400;
+
+/// What one pod is like.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Diagnosis {
+    /// It serves.
+    Ready,
+    /// It will serve in time.
+    Progress(&'static str, String),
+    /// It needs help.
+    Failing(&'static str, String),
+}
+
+/// The pods that count: alive, and with the wanted configuration where such pods exist.
+pub(super) fn current<'a>(observed: &'a Observed, outcome: &Outcome) -> Vec<&'a ObservedPod> {
+    let ended = |pod: &&ObservedPod| {
+        let phase = pod
+            .pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Failed" | "Succeeded"))
+    };
+    // The remains of evicted pods stay for a while, and only count where nothing followed them.
+    let (ended, alive): (Vec<_>, Vec<_>) = observed.pods.iter().partition(ended);
+    let mut pods = if alive.is_empty() { ended } else { alive };
+    if let Outcome::Applied(applied) = outcome {
+        let is_current = |pod: &&ObservedPod| {
+            pod.pod.annotations().get(labels::CONFIG_HASH) == Some(&applied.config_hash)
+        };
+        if pods.iter().any(is_current) {
+            pods.retain(is_current);
+        }
+    }
+    pods.sort_unstable_by_key(|pod| pod.pod.name_any());
+    pods
+}
+
+/// One diagnosis for each pod.
+pub(super) fn diagnose_all(
+    pods: &[&ObservedPod],
+    resource: &LLMDeployment,
+    loaded_since: Option<Timestamp>,
+    now: Timestamp,
+) -> Vec<Diagnosis> {
+    let doctor = Doctor {
+        resource,
+        loaded_since,
+        now,
+    };
+    pods.iter().map(|pod| doctor.diagnose(pod)).collect()
+}
+
+/// Whether the server's process runs.
+pub(super) fn is_running(pod: &Pod) -> bool {
+    state(pod).is_some_and(|state| state.running.is_some())
+}
+
+struct Doctor<'a> {
+    resource: &'a LLMDeployment,
+    /// Since when the model has been in memory.
+    loaded_since: Option<Timestamp>,
+    now: Timestamp,
+}
+
+impl Doctor<'_> {
+    fn diagnose(&self, observed: &ObservedPod) -> Diagnosis {
+        let pod = &*observed.pod;
+        let name = pod.name_any();
+        if let Some(why) = ended(pod) {
+            return Diagnosis::Failing(conditions::POD_FAILED, format!("pod {name}: {why}"));
+        }
+        if let Some(message) = unschedulable(pod) {
+            return Diagnosis::Failing(conditions::UNSCHEDULABLE, message);
+        }
+        let Some(container) = container(pod) else {
+            return preparing(observed);
+        };
+        let state = container.state.as_ref();
+        if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
+            return self.waiting(observed, container, waiting);
+        }
+        if let Some(terminated) = state.and_then(|state| state.terminated.as_ref()) {
+            return self.terminated(&name, container, terminated);
+        }
+        if is_ready(pod) {
+            return Diagnosis::Ready;
+        }
+        // A container that was started again is not well before it serves: without this, the
+        // reason would flicker with each restart.
+        match last_failure(container) {
+            Some(terminated) => self.terminated(&name, container, terminated),
+            None => self.running(observed, container),
+        }
+    }
+
+    fn waiting(
+        &self,
+        observed: &ObservedPod,
+        container: &ContainerStatus,
+        waiting: &ContainerStateWaiting,
+    ) -> Diagnosis {
+        let name = observed.pod.name_any();
+        let message = waiting.message.as_deref().unwrap_or_default();
+        match waiting.reason.as_deref().unwrap_or_default() {
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "RegistryUnavailable" => {
+                // The message of a back-off repeats the one of the failure after a preamble.
+                let cause = message.split("ErrImagePull: ").last().unwrap_or(message);
+                Diagnosis::Failing(
+                    conditions::IMAGE_PULL_FAILED,
+                    format!(
+                        "the image {} cannot be pulled: {}; correct the operator's --server-image, or add spec.pod.imagePullSecrets",
+                        container.image,
+                        shortened(cause, LONGEST_QUOTE)
+                    ),
+                )
+            }
+            "CrashLoopBackOff" => match terminated(container) {
+                Some(terminated) => self.terminated(&name, container, terminated),
+                None => Diagnosis::Failing(
+                    conditions::CRASH_LOOP,
+                    format!("pod {name}: the server stops again and again: {message}"),
+                ),
+            },
+            "" | "ContainerCreating" | "PodInitializing" => preparing(observed),
+            reason => Diagnosis::Failing(
+                conditions::CONTAINER_CONFIG_ERROR,
+                format!(
+                    "pod {name}: the container cannot be created ({reason}): {}; check what spec.pod refers to",
+                    shortened(message, LONGEST_QUOTE)
+                ),
+            ),
+        }
+    }
+
+    /// What the server's end means.
+    fn terminated(
+        &self,
+        pod: &str,
+        container: &ContainerStatus,
+        terminated: &ContainerStateTerminated,
+    ) -> Diagnosis {
+        let message = terminated.message.as_deref().unwrap_or_default();
+        if let Some(last_words) = last_words(message) {
+            return Diagnosis::Failing(last_words.reason.as_str(), last_words.message);
+        }
+        let restarts = container.restart_count;
+        if terminated.reason.as_deref() == Some("OOMKilled") {
+            return Diagnosis::Failing(
+                conditions::OOM_KILLED,
+                format!(
+                    "pod {pod}: the server needed more than its memory limit of {} and was stopped (restarts: {restarts}): raise spec.resources.memory, or lower spec.engine.maxContextLength, spec.engine.maxBatchSize or spec.precision",
+                    self.resource.spec.resources.memory
+                ),
+            );
+        }
+        let words = last_line(message).map_or_else(
+            || "it left no message; see kubectl logs --previous".to_owned(),
+            |line| format!("its last line: {}", shortened(line, LONGEST_QUOTE)),
+        );
+        Diagnosis::Failing(
+            conditions::CRASH_LOOP,
+            format!(
+                "pod {pod}: the server stopped with exit code {} (restarts: {restarts}); {words}",
+                terminated.exit_code
+            ),
+        )
+    }
+
+    fn running(&self, observed: &ObservedPod, container: &ContainerStatus) -> Diagnosis {
+        let name = observed.pod.name_any();
+        let started = container
+            .state
+            .as_ref()
+            .and_then(|state| state.running.as_ref()?.started_at.as_ref());
+        let runs_for = started.map_or(SignedDuration::ZERO, |at| self.now.duration_since(at.0));
+        match &observed.report {
+            None if runs_for > FIRST_ANSWER => Diagnosis::Failing(
+                conditions::NOT_ANSWERING,
+                format!(
+                    "pod {name}: the server runs but does not answer the operator; see kubectl logs, and check that network policies let the operator in"
+                ),
+            ),
+            None => Diagnosis::Progress(
+                conditions::LOADING,
+                format!("pod {name}: the server starts"),
+            ),
+            Some(report) if report.stage == LoadStage::Loaded => {
+                let loaded_for = self
+                    .loaded_since
+                    .map_or(SignedDuration::ZERO, |since| self.now.duration_since(since));
+                if loaded_for > FIRST_READINESS {
+                    Diagnosis::Failing(
+                        conditions::NOT_ANSWERING,
+                        format!(
+                            "pod {name}: the model is loaded, but the readiness probe fails; see kubectl logs"
+                        ),
+                    )
+                } else {
+                    Diagnosis::Progress(
+                        conditions::LOADING,
+                        format!("pod {name}: the model is loaded and is about to serve"),
+                    )
+                }
+            }
+            Some(report) => Diagnosis::Progress(
+                conditions::LOADING,
+                format!("pod {name}: {}", progress(report)),
+            ),
+        }
+    }
+}
+
+/// How far loading is, in words.
+pub(super) fn progress(report: &LoadReport) -> String {
+    let stage = match report.stage {
+        LoadStage::Waiting => return "the model is loaded at the first request".to_owned(),
+        LoadStage::Loaded => return "the model is loaded".to_owned(),
+        LoadStage::Verifying => "verifying the file's checksum",
+        LoadStage::ReadingWeights => "reading weights",
+        LoadStage::WarmingUp => "warming up",
+    };
+    format!("{stage}, {} %", super::rounded(report.percent))
+}
+
+/// A pod that a node prepares, or fails to.
+fn preparing(observed: &ObservedPod) -> Diagnosis {
+    let name = observed.pod.name_any();
+    match &observed.start_failure {
+        Some(failure) => Diagnosis::Failing(
+            conditions::VOLUME_NOT_READY,
+            format!(
+                "pod {name}: its node cannot start it: {}; check spec.model.source",
+                shortened(failure, LONGEST_QUOTE)
+            ),
+        ),
+        None if observed
+            .pod
+            .status
+            .as_ref()
+            .is_some_and(|status| status.start_time.is_some()) =>
+        {
+            Diagnosis::Progress(
+                conditions::CONTAINER_STARTING,
+                format!("pod {name}: its node pulls the image and mounts the volumes"),
+            )
+        }
+        None => Diagnosis::Progress(
+            conditions::PODS_PENDING,
+            format!("pod {name}: no node has taken it yet"),
+        ),
+    }
+}
+
+fn ended(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    if status.phase.as_deref() != Some("Failed") {
+        return None;
+    }
+    let reason = status.reason.as_deref().unwrap_or("Failed");
+    let message = status.message.as_deref().unwrap_or("its node gave it up");
+    Some(format!("{reason}: {}", shortened(message, LONGEST_QUOTE)))
+}
+
+/// Why no node takes the pod.
+pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
+    let condition = pod
+        .status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
+    let message = condition.message.as_deref().unwrap_or("no node was found");
+    // What follows is about evicting others and about device claims, which does not help here.
+    let message = ["no new claims", "preemption:", "not found. not found"]
+        .iter()
+        .filter_map(|noise| message.find(noise).map(|at| (at, noise)))
+        .min()
+        .map_or(message, |(at, noise)| {
+            // The scheduler says "not found" twice of a claim; once is enough.
+            let kept = if noise.starts_with("not") {
+                "not found".len()
+            } else {
+                0
+            };
+            &message[..at + kept]
+        })
+        .trim();
+    let cure = if message.contains("persistentvolumeclaim") && message.contains("not found") {
+        "; create the claim, or correct spec.model.source"
+    } else if message.contains("PersistentVolumeClaims") {
+        "; bind the claim to a volume"
+    } else if message.contains("Insufficient") {
+        "; add a node, or lower spec.resources"
+    } else if message.contains("taint") {
+        "; add spec.pod.tolerations, or a node without the taint"
+    } else if message.contains("selector") || message.contains("affinity") {
+        "; correct spec.pod.nodeSelector or spec.pod.affinity, or label a node"
+    } else {
+        ""
+    };
+    Some(format!(
+        "no node takes pod {}: {}{cure}",
+        pod.name_any(),
+        shortened(message.trim_end_matches(['.', ',']), LONGEST_QUOTE)
+    ))
+}
+
+fn container(pod: &Pod) -> Option<&ContainerStatus> {
+    pod.status
+        .as_ref()?
+        .container_statuses
+        .as_ref()?
+        .iter()
+        .find(|container| container.name == CONTAINER)
+}
+
+fn state(pod: &Pod) -> Option<&ContainerState> {
+    container(pod)?.state.as_ref()
+}
+
+fn terminated(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    container.last_state.as_ref()?.terminated.as_ref()
+}
+
+fn last_failure(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    terminated(container).filter(|terminated| terminated.exit_code != 0)
+}
+
+/// The server's own explanation, alone or as the last line of a log.
+fn last_words(message: &str) -> Option<TerminationMessage> {
+    serde_json::from_str(message)
+        .ok()
+        .or_else(|| serde_json::from_str(last_line(message)?).ok())
+}

@@ -1,0 +1,245 @@
+//! `Ready`, `Scheduled` and `ModelLoaded`.
+use super::{
+    super::{
+        apply::{Applied, Outcome},
+        dereference::{ObservedPod, is_ready},
+    },
+    conditions::{Truth, Verdict},
+    pods::{self, Diagnosis},
+    words,
+};
+use candlepower_api::{
+    deployment::{LLMDeployment, LLMDeploymentStatus},
+    names::{conditions, reasons::LoadFailure},
+    server_config::LoadStage,
+};
+use k8s_openapi::api::apps::v1::DeploymentStatus;
+
+/// Whether every wanted pod is up to date and serves, and if not, why.
+pub(super) fn ready(
+    resource: &LLMDeployment,
+    outcome: &Outcome,
+    diagnoses: &[Diagnosis],
+    workload: &DeploymentStatus,
+) -> Verdict {
+    let not = |reason: &str, message: String| {
+        Verdict::new(conditions::READY, Truth::False, reason, message)
+    };
+    let applied = match outcome {
+        Outcome::Rejected(rejection) => return not(rejection.reason, rejection.message.clone()),
+        Outcome::Refused(refusal) => return not(conditions::CHILD_REFUSED, refusal.to_string()),
+        Outcome::Applied(applied) => applied,
+    };
+    let desired = desired(resource);
+    if desired == 0 {
+        return not(
+            conditions::SCALED_TO_ZERO,
+            "spec.replicas is 0, so nothing is served: set it to 1 or more".to_owned(),
+        );
+    }
+    let serving = diagnoses
+        .iter()
+        .filter(|diagnosis| **diagnosis == Diagnosis::Ready)
+        .count();
+    if serving >= desired && is_rolled_out(applied, desired) {
+        let verb = if desired == 1 { "serves" } else { "serve" };
+        let message = format!("{} {verb}", words::pods(desired));
+        return Verdict::new(
+            conditions::READY,
+            Truth::True,
+            conditions::ALL_PODS_READY,
+            message,
+        );
+    }
+    let (reason, message) = why_not(diagnoses, workload, serving, desired);
+    let still = match usize::try_from(workload.ready_replicas.unwrap_or_default()) {
+        Ok(count) if count > 0 => format!(" ({} of {desired} ready)", count.min(desired)),
+        _ => String::new(),
+    };
+    not(reason, format!("{message}{still}"))
+}
+
+fn desired(resource: &LLMDeployment) -> usize {
+    usize::try_from(resource.spec.desired_replicas()).unwrap_or_default()
+}
+
+/// Whether the Deployment has the wanted pods, all of the newest form, and no others.
+fn is_rolled_out(applied: &Applied, desired: usize) -> bool {
+    let status = applied.deployment.status.clone().unwrap_or_default();
+    let counts = |number: Option<i32>| usize::try_from(number.unwrap_or_default()) == Ok(desired);
+    status.observed_generation >= applied.deployment.metadata.generation
+        && counts(status.replicas)
+        && counts(status.updated_replicas)
+        && counts(status.ready_replicas)
+}
+
+/// The most helpful reason: what needs help before what needs time.
+fn why_not(
+    diagnoses: &[Diagnosis],
+    workload: &DeploymentStatus,
+    serving: usize,
+    desired: usize,
+) -> (&'static str, String) {
+    let refused = workload
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
+    if let Some(refused) = refused {
+        let message = refused.message.as_deref().unwrap_or("no reason was given");
+        return (
+            conditions::REPLICA_FAILURE,
+            format!("pods may not be created: {message}"),
+        );
+    }
+    let failing = diagnoses.iter().find_map(|diagnosis| match diagnosis {
+        Diagnosis::Failing(reason, message) => Some((*reason, message.clone())),
+        Diagnosis::Progress(..) | Diagnosis::Ready => None,
+    });
+    let progress = diagnoses.iter().find_map(|diagnosis| match diagnosis {
+        Diagnosis::Progress(reason, message) => Some((*reason, message.clone())),
+        Diagnosis::Failing(..) | Diagnosis::Ready => None,
+    });
+    failing.or(progress).unwrap_or_else(|| {
+        if diagnoses.is_empty() {
+            let message = format!("{} to be created", words::pods(desired));
+            (conditions::PODS_PENDING, message)
+        } else if serving >= desired {
+            let message = "pods of an earlier configuration are being replaced".to_owned();
+            (conditions::ROLLOUT_IN_PROGRESS, message)
+        } else {
+            let message = format!("{} more to be created", words::pods(desired - serving));
+            (conditions::ROLLOUT_IN_PROGRESS, message)
+        }
+    })
+}
+
+/// Whether every pod has a node.
+pub(super) fn scheduled(
+    resource: &LLMDeployment,
+    outcome: &Outcome,
+    pods: &[&ObservedPod],
+) -> Verdict {
+    let verdict = |truth, reason: &str, message: &str| {
+        Verdict::new(conditions::SCHEDULED, truth, reason, message)
+    };
+    if let Some(message) = pods.iter().find_map(|pod| pods::unschedulable(&pod.pod)) {
+        return verdict(Truth::False, conditions::UNSCHEDULABLE, &message);
+    }
+    if let Some(reason) = without_pods(resource, outcome, pods) {
+        return verdict(Truth::Unknown, reason, "there are no pods; see Ready");
+    }
+    let waits =
+        pods.iter().any(|pod| {
+            let status = pod.pod.status.as_ref();
+            status.is_none_or(|status| {
+                !status.conditions.iter().flatten().any(|condition| {
+                    condition.type_ == "PodScheduled" && condition.status == "True"
+                })
+            })
+        });
+    if waits {
+        return verdict(
+            Truth::Unknown,
+            conditions::PODS_PENDING,
+            "a pod waits for the scheduler",
+        );
+    }
+    verdict(
+        Truth::True,
+        conditions::ALL_PODS_SCHEDULED,
+        "every pod has a node",
+    )
+}
+
+fn without_pods(
+    resource: &LLMDeployment,
+    outcome: &Outcome,
+    pods: &[&ObservedPod],
+) -> Option<&'static str> {
+    match outcome {
+        Outcome::Applied(_) if desired(resource) == 0 => Some(conditions::SCALED_TO_ZERO),
+        _ if !pods.is_empty() => None,
+        Outcome::Applied(_) => Some(conditions::PODS_PENDING),
+        Outcome::Rejected(rejection) => Some(rejection.reason),
+        Outcome::Refused(_) => Some(conditions::CHILD_REFUSED),
+    }
+}
+
+/// Whether the model is in memory in every wanted pod.
+pub(super) fn model_loaded(
+    resource: &LLMDeployment,
+    outcome: &Outcome,
+    pods: &[&ObservedPod],
+    diagnoses: &[Diagnosis],
+    previous: &LLMDeploymentStatus,
+) -> Verdict {
+    let verdict = |truth, reason: &str, message: &str| {
+        Verdict::new(conditions::MODEL_LOADED, truth, reason, message)
+    };
+    if let Some(reason) = without_pods(resource, outcome, pods) {
+        return verdict(Truth::False, reason, "no server runs; see Ready");
+    }
+    let failure = diagnoses.iter().find_map(|diagnosis| match diagnosis {
+        Diagnosis::Failing(reason, message) if concerns_loading(reason) => Some((reason, message)),
+        _ => None,
+    });
+    if let Some((reason, message)) = failure {
+        return verdict(Truth::False, reason, message);
+    }
+    let was_loaded = previous
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == conditions::MODEL_LOADED && condition.status == "True");
+    let loaded = pods
+        .iter()
+        .filter(|pod| has_loaded(pod, resource.spec.preload || was_loaded))
+        .count();
+    if loaded >= desired(resource).max(1) {
+        return verdict(
+            Truth::True,
+            conditions::LOADED,
+            "the model is in memory in every pod",
+        );
+    }
+    let least = pods
+        .iter()
+        .filter_map(|pod| pod.report.as_ref())
+        .min_by_key(|report| (report.stage, report.percent));
+    match least {
+        Some(report) if report.stage == LoadStage::Waiting => verdict(
+            Truth::False,
+            conditions::WAITING_FOR_REQUEST,
+            "spec.preload is false: the first request loads the model, and waits for it",
+        ),
+        Some(report) if report.stage != LoadStage::Loaded => {
+            verdict(Truth::False, conditions::LOADING, &pods::progress(report))
+        }
+        Some(_) => verdict(
+            Truth::False,
+            conditions::LOADING,
+            &format!(
+                "{loaded} of {} have loaded it",
+                words::pods(desired(resource))
+            ),
+        ),
+        None => verdict(
+            Truth::False,
+            conditions::SERVER_NOT_STARTED,
+            "no server has answered yet; see Ready",
+        ),
+    }
+}
+
+/// A pod that is not asked counts as loaded where being ready implies it.
+fn has_loaded(pod: &ObservedPod, ready_implies_loaded: bool) -> bool {
+    match &pod.report {
+        Some(report) => report.stage == LoadStage::Loaded,
+        None => ready_implies_loaded && is_ready(&pod.pod),
+    }
+}
+
+fn concerns_loading(reason: &str) -> bool {
+    let is_failure = serde_json::from_value::<LoadFailure>(reason.into()).is_ok();
+    is_failure || matches!(reason, conditions::OOM_KILLED | conditions::CRASH_LOOP)
+}

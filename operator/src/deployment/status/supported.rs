@@ -1,0 +1,102 @@
+//! `SpecSupported`: which fields are set that this version does not act on.
+use super::conditions::{Truth, Verdict};
+use candlepower_api::{
+    deployment::{Alerts, LLMDeploymentSpec, MetricsMode, TracingMode},
+    names::conditions,
+};
+
+pub(super) fn spec_supported(spec: &LLMDeploymentSpec) -> Verdict {
+    let inert = inert_fields(spec);
+    if inert.is_empty() {
+        return Verdict::new(
+            conditions::SPEC_SUPPORTED,
+            Truth::True,
+            conditions::ALL_FIELDS_SUPPORTED,
+            "every field that is set has its effect",
+        );
+    }
+    Verdict::new(
+        conditions::SPEC_SUPPORTED,
+        Truth::False,
+        conditions::NOT_YET_IMPLEMENTED,
+        format!(
+            "these fields have no effect in this version: {}",
+            inert.join(", ")
+        ),
+    )
+}
+
+/// Fields that the user has set; a default is nobody's wish.
+fn inert_fields(spec: &LLMDeploymentSpec) -> Vec<&'static str> {
+    let model = &spec.model;
+    let observability = &spec.observability;
+    let fields = [
+        ("model.revision", model.revision.is_some()),
+        ("model.file", model.file.is_some()),
+        ("model.credentials", model.credentials.is_some()),
+        ("autoscaling", spec.autoscaling.is_some()),
+        ("resources.gpus", spec.resources.gpus > 0),
+        ("cache", spec.cache.is_some()),
+        (
+            "observability.metrics.mode",
+            matches!(
+                observability.metrics.mode,
+                MetricsMode::Sidecar | MetricsMode::PodMonitor
+            ),
+        ),
+        (
+            "observability.tracing.mode",
+            observability.tracing.mode == TracingMode::Sidecar,
+        ),
+        ("alerts", spec.alerts != Alerts::default()),
+        ("access.apiKeys", spec.access.api_keys.is_some()),
+        (
+            "access.networkPolicy.from",
+            !spec.access.network_policy.from.is_empty(),
+        ),
+    ];
+    fields
+        .into_iter()
+        .filter_map(|(field, is_set)| is_set.then_some(field))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::testing;
+    use serde_json::json;
+
+    #[test]
+    fn defaults_and_served_fields_are_supported() {
+        for spec in [
+            json!({}),
+            json!({"engine": {"prefixCaching": true}, "observability": {"metrics": {"mode": "None"}}}),
+            json!({"observability": {"tracing": {"mode": "Endpoint", "endpoint": "http://a:4317"}}}),
+        ] {
+            let verdict = spec_supported(&testing::resource(spec).spec);
+            assert_eq!(verdict.status, Truth::True, "{}", verdict.message);
+        }
+    }
+
+    #[test]
+    fn each_field_without_effect_is_named() {
+        let spec = testing::resource(json!({
+            "model": {"source": "pvc://a/b", "file": "c"},
+            "autoscaling": {"minReplicas": 1, "maxReplicas": 2},
+            "cache": {"size": "1Gi"},
+            "resources": {"gpus": 1},
+            "observability": {"metrics": {"mode": "Sidecar"}},
+        }));
+        let verdict = spec_supported(&spec.spec);
+        assert_eq!(verdict.status, Truth::False);
+        assert_eq!(verdict.reason, "NotYetImplemented");
+        assert!(
+            verdict.message.ends_with(
+                "model.file, autoscaling, resources.gpus, cache, observability.metrics.mode"
+            ),
+            "{}",
+            verdict.message
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! Resources, pods and times for tests.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "a literal of json! reads better without a reference"
+)]
+use super::{
+    context::ServerDefaults,
+    dereference::ObservedPod,
+    validate::{Valid, validate},
+};
+use crate::config::PullPolicy;
+use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) const NOW: &str = "2026-01-01T12:00:00Z";
+
+pub(super) fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+pub(super) fn server() -> ServerDefaults {
+    ServerDefaults {
+        image: "candlepower/server:test".to_owned(),
+        pull_policy: PullPolicy::IfNotPresent,
+    }
+}
+
+/// A resource with this `spec`, and a source where it has none.
+pub(super) fn resource(mut spec: Value) -> LLMDeployment {
+    if spec["model"].is_null() {
+        spec["model"] = json!({"source": "pvc://models/a.gguf"});
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "candlepower.dev/v1alpha1",
+        "kind": "LLMDeployment",
+        "metadata": {"name": "tiny", "namespace": "team", "uid": "uid-1", "generation": 3},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+pub(super) fn valid(resource: &LLMDeployment) -> Valid<'_> {
+    validate(resource, &LLMDeploymentStatus::default(), &server()).unwrap()
+}
+
+/// A pod with this `status`, without a report.
+pub(super) fn pod(status: Value) -> ObservedPod {
+    let pod = json!({
+        "metadata": {"name": "tiny-1", "namespace": "team"},
+        "status": status,
+    });
+    ObservedPod {
+        pod: Arc::new(serde_json::from_value(pod).unwrap()),
+        ..ObservedPod::default()
+    }
+}
+
+/// A scheduled pod whose container has this `state`.
+pub(super) fn pod_in(state: Value, last_state: Value, restarts: i32) -> ObservedPod {
+    pod(json!({
+        "phase": "Running",
+        "podIP": "10.0.0.7",
+        "startTime": "2026-01-01T11:59:55Z",
+        "conditions": [{"type": "PodScheduled", "status": "True"}],
+        "containerStatuses": [{
+            "name": "server", "image": "i", "imageID": "", "ready": false,
+            "restartCount": restarts, "state": state, "lastState": last_state,
+        }],
+    }))
+}
+
+/// A pod that serves.
+pub(super) fn ready_pod() -> ObservedPod {
+    pod(json!({
+        "phase": "Running",
+        "podIP": "10.0.0.7",
+        "conditions": [
+            {"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}
+        ],
+        "containerStatuses": [{
+            "name": "server", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-01-01T11:59:00Z"}},
+        }],
+    }))
+}

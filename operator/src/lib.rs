@@ -1,0 +1,66 @@
+//! Candlepower's operator: keeps each `LLMDeployment` served, and says why where it is not.
+//!
+//! - [`config`]: flags and environment;
+//! - [`deployment`]: the controller of `LLMDeployment`;
+//! - [`http`], [`metrics`], [`telemetry`]: how the operator itself is watched;
+//! - [`backoff`]: when to try again after a failure.
+#![forbid(unsafe_code)]
+
+pub mod backoff;
+pub mod config;
+pub mod deployment;
+pub mod http;
+pub mod metrics;
+pub mod shutdown;
+pub mod telemetry;
+
+use config::Config;
+use metrics::Metrics;
+use shutdown::Shutdown;
+use std::sync::Arc;
+
+/// Why the operator could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No cluster is configured.
+    #[error(
+        "no cluster to talk to: run inside a pod with a service account, or set KUBECONFIG ({0})"
+    )]
+    Cluster(#[source] kube::Error),
+    /// The own HTTP endpoint cannot listen.
+    #[error("cannot listen on {address}: {source}; choose another --listen address")]
+    Listen {
+        /// The address asked for.
+        address: std::net::SocketAddr,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The metrics contradict each other.
+    #[error("the metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs until SIGTERM or SIGINT, then lets running reconciles finish.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let client = kube::Client::try_default()
+        .await
+        .map_err(StartError::Cluster)?;
+    let metrics = Arc::new(Metrics::new()?);
+    let shutdown = Shutdown::on_signal();
+    let controllers = deployment::Controllers::new(&client, &config, &metrics);
+    let server = http::Server::bind(config.listen, metrics, controllers.readiness()).await?;
+
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespaces = %config.watched(),
+        listen = %config.listen,
+        server_image = config.server_image,
+        "the operator runs"
+    );
+    // The endpoint goes last, so that the last reconciles can still be scraped.
+    let serving = tokio::spawn(server.serve());
+    controllers.run(&shutdown).await;
+    serving.abort();
+    tracing::info!("the operator has stopped");
+    Ok(())
+}
