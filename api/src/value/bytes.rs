@@ -82,7 +82,7 @@ impl fmt::Display for ByteSize {
         let (unit, factor) = UNITS
             .into_iter()
             .filter(|(unit, _)| unit.is_empty() || unit.ends_with('i'))
-            .find(|(_, factor)| self.0 >= *factor && self.0 % factor == 0)
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
             .unwrap_or(("", 1));
         write!(f, "{}{unit}", self.0 / factor)
     }
