@@ -1,0 +1,229 @@
+//! The HTTP side's view of the engine: submit, listen, cancel by dropping.
+use super::{
+    batch::{Engine, EngineLimits},
+    request::{GenerationError, GenerationEvent, GenerationRequest},
+    scheduler::StepObserver,
+    worker::{self, Command, Shared},
+};
+use std::{
+    sync::{Arc, atomic::Ordering, mpsc::Sender},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// How the engine's thread batches.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// Sequences computed at once.
+    pub max_batch_size: usize,
+    /// How long an idle engine waits for company before the first step.
+    pub max_batch_wait: Duration,
+    /// Requests that may wait.
+    pub max_queue_depth: usize,
+    /// Most prompt tokens computed in one step.
+    pub prefill_chunk: usize,
+}
+
+/// A request that was not accepted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SubmitError {
+    /// The queue is full.
+    #[error("{waiting} requests are waiting already, which is the limit; try again later")]
+    QueueFull {
+        /// Requests that wait.
+        waiting: usize,
+    },
+    /// Prompt and answer do not fit the context.
+    #[error(
+        "the prompt has {prompt} tokens and the answer may have {max_tokens}, but the model's context holds {context}"
+    )]
+    TooLong {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Tokens asked for.
+        max_tokens: usize,
+        /// What the context holds.
+        context: usize,
+    },
+    /// The prompt has no token.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// The engine's thread has ended.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// A cheap, cloneable way to the engine's thread.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    commands: Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+impl EngineHandle {
+    /// Moves `engine` onto a thread of its own. `end_tokens` end a generation.
+    pub fn start(
+        engine: Box<dyn Engine>,
+        end_tokens: Vec<u32>,
+        options: EngineOptions,
+        observer: Arc<dyn StepObserver>,
+    ) -> std::io::Result<Self> {
+        let (commands, shared) = worker::spawn(engine, end_tokens, options, observer)?;
+        Ok(Self { commands, shared })
+    }
+
+    /// What the backend can hold.
+    pub fn limits(&self) -> EngineLimits {
+        self.shared.limits
+    }
+
+    /// Puts a request into the queue. The returned [`Generation`] tells what becomes of it;
+    /// dropping it cancels the request.
+    pub fn submit(&self, request: GenerationRequest) -> Result<Generation, SubmitError> {
+        let limits = self.shared.limits;
+        let total = request.prompt.len().saturating_add(request.max_tokens);
+        let context = limits.context_length.min(limits.kv_cache_tokens);
+        if request.prompt.is_empty() {
+            return Err(SubmitError::EmptyPrompt);
+        }
+        if total > context {
+            return Err(SubmitError::TooLong {
+                prompt: request.prompt.len(),
+                max_tokens: request.max_tokens,
+                context,
+            });
+        }
+        // The queue's place is taken here, not on the engine's thread, so that the answer to a
+        // full queue never waits for a step.
+        let place = self.shared.take_place().ok_or_else(|| SubmitError::QueueFull {
+            waiting: self.shared.waiting.load(Ordering::Relaxed),
+        })?;
+        let (events, receiver) = mpsc::unbounded_channel();
+        self.commands
+            .send(Command::Submit { request, events, place })
+            .map_err(|_| SubmitError::Stopped)?;
+        Ok(Generation { events: receiver })
+    }
+
+    /// Requests being computed and requests waiting.
+    pub fn load(&self) -> (usize, usize) {
+        (
+            self.shared.running.load(Ordering::Relaxed),
+            self.shared.waiting.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Whether the engine's thread makes progress: it is idle, or its current step began less
+    /// than `patience` ago.
+    pub fn is_alive(&self, patience: Duration) -> bool {
+        self.shared.is_alive(patience)
+    }
+
+    /// Fails every request with [`GenerationError::ShuttingDown`] and ends the thread.
+    pub fn stop(&self) {
+        // A thread that has ended already needs no telling.
+        let _ = self.commands.send(Command::Stop);
+    }
+}
+
+/// What becomes of one request. Dropping it cancels the request.
+#[derive(Debug)]
+pub struct Generation {
+    events: mpsc::UnboundedReceiver<GenerationEvent>,
+}
+
+impl Generation {
+    /// The next event. After `Finished` or `Failed` there is none.
+    pub async fn next(&mut self) -> GenerationEvent {
+        self.events.recv().await.unwrap_or_else(|| {
+            GenerationEvent::Failed(GenerationError::Engine("the engine has stopped".to_owned()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        mock::{END_TOKEN, MockEngine},
+        request::{FinishReason, Sampling},
+    };
+
+    fn start(engine: MockEngine, max_queue_depth: usize) -> EngineHandle {
+        let options = EngineOptions {
+            max_batch_size: 1,
+            max_batch_wait: Duration::ZERO,
+            max_queue_depth,
+            prefill_chunk: 64,
+        };
+        EngineHandle::start(Box::new(engine), vec![END_TOKEN], options, Arc::new(())).unwrap()
+    }
+
+    fn request(prompt: usize, max_tokens: usize) -> GenerationRequest {
+        GenerationRequest { prompt: vec![1; prompt], max_tokens, sampling: Sampling::default() }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered() {
+        let engine = start(MockEngine::new().answering(vec![7]), 1);
+        let mut generation = engine.submit(request(2, 9)).unwrap();
+        assert!(matches!(generation.next().await, GenerationEvent::Token { id: 7, .. }));
+        let GenerationEvent::Finished { reason, generated, .. } = generation.next().await else {
+            panic!("not finished")
+        };
+        assert_eq!((reason, generated), (FinishReason::Stop, 2));
+    }
+
+    #[tokio::test]
+    async fn one_request_more_than_batch_and_queue_hold_is_refused_until_a_place_is_free() {
+        let engine = start(MockEngine::new().with_step_time(Duration::from_millis(5)), 1);
+        let first = engine.submit(request(1, 50)).unwrap();
+        let second = engine.submit(request(1, 50)).unwrap();
+        assert!(matches!(engine.submit(request(1, 50)), Err(SubmitError::QueueFull { .. })));
+        drop((first, second));
+        while engine.shared.outstanding() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(engine.submit(request(1, 50)).is_ok());
+    }
+
+    #[test]
+    fn a_request_that_can_never_fit_is_refused_with_the_numbers() {
+        let engine = start(MockEngine::new().with_capacity(10, 100), 1);
+        let error = engine.submit(request(8, 3)).unwrap_err();
+        assert_eq!(error, SubmitError::TooLong { prompt: 8, max_tokens: 3, context: 10 });
+        assert_eq!(engine.submit(request(0, 3)).unwrap_err(), SubmitError::EmptyPrompt);
+    }
+
+    #[tokio::test]
+    async fn stopping_fails_what_runs_and_refuses_what_comes() {
+        let engine = start(MockEngine::new().answering(vec![1; 1000]).with_step_time(Duration::from_millis(1)), 1);
+        let mut generation = engine.submit(request(1, 1000)).unwrap();
+        generation.next().await;
+        engine.stop();
+        loop {
+            match generation.next().await {
+                GenerationEvent::Token { .. } => {}
+                GenerationEvent::Failed(error) => {
+                    assert!(matches!(error, GenerationError::ShuttingDown));
+                    break;
+                }
+                GenerationEvent::Finished { .. } => panic!("finished"),
+            }
+        }
+        while engine.is_alive(Duration::MAX) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(engine.submit(request(1, 1)).unwrap_err(), SubmitError::Stopped);
+    }
+
+    #[tokio::test]
+    async fn a_step_that_takes_too_long_is_no_longer_alive() {
+        let engine = start(MockEngine::new().with_step_time(Duration::from_millis(300)), 1);
+        assert!(engine.is_alive(Duration::from_millis(50)), "idle is alive");
+        let _generation = engine.submit(request(1, 5)).unwrap();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert!(!engine.is_alive(Duration::from_millis(50)));
+        assert!(engine.is_alive(Duration::from_secs(60)));
+    }
+}

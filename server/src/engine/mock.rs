@@ -1,0 +1,117 @@
+//! An engine without a model: known answers at a known pace, so that scheduling, HTTP, metrics
+//! and shutdown are tested by themselves.
+use super::batch::{Batch, Engine, EngineError, EngineLimits, SequenceId};
+use std::{collections::HashMap, thread, time::Duration};
+
+/// Ends every answer of the mock engine.
+pub const END_TOKEN: u32 = 256;
+const VOCABULARY: usize = 257;
+
+/// Answers every prompt with the same tokens.
+#[derive(Debug)]
+pub struct MockEngine {
+    answer: Vec<u32>,
+    step_time: Duration,
+    failing_step: Option<usize>,
+    limits: EngineLimits,
+    steps: usize,
+    sequences: HashMap<SequenceId, MockSequence>,
+}
+
+#[derive(Debug, Default)]
+struct MockSequence {
+    length: usize,
+    answered: usize,
+}
+
+impl Default for MockEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MockEngine {
+    /// Answers `ok` in no time.
+    pub fn new() -> Self {
+        Self {
+            answer: b"ok".iter().copied().map(u32::from).collect(),
+            step_time: Duration::ZERO,
+            failing_step: None,
+            limits: EngineLimits { context_length: 2048, kv_cache_tokens: 16 * 2048, vocabulary: VOCABULARY },
+            steps: 0,
+            sequences: HashMap::new(),
+        }
+    }
+
+    /// Answers with `tokens` and then ends. Ids are at most [`END_TOKEN`].
+    #[must_use]
+    pub fn answering(mut self, tokens: Vec<u32>) -> Self {
+        self.answer = tokens;
+        self
+    }
+
+    /// Each step takes `step_time`.
+    #[must_use]
+    pub const fn with_step_time(mut self, step_time: Duration) -> Self {
+        self.step_time = step_time;
+        self
+    }
+
+    /// The step with this number, counted from 0, fails.
+    #[must_use]
+    pub const fn failing_at(mut self, step: usize) -> Self {
+        self.failing_step = Some(step);
+        self
+    }
+
+    /// Holds sequences of `context_length` tokens and `kv_cache_tokens` in all.
+    #[must_use]
+    pub const fn with_capacity(mut self, context_length: usize, kv_cache_tokens: usize) -> Self {
+        self.limits = EngineLimits { context_length, kv_cache_tokens, vocabulary: VOCABULARY };
+        self
+    }
+}
+
+impl Engine for MockEngine {
+    fn limits(&self) -> EngineLimits {
+        self.limits
+    }
+
+    fn reserve(&mut self, id: SequenceId, _tokens: usize) -> Result<(), EngineError> {
+        self.sequences.insert(id, MockSequence::default());
+        Ok(())
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, EngineError> {
+        thread::sleep(self.step_time);
+        let step = self.steps;
+        self.steps += 1;
+        if self.failing_step == Some(step) {
+            return Err(EngineError::Compute(candle_core::Error::Msg("planted failure".to_owned())));
+        }
+        let mut logits = Vec::new();
+        for part in &batch.sequences {
+            let sequence = self.sequences.get_mut(&part.id).ok_or(EngineError::OutOfOrder(part.id))?;
+            let start = batch.positions.get(part.rows.start).map(|position| *position as usize);
+            if start != Some(sequence.length) {
+                return Err(EngineError::OutOfOrder(part.id));
+            }
+            sequence.length += part.rows.len();
+            if part.wants_logits {
+                let token = self.answer.get(sequence.answered).copied().unwrap_or(END_TOKEN);
+                sequence.answered += 1;
+                let mut row = vec![0.0; VOCABULARY];
+                if let Some(logit) = row.get_mut(token as usize) {
+                    // High enough that sampling at any temperature picks it.
+                    *logit = 1e4;
+                }
+                logits.push(row);
+            }
+        }
+        Ok(logits)
+    }
+
+    fn release(&mut self, id: SequenceId) {
+        self.sequences.remove(&id);
+    }
+}

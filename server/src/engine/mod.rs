@@ -1,0 +1,20 @@
+//! Turning token ids into token ids: what a request is, how requests share the model's steps,
+//! and the trait behind which a backend computes them.
+//!
+//! Data flows one way: [`EngineHandle::submit`] puts a request into the queue of the engine's
+//! thread; the [`scheduler`] packs the sequences of a step into one [`Batch`]; an [`Engine`]
+//! turns it into logits; the [`sampler`] picks tokens, which go back as [`GenerationEvent`]s.
+pub mod batch;
+pub mod handle;
+pub mod mock;
+pub mod request;
+pub mod sampler;
+pub mod scheduler;
+mod worker;
+
+pub use batch::{Batch, Engine, EngineError, EngineLimits, SequenceId};
+pub use handle::{EngineHandle, EngineOptions, Generation, SubmitError};
+pub use request::{
+    FinishReason, GenerationError, GenerationEvent, GenerationRequest, Sampling, Timings,
+};
+pub use scheduler::{StepObserver, StepSummary};

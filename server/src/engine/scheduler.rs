@@ -1,0 +1,307 @@
+//! Iteration-level batching: which sequences share the next step, and with how many tokens.
+//!
+//! Requests are admitted in order of arrival, each with KV cache for its prompt and its longest
+//! answer, so that a running sequence never has to give way. Decoding sequences add one row each;
+//! prompts share a budget of rows, so that a long prompt does not hold up everybody's tokens.
+use super::{
+    batch::{Batch, Engine, SequenceId},
+    handle::EngineOptions,
+    request::{FinishReason, GenerationError, GenerationEvent, GenerationRequest, Timings},
+    sampler::Sampler,
+    worker::Place,
+};
+use std::{collections::VecDeque, time::Instant};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// What a step was made of, for metrics.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct StepSummary {
+    /// Rows computed; 0 when the engine became idle.
+    pub rows: usize,
+    /// Sequences in the step.
+    pub sequences: usize,
+    /// Requests admitted.
+    pub running: usize,
+    /// Requests that wait.
+    pub waiting: usize,
+    /// Tokens of KV cache that are set aside.
+    pub kv_used_tokens: usize,
+    /// Tokens of KV cache in all.
+    pub kv_total_tokens: usize,
+}
+
+/// Watches the engine's steps.
+pub trait StepObserver: Send + Sync {
+    /// Called after each step, and when the engine becomes idle.
+    fn step(&self, summary: &StepSummary);
+}
+
+/// Observes nothing.
+impl StepObserver for () {
+    fn step(&self, _: &StepSummary) {}
+}
+
+struct Waiting {
+    request: GenerationRequest,
+    events: UnboundedSender<GenerationEvent>,
+    place: Place,
+    queued: Instant,
+}
+
+struct Running {
+    id: SequenceId,
+    request: GenerationRequest,
+    events: UnboundedSender<GenerationEvent>,
+    sampler: Sampler,
+    /// Prompt tokens that are in the KV cache.
+    prefilled: usize,
+    /// The last token picked, which the next step computes.
+    last: Option<u32>,
+    generated: usize,
+    queued: Instant,
+    first_step: Option<Instant>,
+    first_token: Option<Instant>,
+    /// Held until the sequence ends, so that the queue's limit counts it.
+    _place: Place,
+}
+
+impl Running {
+    fn reserved(&self) -> usize {
+        self.request.prompt.len() + self.request.max_tokens
+    }
+
+    /// Whether the answer goes on after `token`, and if not, why.
+    fn outcome(&self, token: u32, end_tokens: &[u32]) -> Option<FinishReason> {
+        if end_tokens.contains(&token) {
+            Some(FinishReason::Stop)
+        } else if self.generated >= self.request.max_tokens {
+            Some(FinishReason::Length)
+        } else {
+            None
+        }
+    }
+}
+
+/// Owns the backend and decides what it computes.
+pub(super) struct Scheduler {
+    engine: Box<dyn Engine>,
+    end_tokens: Vec<u32>,
+    options: EngineOptions,
+    waiting: VecDeque<Waiting>,
+    running: Vec<Running>,
+    reserved: usize,
+    next_id: u64,
+}
+
+impl Scheduler {
+    pub(super) fn new(engine: Box<dyn Engine>, end_tokens: Vec<u32>, options: EngineOptions) -> Self {
+        Self {
+            engine,
+            end_tokens,
+            options,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            reserved: 0,
+            next_id: 0,
+        }
+    }
+
+    pub(super) fn submit(
+        &mut self,
+        request: GenerationRequest,
+        events: UnboundedSender<GenerationEvent>,
+        place: Place,
+        queued: Instant,
+    ) {
+        self.waiting.push_back(Waiting { request, events, place, queued });
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+
+    pub(super) fn has_full_batch(&self) -> bool {
+        self.waiting.len() + self.running.len() >= self.options.max_batch_size
+    }
+
+    /// The state between steps.
+    pub(super) fn summary(&self) -> StepSummary {
+        StepSummary {
+            rows: 0,
+            sequences: 0,
+            running: self.running.len(),
+            waiting: self.waiting.len(),
+            kv_used_tokens: self.reserved,
+            kv_total_tokens: self.engine.limits().kv_cache_tokens,
+        }
+    }
+
+    /// Computes one step, if there is anything to compute.
+    pub(super) fn step(&mut self) -> StepSummary {
+        self.drop_cancelled();
+        self.admit();
+        let batch = self.pack();
+        let mut summary = StepSummary {
+            rows: batch.rows(),
+            sequences: batch.sequences.len(),
+            ..self.summary()
+        };
+        if summary.rows > 0 {
+            self.compute(&batch);
+            let after = self.summary();
+            summary.running = after.running;
+            summary.kv_used_tokens = after.kv_used_tokens;
+        }
+        summary
+    }
+
+    /// Ends every request with `error`.
+    pub(super) fn fail_all(&mut self, error: &GenerationError) {
+        for waiting in self.waiting.drain(..) {
+            // A client that has gone needs no answer, here and below.
+            let _ = waiting.events.send(GenerationEvent::Failed(error.clone()));
+        }
+        for index in (0..self.running.len()).rev() {
+            self.end(index, GenerationEvent::Failed(error.clone()));
+        }
+    }
+
+    fn drop_cancelled(&mut self) {
+        self.waiting.retain(|waiting| !waiting.events.is_closed());
+        for index in (0..self.running.len()).rev() {
+            if self.running[index].events.is_closed() {
+                self.remove(index);
+            }
+        }
+    }
+
+    /// Moves requests from the queue into the batch, in order of arrival, while there is a place
+    /// and KV cache for the next one.
+    fn admit(&mut self) {
+        let capacity = self.engine.limits().kv_cache_tokens;
+        while self.running.len() < self.options.max_batch_size {
+            let fits = self.waiting.front().is_some_and(|next| {
+                self.reserved + next.request.prompt.len() + next.request.max_tokens <= capacity
+            });
+            let next = if fits { self.waiting.pop_front() } else { None };
+            let Some(next) = next else { return };
+            let id = SequenceId(self.next_id);
+            self.next_id += 1;
+            let tokens = next.request.prompt.len() + next.request.max_tokens;
+            if let Err(error) = self.engine.reserve(id, tokens) {
+                let _ = next
+                    .events
+                    .send(GenerationEvent::Failed(GenerationError::Engine(error.to_string())));
+                continue;
+            }
+            self.reserved += tokens;
+            self.running.push(Running {
+                id,
+                sampler: Sampler::new(next.request.sampling, id.0),
+                request: next.request,
+                events: next.events,
+                prefilled: 0,
+                last: None,
+                generated: 0,
+                queued: next.queued,
+                first_step: None,
+                first_token: None,
+                _place: next.place,
+            });
+        }
+    }
+
+    /// One row for each decoding sequence; prompts share the prefill budget in order of arrival.
+    fn pack(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        let mut budget = self.options.prefill_chunk;
+        let now = Instant::now();
+        for sequence in &mut self.running {
+            let prompt = &sequence.request.prompt;
+            if let Some(last) = sequence.last {
+                let position = prompt.len() + sequence.generated - 1;
+                batch.push(sequence.id, &[last], row_position(position), true);
+            } else if budget > 0 {
+                let end = prompt.len().min(sequence.prefilled + budget);
+                let chunk = &prompt[sequence.prefilled..end];
+                batch.push(sequence.id, chunk, row_position(sequence.prefilled), end == prompt.len());
+                budget -= chunk.len();
+                sequence.prefilled = end;
+                sequence.first_step.get_or_insert(now);
+            }
+        }
+        batch
+    }
+
+    fn compute(&mut self, batch: &Batch) {
+        match self.engine.step(batch) {
+            Ok(logits) => {
+                let wanting = batch.sequences.iter().filter(|part| part.wants_logits);
+                for (part, row) in wanting.zip(logits) {
+                    self.advance(part.id, row);
+                }
+            }
+            Err(error) => {
+                let error = GenerationError::Engine(error.to_string());
+                for part in &batch.sequences {
+                    if let Some(index) = self.index_of(part.id) {
+                        self.end(index, GenerationEvent::Failed(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Picks the next token of a sequence and ends the sequence where it is complete.
+    fn advance(&mut self, id: SequenceId, logits: Vec<f32>) {
+        let Some(index) = self.index_of(id) else { return };
+        let sequence = &mut self.running[index];
+        let token = match sequence.sampler.pick(logits) {
+            Ok(token) => token,
+            Err(error) => return self.end(index, GenerationEvent::Failed(error)),
+        };
+        let at = Instant::now();
+        sequence.generated += 1;
+        sequence.last = Some(token);
+        let first_token = *sequence.first_token.get_or_insert(at);
+        let outcome = sequence.outcome(token, &self.end_tokens);
+        if outcome != Some(FinishReason::Stop) {
+            let _ = sequence.events.send(GenerationEvent::Token { id: token, at });
+        }
+        if let Some(reason) = outcome {
+            let timings = Timings {
+                queued: sequence.queued,
+                first_step: sequence.first_step.unwrap_or(at),
+                first_token,
+                last_token: at,
+            };
+            let generated = sequence.generated;
+            self.end(index, GenerationEvent::Finished { reason, timings, generated });
+        }
+    }
+
+    fn index_of(&self, id: SequenceId) -> Option<usize> {
+        self.running.iter().position(|sequence| sequence.id == id)
+    }
+
+    fn end(&mut self, index: usize, event: GenerationEvent) {
+        let sequence = self.remove(index);
+        let _ = sequence.events.send(event);
+    }
+
+    /// Takes a sequence out of the batch and gives back its KV cache. Order of arrival is kept.
+    fn remove(&mut self, index: usize) -> Running {
+        let sequence = self.running.remove(index);
+        self.engine.release(sequence.id);
+        self.reserved -= sequence.reserved();
+        sequence
+    }
+}
+
+/// Positions are 32-bit on devices; contexts are far shorter.
+fn row_position(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

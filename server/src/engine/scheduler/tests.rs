@@ -1,0 +1,170 @@
+//! What the scheduler promises, with the mock engine.
+use super::*;
+use crate::engine::{
+    mock::{END_TOKEN, MockEngine},
+    request::Sampling,
+    worker::Shared,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+struct Bench {
+    scheduler: Scheduler,
+    shared: Arc<Shared>,
+}
+
+fn options() -> EngineOptions {
+    EngineOptions {
+        max_batch_size: 4,
+        max_batch_wait: Duration::ZERO,
+        max_queue_depth: 100,
+        prefill_chunk: 8,
+    }
+}
+
+fn bench(engine: MockEngine, options: EngineOptions) -> Bench {
+    let shared = Arc::new(Shared::new(engine.limits(), &options));
+    Bench { scheduler: Scheduler::new(Box::new(engine), vec![END_TOKEN], options), shared }
+}
+
+impl Bench {
+    fn submit(&mut self, prompt: usize, max_tokens: usize) -> UnboundedReceiver<GenerationEvent> {
+        let (events, receiver) = unbounded_channel();
+        let request = GenerationRequest {
+            prompt: vec![1; prompt],
+            max_tokens,
+            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+        };
+        let place = self.shared.take_place().unwrap();
+        self.scheduler.submit(request, events, place, Instant::now());
+        receiver
+    }
+
+    fn run_to_idle(&mut self) -> usize {
+        let mut steps = 0;
+        while !self.scheduler.is_idle() {
+            self.scheduler.step();
+            steps += 1;
+            assert!(steps < 10_000, "the scheduler does not come to rest");
+        }
+        steps
+    }
+}
+
+fn tokens(receiver: &mut UnboundedReceiver<GenerationEvent>) -> (Vec<u32>, Option<FinishReason>) {
+    let mut tokens = Vec::new();
+    while let Ok(event) = receiver.try_recv() {
+        match event {
+            GenerationEvent::Token { id, .. } => tokens.push(id),
+            GenerationEvent::Finished { reason, .. } => return (tokens, Some(reason)),
+            GenerationEvent::Failed(_) => return (tokens, None),
+        }
+    }
+    (tokens, None)
+}
+
+#[test]
+fn an_answer_ends_with_the_models_end_token_which_is_not_reported() {
+    let mut bench = bench(MockEngine::new().answering(vec![5, 6, 7]), options());
+    let mut receiver = bench.submit(3, 10);
+    bench.run_to_idle();
+    assert_eq!(tokens(&mut receiver), (vec![5, 6, 7], Some(FinishReason::Stop)));
+}
+
+#[test]
+fn an_answer_stops_at_its_token_limit() {
+    let mut bench = bench(MockEngine::new().answering(vec![5; 50]), options());
+    let mut receiver = bench.submit(3, 4);
+    bench.run_to_idle();
+    assert_eq!(tokens(&mut receiver), (vec![5; 4], Some(FinishReason::Length)));
+}
+
+#[test]
+fn requests_share_steps_and_a_late_one_joins_in_the_middle() {
+    let mut bench = bench(MockEngine::new().answering(vec![5; 20]), options());
+    let _first = bench.submit(3, 20);
+    assert_eq!(bench.scheduler.step().sequences, 1);
+    let _second = bench.submit(3, 20);
+    let summary = bench.scheduler.step();
+    assert_eq!((summary.sequences, summary.rows), (2, 1 + 3));
+}
+
+#[test]
+fn a_long_prompt_is_computed_in_chunks_while_others_go_on_decoding() {
+    let mut bench = bench(MockEngine::new().answering(vec![5; 30]), options());
+    let mut short = bench.submit(1, 30);
+    bench.scheduler.step();
+    let mut long = bench.submit(20, 1);
+    let rows: Vec<_> = (0..3).map(|_| bench.scheduler.step().rows).collect();
+    assert_eq!(rows, [1 + 8, 1 + 8, 1 + 4], "chunks of at most 8 beside one decoding row");
+    assert_eq!(tokens(&mut short).0.len(), 4);
+    assert_eq!(tokens(&mut long), (vec![5], Some(FinishReason::Length)));
+}
+
+#[test]
+fn requests_beyond_the_batch_wait_in_order_of_arrival() {
+    let mut bench = bench(MockEngine::new().answering(vec![5, 5]), EngineOptions { max_batch_size: 1, ..options() });
+    let mut receivers: Vec<_> = (0..3).map(|_| bench.submit(1, 5)).collect();
+    let mut finished = Vec::new();
+    while !bench.scheduler.is_idle() {
+        bench.scheduler.step();
+        for (index, receiver) in receivers.iter_mut().enumerate() {
+            if tokens(receiver).1.is_some() {
+                finished.push(index);
+            }
+        }
+    }
+    assert_eq!(finished, [0, 1, 2]);
+}
+
+#[test]
+fn a_request_waits_until_the_kv_cache_has_room_for_its_longest_answer() {
+    let mut bench = bench(MockEngine::new().answering(vec![5; 50]).with_capacity(100, 100), options());
+    let _first = bench.submit(10, 50);
+    let _second = bench.submit(10, 50);
+    let summary = bench.scheduler.step();
+    assert_eq!((summary.running, summary.waiting, summary.kv_used_tokens), (1, 1, 60));
+    bench.run_to_idle();
+    assert_eq!(bench.scheduler.summary().kv_used_tokens, 0);
+}
+
+#[test]
+fn a_request_whose_client_has_gone_gives_back_its_place_and_its_cache_at_once() {
+    let mut bench = bench(MockEngine::new().answering(vec![5; 50]), options());
+    let receiver = bench.submit(3, 50);
+    bench.scheduler.step();
+    assert_eq!(bench.shared.outstanding(), 1);
+    drop(receiver);
+    bench.scheduler.step();
+    assert!(bench.scheduler.is_idle());
+    assert_eq!((bench.scheduler.summary().kv_used_tokens, bench.shared.outstanding()), (0, 0));
+}
+
+#[test]
+fn a_failed_step_fails_its_requests_and_the_next_ones_are_served() {
+    let mut bench = bench(MockEngine::new().failing_at(1), options());
+    let mut first = bench.submit(3, 10);
+    bench.scheduler.step();
+    bench.scheduler.step();
+    assert!(bench.scheduler.is_idle());
+    assert!(matches!(first.try_recv(), Ok(GenerationEvent::Token { .. })));
+    assert!(matches!(first.try_recv(), Ok(GenerationEvent::Failed(GenerationError::Engine(_)))));
+    let mut second = bench.submit(3, 10);
+    bench.run_to_idle();
+    assert_eq!(tokens(&mut second).1, Some(FinishReason::Stop));
+}
+
+#[test]
+fn the_times_of_a_generation_are_in_order() {
+    let mut bench = bench(MockEngine::new().with_step_time(Duration::from_millis(1)), options());
+    let mut receiver = bench.submit(3, 10);
+    bench.run_to_idle();
+    let timings = loop {
+        if let GenerationEvent::Finished { timings, .. } = receiver.try_recv().unwrap() {
+            break timings;
+        }
+    };
+    assert!(timings.queued <= timings.first_step);
+    assert!(timings.first_step < timings.first_token);
+    assert!(timings.first_token < timings.last_token);
+}

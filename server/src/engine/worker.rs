@@ -1,0 +1,213 @@
+//! The engine's own thread: takes requests from the queue and computes steps until told to stop.
+use super::{
+    batch::{Engine, EngineLimits},
+    handle::EngineOptions,
+    request::{GenerationError, GenerationEvent, GenerationRequest},
+    scheduler::{Scheduler, StepObserver},
+};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Generate.
+    Submit {
+        request: GenerationRequest,
+        events: UnboundedSender<GenerationEvent>,
+        place: Place,
+    },
+    /// Fail what is left and end.
+    Stop,
+}
+
+/// What the thread and its handles both see.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) limits: EngineLimits,
+    pub(super) running: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
+    outstanding: AtomicUsize,
+    most_outstanding: usize,
+    started: Instant,
+    /// Milliseconds from `started` to the beginning of the current step; [`IDLE`] between steps.
+    step_began: AtomicU64,
+    ended: AtomicBool,
+}
+
+const IDLE: u64 = u64::MAX;
+
+impl Shared {
+    pub(super) fn new(limits: EngineLimits, options: &EngineOptions) -> Self {
+        Self {
+            limits,
+            running: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            outstanding: AtomicUsize::new(0),
+            most_outstanding: options.max_batch_size.saturating_add(options.max_queue_depth),
+            started: Instant::now(),
+            step_began: AtomicU64::new(IDLE),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// A place in the batch or the queue, unless all are taken.
+    pub(super) fn take_place(self: &Arc<Self>) -> Option<Place> {
+        self.outstanding
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
+                (taken < self.most_outstanding).then_some(taken + 1)
+            })
+            .ok()
+            .map(|_| Place(Arc::clone(self)))
+    }
+
+    pub(super) fn is_alive(&self, patience: Duration) -> bool {
+        if self.ended.load(Ordering::Acquire) {
+            return false;
+        }
+        match self.step_began.load(Ordering::Acquire) {
+            IDLE => true,
+            began => self.started.elapsed().saturating_sub(Duration::from_millis(began)) < patience,
+        }
+    }
+
+    fn mark_step(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(IDLE - 1);
+        self.step_began.store(now, Ordering::Release);
+    }
+
+    fn mark_idle(&self) {
+        self.step_began.store(IDLE, Ordering::Release);
+    }
+
+    #[cfg(test)]
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Acquire)
+    }
+}
+
+/// One request's place in the batch or the queue; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.outstanding.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Starts the thread.
+pub(super) fn spawn(
+    engine: Box<dyn Engine>,
+    end_tokens: Vec<u32>,
+    options: EngineOptions,
+    observer: Arc<dyn StepObserver>,
+) -> io::Result<(Sender<Command>, Arc<Shared>)> {
+    let shared = Arc::new(Shared::new(engine.limits(), &options));
+    let (sender, commands) = channel();
+    let worker = Worker {
+        scheduler: Scheduler::new(engine, end_tokens, options),
+        commands,
+        max_batch_wait: options.max_batch_wait,
+        observer,
+        shared: Arc::clone(&shared),
+    };
+    thread::Builder::new().name("engine".to_owned()).spawn(move || worker.run())?;
+    Ok((sender, shared))
+}
+
+struct Worker {
+    scheduler: Scheduler,
+    commands: Receiver<Command>,
+    max_batch_wait: Duration,
+    observer: Arc<dyn StepObserver>,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        // A panic in the backend must not leave clients waiting: the events' senders are dropped
+        // with the scheduler, which ends their streams, and `ended` turns liveness off.
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        self.shared.ended.store(true, Ordering::Release);
+        if outcome.is_err() {
+            tracing::error!("the engine's thread has panicked; the server cannot serve any more");
+        }
+    }
+
+    fn serve(&mut self) {
+        loop {
+            if self.scheduler.is_idle() {
+                self.shared.mark_idle();
+                self.observe(&self.scheduler.summary());
+                if !self.wait_for_work() {
+                    return;
+                }
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                if !self.obey(command) {
+                    return;
+                }
+            }
+            self.shared.mark_step();
+            let summary = self.scheduler.step();
+            self.observe(&summary);
+        }
+    }
+
+    /// Sleeps until there is a request, then gives others a moment to share its first step.
+    /// Returns whether to go on.
+    fn wait_for_work(&mut self) -> bool {
+        let Ok(command) = self.commands.recv() else { return false };
+        if !self.obey(command) {
+            return false;
+        }
+        let deadline = Instant::now() + self.max_batch_wait;
+        while !self.scheduler.has_full_batch() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            match self.commands.recv_timeout(left) {
+                Ok(command) => {
+                    if !self.obey(command) {
+                        return false;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return true,
+            }
+        }
+        true
+    }
+
+    /// Returns whether to go on.
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Submit { request, events, place } => {
+                self.scheduler.submit(request, events, place, Instant::now());
+                true
+            }
+            Command::Stop => {
+                self.scheduler.fail_all(&GenerationError::ShuttingDown);
+                false
+            }
+        }
+    }
+
+    fn observe(&self, summary: &super::StepSummary) {
+        self.shared.running.store(summary.running, Ordering::Relaxed);
+        self.shared.waiting.store(summary.waiting, Ordering::Relaxed);
+        self.observer.step(summary);
+    }
+}

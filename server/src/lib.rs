@@ -1,0 +1,13 @@
+//! Candlepower's inference server: an OpenAI-compatible endpoint over candle.
+//!
+//! Data flows one way: [`http`] → [`text`] → [`engine`] → [`model`]; [`load`] builds the model
+//! that they share, [`telemetry`] watches.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod engine;
+pub mod http;
+pub mod load;
+pub mod model;
+pub mod telemetry;
+pub mod text;

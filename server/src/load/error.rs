@@ -1,0 +1,119 @@
+//! Why a model did not load, with the cure.
+use crate::text::TextError;
+use candlepower_api::{names::reasons::LoadFailure, value::ByteSize};
+use std::path::PathBuf;
+
+/// A failure to load. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is no such file.
+    #[error("{} does not exist: check model.source (the path inside the volume) and what the volume holds", .0.display())]
+    NotFound(PathBuf),
+    /// The file may not be read.
+    #[error("{} may not be read by this user (65532): make the file and its folders readable for others", .0.display())]
+    AccessDenied(PathBuf),
+    /// Reading failed.
+    #[error("{} cannot be read: {problem}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        problem: std::io::Error,
+    },
+    /// Not a whole, valid model file.
+    #[error("{} is not a whole GGUF file ({problem}): download it again and give its sha256 in model.sha256", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The checksum differs.
+    #[error("{} has the SHA-256 {actual}, but model.sha256 is {expected}: download the file again, or correct the field", path.display())]
+    ChecksumMismatch {
+        /// The file.
+        path: PathBuf,
+        /// What the resource says.
+        expected: String,
+        /// What the file has.
+        actual: String,
+    },
+    /// Nothing here runs this architecture.
+    #[error("the architecture \"{found}\" is not supported by this version: use a model of the architectures {supported}")]
+    UnsupportedArchitecture {
+        /// What the weights declare.
+        found: String,
+        /// What can be served.
+        supported: String,
+    },
+    /// The precision asked for is not the file's.
+    #[error("the file holds {found} weights and this version does not convert them: set precision to auto or {found}, or choose a file in {wanted}")]
+    UnsupportedPrecision {
+        /// What the file holds.
+        found: String,
+        /// What the resource asks for.
+        wanted: String,
+    },
+    /// Weights and KV cache do not fit.
+    #[error(
+        "the model does not fit: weights {} + KV cache for {minimum_tokens} tokens {} + overhead {} exceed the memory limit of {}: raise resources.memory, lower engine.kvCacheMemory, or choose a smaller precision",
+        weights.human(), kv_cache.human(), overhead.human(), limit.human()
+    )]
+    InsufficientMemory {
+        /// Bytes of the weights.
+        weights: ByteSize,
+        /// Bytes of the smallest KV cache that makes sense, or of the one asked for.
+        kv_cache: ByteSize,
+        /// Tokens of that KV cache.
+        minimum_tokens: usize,
+        /// Bytes for everything else.
+        overhead: ByteSize,
+        /// Bytes that the process may use.
+        limit: ByteSize,
+    },
+    /// The configuration contradicts the model.
+    #[error("{0}")]
+    InvalidConfiguration(String),
+    /// The tokenizer or chat template cannot be used.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The tensor library failed.
+    #[error("the weights cannot be used: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// The first generation failed.
+    #[error("the model loaded, but its first generation failed: {0}")]
+    WarmUp(String),
+    /// The engine's thread could not be started.
+    #[error("the engine's thread cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+impl LoadError {
+    /// The reason that conditions show.
+    pub const fn reason(&self) -> LoadFailure {
+        match self {
+            Self::NotFound(_) => LoadFailure::ModelNotFound,
+            Self::AccessDenied(_) => LoadFailure::ModelAccessDenied,
+            Self::Unreadable { .. } | Self::Corrupt { .. } => LoadFailure::CorruptModel,
+            Self::ChecksumMismatch { .. } => LoadFailure::ChecksumMismatch,
+            Self::UnsupportedArchitecture { .. } => LoadFailure::UnsupportedArchitecture,
+            Self::UnsupportedPrecision { .. } => LoadFailure::UnsupportedPrecision,
+            Self::InsufficientMemory { .. } => LoadFailure::InsufficientMemory,
+            Self::InvalidConfiguration(_) => LoadFailure::InvalidConfiguration,
+            Self::Text(_) => LoadFailure::UnsupportedTokenizer,
+            Self::Tensor(_) | Self::WarmUp(_) | Self::Thread(_) => LoadFailure::EngineFailure,
+        }
+    }
+
+    pub(super) fn corrupt(path: &std::path::Path, problem: impl ToString) -> Self {
+        Self::Corrupt { path: path.to_owned(), problem: problem.to_string() }
+    }
+
+    pub(super) fn from_io(path: &std::path::Path, problem: std::io::Error) -> Self {
+        match problem.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Self::NotFound(path.to_owned()),
+            std::io::ErrorKind::PermissionDenied => Self::AccessDenied(path.to_owned()),
+            _ => Self::Unreadable { path: path.to_owned(), problem },
+        }
+    }
+}

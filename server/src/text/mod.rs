@@ -1,0 +1,11 @@
+//! Text to token ids and back.
+pub mod chat_template;
+mod gguf_tokenizer;
+pub mod stop;
+pub mod stream;
+pub mod tokenizer;
+
+pub use chat_template::{ChatMessage, ChatTemplate};
+pub use stop::StopMatcher;
+pub use stream::TokenStream;
+pub use tokenizer::{TextError, Tokenizer};

@@ -1,0 +1,89 @@
+//! Token ids to text as they come, without ever sending half a character.
+use super::tokenizer::TextError;
+use std::sync::Arc;
+use tokenizers::tokenizer::{Tokenizer, step_decode_stream};
+
+/// Turns the ids of one answer into text, piece by piece.
+#[derive(Debug)]
+pub struct TokenStream {
+    tokenizer: Arc<Tokenizer>,
+    ids: Vec<u32>,
+    prefix: String,
+    prefix_length: usize,
+}
+
+impl TokenStream {
+    pub(super) const fn new(tokenizer: Arc<Tokenizer>) -> Self {
+        Self { tokenizer, ids: Vec::new(), prefix: String::new(), prefix_length: 0 }
+    }
+
+    /// The text that `id` completes; empty while a character is incomplete.
+    pub fn push(&mut self, id: u32) -> Result<String, TextError> {
+        let step = step_decode_stream(
+            &self.tokenizer,
+            vec![id],
+            true,
+            &mut self.ids,
+            &mut self.prefix,
+            &mut self.prefix_length,
+        );
+        match step {
+            Ok(text) => Ok(text.unwrap_or_default()),
+            // What was held back reads differently now that more ids are known (bytes that are no
+            // character). Send what it reads as and begin anew, so that one odd token does not
+            // end the answer.
+            Err(_) => self.take_rest(),
+        }
+    }
+
+    /// The rest: what was held back when the answer ended in the middle of a character.
+    pub fn finish(mut self) -> Result<String, TextError> {
+        self.take_rest()
+    }
+
+    fn take_rest(&mut self) -> Result<String, TextError> {
+        let decode = |ids: &[u32]| {
+            self.tokenizer.decode(ids, true).map_err(|error| TextError::Decode(error.to_string()))
+        };
+        let text = decode(&self.ids)?;
+        let rest = match text.strip_prefix(&self.prefix) {
+            Some(rest) => rest.to_owned(),
+            // What was sent already reads differently together with the rest: send the rest alone.
+            None => decode(self.ids.get(self.prefix_length..).unwrap_or_default())?,
+        };
+        self.ids.clear();
+        self.prefix.clear();
+        self.prefix_length = 0;
+        Ok(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::text::Tokenizer;
+
+    fn pieces(bytes: &[u8]) -> Vec<String> {
+        let mut stream = Tokenizer::of_bytes().unwrap().stream();
+        let mut pieces: Vec<_> = bytes.iter().map(|byte| stream.push(u32::from(*byte)).unwrap()).collect();
+        pieces.push(stream.finish().unwrap());
+        pieces
+    }
+
+    #[test]
+    fn a_character_of_several_tokens_comes_once_and_whole() {
+        assert_eq!(pieces("aé🙂b".as_bytes()), ["a", "", "é", "", "", "", "🙂", "b", ""]);
+    }
+
+    #[test]
+    fn an_answer_that_ends_inside_a_character_loses_nothing_before_it() {
+        let text = pieces(&[b'a', 0xF0, 0x9F]).concat();
+        assert!(text.starts_with('a') && text.contains('\u{FFFD}'), "{text:?}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_character_are_replaced_and_do_not_end_the_answer() {
+        let text = pieces(&[b'a', 0xFF, b'b', b'c']).concat();
+        assert_eq!(text.chars().next(), Some('a'));
+        assert_eq!(text.chars().skip(1).filter(|&character| character == '\u{FFFD}').count(), 3, "{text:?}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Text to token ids, by the model's own vocabulary.
+use super::{gguf_tokenizer, stream::TokenStream};
+use crate::load::gguf::Metadata;
+use std::{path::Path, sync::Arc};
+use tokenizers::{
+    AddedToken, decoders::byte_fallback::ByteFallback, models::bpe::BPE,
+};
+
+/// Text that cannot be turned into tokens, or the other way round.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// The file is not a tokenizer.
+    #[error("{path} is not a usable tokenizer.json: {problem}")]
+    BadTokenizerFile {
+        /// Where it is.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The weights' own tokenizer is of a kind that is not built in.
+    #[error(
+        "the model's own tokenizer is {0}, which is not built in; put the model's tokenizer.json beside the weights or name it in model.tokenizer"
+    )]
+    UnsupportedTokenizer(String),
+    /// The vocabulary contradicts itself.
+    #[error("the model's vocabulary is damaged: {0}")]
+    BadVocabulary(String),
+    /// The tokenizer failed on a text.
+    #[error("the text cannot be tokenised: {0}")]
+    Encode(String),
+    /// The tokenizer failed on token ids.
+    #[error("the tokens cannot be turned into text: {0}")]
+    Decode(String),
+    /// The chat template is not valid or refuses the conversation.
+    #[error("the model's chat template refuses this conversation: {0}")]
+    Template(String),
+}
+
+/// The model's tokenizer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: Arc<tokenizers::Tokenizer>,
+    /// Put before a text that starts a document.
+    beginning: Option<u32>,
+    end_tokens: Arc<[u32]>,
+}
+
+/// Tokens that end an answer in the models that use them.
+const END_OF_ANSWER: [&str; 6] =
+    ["<|im_end|>", "<|eot_id|>", "<|end|>", "<|endoftext|>", "<end_of_turn>", "</s>"];
+
+impl Tokenizer {
+    /// The tokenizer that a GGUF file carries.
+    pub fn from_gguf(metadata: &Metadata) -> Result<Self, TextError> {
+        let inner = gguf_tokenizer::build(metadata)?;
+        let beginning = metadata
+            .boolean("tokenizer.ggml.add_bos_token")
+            .unwrap_or(false)
+            .then(|| metadata.unsigned32("tokenizer.ggml.bos_token_id"))
+            .flatten();
+        Ok(Self::new(inner, beginning, declared_end_tokens(metadata)))
+    }
+
+    /// A `tokenizer.json`; the weights' metadata still says which tokens end an answer.
+    pub fn from_file(path: &Path, metadata: &Metadata) -> Result<Self, TextError> {
+        let inner = tokenizers::Tokenizer::from_file(path).map_err(|error| TextError::BadTokenizerFile {
+            path: path.display().to_string(),
+            problem: error.to_string(),
+        })?;
+        Ok(Self::new(inner, None, declared_end_tokens(metadata)))
+    }
+
+    fn new(inner: tokenizers::Tokenizer, beginning: Option<u32>, mut end_tokens: Vec<u32>) -> Self {
+        let vocabulary = inner.get_added_tokens_decoder();
+        for (id, token) in vocabulary {
+            if token.special && END_OF_ANSWER.contains(&token.content.as_str()) {
+                end_tokens.push(id);
+            }
+        }
+        end_tokens.sort_unstable();
+        end_tokens.dedup();
+        Self { inner: Arc::new(inner), beginning, end_tokens: end_tokens.into() }
+    }
+
+    /// A tokenizer without a model, for tests: the ids are the text's bytes, and
+    /// [`crate::engine::mock::END_TOKEN`] ends an answer.
+    pub fn of_bytes() -> Result<Self, TextError> {
+        let damaged = |error: tokenizers::Error| TextError::BadVocabulary(error.to_string());
+        let vocabulary = (0..=255_u8).map(|byte| (format!("<0x{byte:02X}>"), u32::from(byte)));
+        let model = BPE::builder()
+            .vocab_and_merges(vocabulary.collect::<ahash::AHashMap<_, _>>(), Vec::new())
+            .byte_fallback(true)
+            .build()
+            .map_err(damaged)?;
+        let mut inner = tokenizers::Tokenizer::new(model);
+        inner.with_decoder(Some(ByteFallback::new()));
+        inner.add_special_tokens([AddedToken::from("<|endoftext|>", true)]).map_err(damaged)?;
+        Ok(Self::new(inner, None, Vec::new()))
+    }
+
+    /// Ids of `text`. `start` puts the beginning-of-text token first where the model wants one;
+    /// chat templates write it themselves.
+    pub fn encode(&self, text: &str, start: bool) -> Result<Vec<u32>, TextError> {
+        let encoding =
+            self.inner.encode_fast(text, start).map_err(|error| TextError::Encode(error.to_string()))?;
+        let mut ids = Vec::with_capacity(encoding.len() + 1);
+        ids.extend(self.beginning.filter(|_| start));
+        ids.extend_from_slice(encoding.get_ids());
+        Ok(ids)
+    }
+
+    /// The text of `ids`, without special tokens.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TextError> {
+        self.inner.decode(ids, true).map_err(|error| TextError::Decode(error.to_string()))
+    }
+
+    /// Turns ids into text as they come.
+    pub fn stream(&self) -> TokenStream {
+        TokenStream::new(Arc::clone(&self.inner))
+    }
+
+    /// Tokens that end an answer.
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.end_tokens
+    }
+
+    /// The text of the token `id`, special or not.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+}
+
+fn declared_end_tokens(metadata: &Metadata) -> Vec<u32> {
+    ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"]
+        .iter()
+        .filter_map(|key| metadata.unsigned32(key))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_tokenizer_maps_bytes_to_ids_and_back() {
+        let tokenizer = Tokenizer::of_bytes().unwrap();
+        let ids = tokenizer.encode("hé", true).unwrap();
+        assert_eq!(ids, [0x68, 0xC3, 0xA9]);
+        assert_eq!(tokenizer.decode(&ids).unwrap(), "hé");
+        assert_eq!(tokenizer.end_tokens(), [crate::engine::mock::END_TOKEN]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_tokenizer_is_named_in_the_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Tokenizer::from_file(file.path(), &Metadata::default()).unwrap_err().to_string();
+        assert!(error.contains(&file.path().display().to_string()), "{error}");
+    }
+}
