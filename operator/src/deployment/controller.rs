@@ -38,7 +38,11 @@ use serde::de::DeserializeOwned;
 use std::{
     fmt::Debug,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
+
+/// Less than the grace period of the operator's pod.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(20);
 
 /// The controllers of all watched namespaces.
 pub struct Controllers {
@@ -77,7 +81,7 @@ impl Controllers {
         self.ready.clone()
     }
 
-    /// Runs until the shutdown, and until the reconciles that run then have ended.
+    /// Runs until the shutdown, and until the reconciles that run then have ended, within reason.
     pub async fn run(self, shutdown: &Shutdown) {
         let contexts: Vec<_> = self
             .scopes
@@ -96,8 +100,18 @@ impl Controllers {
             .scopes
             .into_iter()
             .map(|scope| scope.run(self.concurrency, shutdown.clone()));
-        future::join_all(running).await;
+        tokio::select! {
+            _ = future::join_all(running) => {}
+            () = patience_after(shutdown) => {
+                tracing::warn!("some reconciles did not end in time; the next start repeats them");
+            }
+        }
     }
+}
+
+async fn patience_after(shutdown: &Shutdown) {
+    shutdown.clone().wait().await;
+    tokio::time::sleep(LONGEST_FAREWELL).await;
 }
 
 /// What the controllers of all namespaces share.
@@ -249,10 +263,10 @@ fn after_failure(object: &Guarded, error: &Error, context: &Context) -> Action {
     let reference = ObjectRef::from_obj(object);
     context.metrics.failed(error.category());
     if !error.is_retryable() {
-        tracing::error!(object = %reference, %error, "given up until the resource changes");
+        tracing::error!(%error, "given up until the resource changes");
         return Action::await_change();
     }
     let delay = context.backoff.failed(&reference);
-    tracing::warn!(object = %reference, %error, retry_in = ?delay, "a reconcile failed");
+    tracing::warn!(%error, retry_in = ?delay, "a reconcile failed");
     Action::requeue(delay)
 }

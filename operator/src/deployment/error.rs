@@ -1,6 +1,5 @@
 //! Why a reconcile failed, and whether trying again may help.
 use super::apply::Refusal;
-use candlepower_api::server_config::ConfigError;
 use kube::core::error_boundary::InvalidObject;
 
 /// Why a reconcile failed.
@@ -36,8 +35,8 @@ pub(super) enum Error {
     #[error("the caches are gone, because the operator stops")]
     Stopping,
     /// The server's configuration could not be written.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    #[error("writing the server's configuration: {0}")]
+    Yaml(String),
     /// An object could not be turned into JSON.
     #[error("writing JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -55,7 +54,7 @@ impl Error {
             Self::Malformed(_)
             | Self::Incomplete(_)
             | Self::Stopping
-            | Self::Config(_)
+            | Self::Yaml(_)
             | Self::Json(_) => false,
         }
     }
@@ -67,7 +66,7 @@ impl Error {
             Self::Refused(_) => "refused",
             Self::Child { source, .. } | Self::Status(source) => category_of(source),
             Self::Stopping => "stopping",
-            Self::Incomplete(_) | Self::Config(_) | Self::Json(_) => "internal",
+            Self::Incomplete(_) | Self::Yaml(_) | Self::Json(_) => "internal",
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The ConfigMap: the server's configuration.
 use super::metadata;
-use crate::deployment::validate::Valid;
+use crate::deployment::{error::Error, validate::Valid};
 use candlepower_api::{
     deployment::{Engine, Tracing, TracingMode},
     names::paths,
     server_config::{EngineConfig, HttpConfig, ModelConfig, ServerConfig, TracingConfig},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -67,6 +68,32 @@ fn tracing(tracing: &Tracing) -> TracingConfig {
     }
 }
 
+/// The configuration as YAML, without what the server assumes anyway. A server keeps its image over
+/// an upgrade of the operator: it must not be restarted by, or fail over, a field that it does not
+/// know and that nobody has set.
+pub(super) fn to_yaml(config: &ServerConfig) -> Result<String, Error> {
+    let mut wanted = serde_json::to_value(config)?;
+    // The path is the one field without a default.
+    let assumed = serde_json::to_value(ServerConfig::for_model(&config.model.path))?;
+    remove_equal(&mut wanted, &assumed);
+    wanted["model"]["path"] = serde_json::to_value(&config.model.path)?;
+    serde_saphyr::to_string(&wanted).map_err(|error| Error::Yaml(error.to_string()))
+}
+
+/// Removes from `value` what `other` holds, too.
+fn remove_equal(value: &mut Value, other: &Value) {
+    let (Value::Object(fields), Value::Object(others)) = (value, other) else {
+        return;
+    };
+    fields.retain(|name, field| {
+        let Some(other) = others.get(name) else {
+            return true;
+        };
+        remove_equal(field, other);
+        field != other && field.as_object().is_none_or(|fields| !fields.is_empty())
+    });
+}
+
 pub(super) fn config_map(valid: &Valid<'_>, config: String) -> ConfigMap {
     ConfigMap {
         metadata: metadata(valid),
@@ -104,9 +131,9 @@ mod tests {
             "rollout": {"drainTimeout": "5s"},
             "observability": {"tracing": {"endpoint": "http://jaeger:4317", "samplingRatio": "100%"}},
         }));
-        let yaml = server_config(&testing::valid(&resource)).to_yaml().unwrap();
-        assert!(!yaml.contains("null"), "{yaml}");
-        let read = ServerConfig::from_yaml(&yaml).unwrap();
+        let written = server_config(&testing::valid(&resource));
+        let read = ServerConfig::from_yaml(&to_yaml(&written).unwrap()).unwrap();
+        assert_eq!(read, written);
         assert_eq!(read.model.served_name.as_deref(), Some("a"));
         assert!(!read.model.preload);
         assert_eq!(read.engine.max_batch_size, 8);

@@ -29,7 +29,7 @@ pub(super) struct Children {
 
 /// Builds the children of `valid`.
 pub(super) fn children(valid: &Valid<'_>) -> Result<Children, Error> {
-    let config = config_map::server_config(valid).to_yaml()?;
+    let config = config_map::to_yaml(&config_map::server_config(valid))?;
     let config_hash = config_map::hash(&config);
     Ok(Children {
         service: service::service(valid),

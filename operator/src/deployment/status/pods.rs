@@ -305,20 +305,14 @@ pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
     let message = condition.message.as_deref().unwrap_or("no node was found");
     // What follows is about evicting others and about device claims, which does not help here.
-    let message = ["no new claims", "preemption:", "not found. not found"]
+    let end = ["no new claims", "preemption:"]
         .iter()
-        .filter_map(|noise| message.find(noise).map(|at| (at, noise)))
-        .min()
-        .map_or(message, |(at, noise)| {
-            // The scheduler says "not found" twice of a claim; once is enough.
-            let kept = if noise.starts_with("not") {
-                "not found".len()
-            } else {
-                0
-            };
-            &message[..at + kept]
-        })
-        .trim();
+        .filter_map(|noise| message.find(noise))
+        .min();
+    // Of a missing claim the scheduler says it twice.
+    let message = message[..end.unwrap_or(message.len())]
+        .trim()
+        .replace("not found. not found", "not found");
     let cure = if message.contains("persistentvolumeclaim") && message.contains("not found") {
         "; create the claim, or correct spec.model.source"
     } else if message.contains("PersistentVolumeClaims") {
