@@ -36,7 +36,11 @@ impl Batch {
         let first = self.tokens.len();
         self.tokens.extend_from_slice(tokens);
         self.positions.extend((start..).take(tokens.len()));
-        self.sequences.push(BatchSequence { id, rows: first..self.tokens.len(), wants_logits });
+        self.sequences.push(BatchSequence {
+            id,
+            rows: first..self.tokens.len(),
+            wants_logits,
+        });
     }
 
     /// Number of rows.

@@ -95,12 +95,19 @@ impl EngineHandle {
         }
         // The queue's place is taken here, not on the engine's thread, so that the answer to a
         // full queue never waits for a step.
-        let place = self.shared.take_place().ok_or_else(|| SubmitError::QueueFull {
-            waiting: self.shared.waiting.load(Ordering::Relaxed),
-        })?;
+        let place = self
+            .shared
+            .take_place()
+            .ok_or_else(|| SubmitError::QueueFull {
+                waiting: self.shared.waiting.load(Ordering::Relaxed),
+            })?;
         let (events, receiver) = mpsc::unbounded_channel();
         self.commands
-            .send(Command::Submit { request, events, place })
+            .send(Command::Submit {
+                request,
+                events,
+                place,
+            })
             .map_err(|_| SubmitError::Stopped)?;
         Ok(Generation { events: receiver })
     }
@@ -160,15 +167,25 @@ mod tests {
     }
 
     fn request(prompt: usize, max_tokens: usize) -> GenerationRequest {
-        GenerationRequest { prompt: vec![1; prompt], max_tokens, sampling: Sampling::default() }
+        GenerationRequest {
+            prompt: vec![1; prompt],
+            max_tokens,
+            sampling: Sampling::default(),
+        }
     }
 
     #[tokio::test]
     async fn a_request_is_answered() {
         let engine = start(MockEngine::new().answering(vec![7]), 1);
         let mut generation = engine.submit(request(2, 9)).unwrap();
-        assert!(matches!(generation.next().await, GenerationEvent::Token { id: 7, .. }));
-        let GenerationEvent::Finished { reason, generated, .. } = generation.next().await else {
+        assert!(matches!(
+            generation.next().await,
+            GenerationEvent::Token { id: 7, .. }
+        ));
+        let GenerationEvent::Finished {
+            reason, generated, ..
+        } = generation.next().await
+        else {
             panic!("not finished")
         };
         assert_eq!((reason, generated), (FinishReason::Stop, 2));
@@ -176,10 +193,16 @@ mod tests {
 
     #[tokio::test]
     async fn one_request_more_than_batch_and_queue_hold_is_refused_until_a_place_is_free() {
-        let engine = start(MockEngine::new().with_step_time(Duration::from_millis(5)), 1);
+        let engine = start(
+            MockEngine::new().with_step_time(Duration::from_millis(5)),
+            1,
+        );
         let first = engine.submit(request(1, 50)).unwrap();
         let second = engine.submit(request(1, 50)).unwrap();
-        assert!(matches!(engine.submit(request(1, 50)), Err(SubmitError::QueueFull { .. })));
+        assert!(matches!(
+            engine.submit(request(1, 50)),
+            Err(SubmitError::QueueFull { .. })
+        ));
         drop((first, second));
         while engine.shared.outstanding() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -191,13 +214,28 @@ mod tests {
     fn a_request_that_can_never_fit_is_refused_with_the_numbers() {
         let engine = start(MockEngine::new().with_capacity(10, 100), 1);
         let error = engine.submit(request(8, 3)).unwrap_err();
-        assert_eq!(error, SubmitError::TooLong { prompt: 8, max_tokens: 3, context: 10 });
-        assert_eq!(engine.submit(request(0, 3)).unwrap_err(), SubmitError::EmptyPrompt);
+        assert_eq!(
+            error,
+            SubmitError::TooLong {
+                prompt: 8,
+                max_tokens: 3,
+                context: 10
+            }
+        );
+        assert_eq!(
+            engine.submit(request(0, 3)).unwrap_err(),
+            SubmitError::EmptyPrompt
+        );
     }
 
     #[tokio::test]
     async fn stopping_fails_what_runs_and_refuses_what_comes() {
-        let engine = start(MockEngine::new().answering(vec![1; 1000]).with_step_time(Duration::from_millis(1)), 1);
+        let engine = start(
+            MockEngine::new()
+                .answering(vec![1; 1000])
+                .with_step_time(Duration::from_millis(1)),
+            1,
+        );
         let mut generation = engine.submit(request(1, 1000)).unwrap();
         generation.next().await;
         engine.stop();
@@ -214,12 +252,18 @@ mod tests {
         while engine.is_alive(Duration::MAX) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(engine.submit(request(1, 1)).unwrap_err(), SubmitError::Stopped);
+        assert_eq!(
+            engine.submit(request(1, 1)).unwrap_err(),
+            SubmitError::Stopped
+        );
     }
 
     #[tokio::test]
     async fn a_step_that_takes_too_long_is_no_longer_alive() {
-        let engine = start(MockEngine::new().with_step_time(Duration::from_millis(300)), 1);
+        let engine = start(
+            MockEngine::new().with_step_time(Duration::from_millis(300)),
+            1,
+        );
         assert!(engine.is_alive(Duration::from_millis(50)), "idle is alive");
         let _generation = engine.submit(request(1, 5)).unwrap();
         tokio::time::sleep(Duration::from_millis(150)).await;

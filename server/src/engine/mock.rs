@@ -37,7 +37,11 @@ impl MockEngine {
             answer: b"ok".iter().copied().map(u32::from).collect(),
             step_time: Duration::ZERO,
             failing_step: None,
-            limits: EngineLimits { context_length: 2048, kv_cache_tokens: 16 * 2048, vocabulary: VOCABULARY },
+            limits: EngineLimits {
+                context_length: 2048,
+                kv_cache_tokens: 16 * 2048,
+                vocabulary: VOCABULARY,
+            },
             steps: 0,
             sequences: HashMap::new(),
         }
@@ -67,7 +71,11 @@ impl MockEngine {
     /// Holds sequences of `context_length` tokens and `kv_cache_tokens` in all.
     #[must_use]
     pub const fn with_capacity(mut self, context_length: usize, kv_cache_tokens: usize) -> Self {
-        self.limits = EngineLimits { context_length, kv_cache_tokens, vocabulary: VOCABULARY };
+        self.limits = EngineLimits {
+            context_length,
+            kv_cache_tokens,
+            vocabulary: VOCABULARY,
+        };
         self
     }
 }
@@ -87,18 +95,30 @@ impl Engine for MockEngine {
         let step = self.steps;
         self.steps += 1;
         if self.failing_step == Some(step) {
-            return Err(EngineError::Compute(candle_core::Error::Msg("planted failure".to_owned())));
+            return Err(EngineError::Compute(candle_core::Error::Msg(
+                "planted failure".to_owned(),
+            )));
         }
         let mut logits = Vec::new();
         for part in &batch.sequences {
-            let sequence = self.sequences.get_mut(&part.id).ok_or(EngineError::OutOfOrder(part.id))?;
-            let start = batch.positions.get(part.rows.start).map(|position| *position as usize);
+            let sequence = self
+                .sequences
+                .get_mut(&part.id)
+                .ok_or(EngineError::OutOfOrder(part.id))?;
+            let start = batch
+                .positions
+                .get(part.rows.start)
+                .map(|position| *position as usize);
             if start != Some(sequence.length) {
                 return Err(EngineError::OutOfOrder(part.id));
             }
             sequence.length += part.rows.len();
             if part.wants_logits {
-                let token = self.answer.get(sequence.answered).copied().unwrap_or(END_TOKEN);
+                let token = self
+                    .answer
+                    .get(sequence.answered)
+                    .copied()
+                    .unwrap_or(END_TOKEN);
                 sequence.answered += 1;
                 let mut row = vec![0.0; VOCABULARY];
                 if let Some(logit) = row.get_mut(token as usize) {

@@ -25,7 +25,11 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 1.0, top_p: 1.0, seed: None }
+        Self {
+            temperature: 1.0,
+            top_p: 1.0,
+            seed: None,
+        }
     }
 }
 

@@ -21,7 +21,10 @@ impl Sampler {
         }
         let temperature = sampling.temperature;
         let kind = if sampling.top_p < 1.0 {
-            generation::Sampling::TopP { p: sampling.top_p, temperature }
+            generation::Sampling::TopP {
+                p: sampling.top_p,
+                temperature,
+            }
         } else {
             generation::Sampling::All { temperature }
         };
@@ -58,7 +61,9 @@ fn most_likely(logits: &[f32]) -> Option<u32> {
 }
 
 fn arbitrary_seed(salt: u64) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     // The odd constant spreads neighbouring salts over the whole range.
     u64::from(now.subsec_nanos()) ^ now.as_secs() ^ salt.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
@@ -68,7 +73,11 @@ mod tests {
     use super::*;
 
     fn sampling(temperature: f64, top_p: f64, seed: Option<u64>) -> Sampling {
-        Sampling { temperature, top_p, seed }
+        Sampling {
+            temperature,
+            top_p,
+            seed,
+        }
     }
 
     #[test]
@@ -81,7 +90,9 @@ mod tests {
     fn the_same_seed_picks_the_same_tokens_and_another_seed_others() {
         let picks = |seed| {
             let mut sampler = Sampler::new(sampling(1.0, 1.0, Some(seed)), 0);
-            (0..32).map(|_| sampler.pick(vec![0.0; 1000]).unwrap()).collect::<Vec<_>>()
+            (0..32)
+                .map(|_| sampler.pick(vec![0.0; 1000]).unwrap())
+                .collect::<Vec<_>>()
         };
         assert_eq!(picks(7), picks(7));
         assert_ne!(picks(7), picks(8));
@@ -98,7 +109,10 @@ mod tests {
     fn logits_that_are_not_numbers_are_an_error() {
         for temperature in [0.0, 1.0] {
             let mut sampler = Sampler::new(sampling(temperature, 1.0, None), 0);
-            assert!(matches!(sampler.pick(vec![0.0, f32::NAN]), Err(GenerationError::NotANumber)));
+            assert!(matches!(
+                sampler.pick(vec![0.0, f32::NAN]),
+                Err(GenerationError::NotANumber)
+            ));
         }
     }
 }

@@ -94,7 +94,11 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(super) fn new(engine: Box<dyn Engine>, end_tokens: Vec<u32>, options: EngineOptions) -> Self {
+    pub(super) fn new(
+        engine: Box<dyn Engine>,
+        end_tokens: Vec<u32>,
+        options: EngineOptions,
+    ) -> Self {
         Self {
             engine,
             end_tokens,
@@ -113,7 +117,12 @@ impl Scheduler {
         place: Place,
         queued: Instant,
     ) {
-        self.waiting.push_back(Waiting { request, events, place, queued });
+        self.waiting.push_back(Waiting {
+            request,
+            events,
+            place,
+            queued,
+        });
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -191,7 +200,9 @@ impl Scheduler {
             if let Err(error) = self.engine.reserve(id, tokens) {
                 let _ = next
                     .events
-                    .send(GenerationEvent::Failed(GenerationError::Engine(error.to_string())));
+                    .send(GenerationEvent::Failed(GenerationError::Engine(
+                        error.to_string(),
+                    )));
                 continue;
             }
             self.reserved += tokens;
@@ -224,7 +235,12 @@ impl Scheduler {
             } else if budget > 0 {
                 let end = prompt.len().min(sequence.prefilled + budget);
                 let chunk = &prompt[sequence.prefilled..end];
-                batch.push(sequence.id, chunk, row_position(sequence.prefilled), end == prompt.len());
+                batch.push(
+                    sequence.id,
+                    chunk,
+                    row_position(sequence.prefilled),
+                    end == prompt.len(),
+                );
                 budget -= chunk.len();
                 sequence.prefilled = end;
                 sequence.first_step.get_or_insert(now);
@@ -254,7 +270,9 @@ impl Scheduler {
 
     /// Picks the next token of a sequence and ends the sequence where it is complete.
     fn advance(&mut self, id: SequenceId, logits: Vec<f32>) {
-        let Some(index) = self.index_of(id) else { return };
+        let Some(index) = self.index_of(id) else {
+            return;
+        };
         let sequence = &mut self.running[index];
         let token = match sequence.sampler.pick(logits) {
             Ok(token) => token,
@@ -266,7 +284,9 @@ impl Scheduler {
         let first_token = *sequence.first_token.get_or_insert(at);
         let outcome = sequence.outcome(token, &self.end_tokens);
         if outcome != Some(FinishReason::Stop) {
-            let _ = sequence.events.send(GenerationEvent::Token { id: token, at });
+            let _ = sequence
+                .events
+                .send(GenerationEvent::Token { id: token, at });
         }
         if let Some(reason) = outcome {
             let timings = Timings {
@@ -276,7 +296,14 @@ impl Scheduler {
                 last_token: at,
             };
             let generated = sequence.generated;
-            self.end(index, GenerationEvent::Finished { reason, timings, generated });
+            self.end(
+                index,
+                GenerationEvent::Finished {
+                    reason,
+                    timings,
+                    generated,
+                },
+            );
         }
     }
 

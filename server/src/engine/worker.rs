@@ -54,7 +54,9 @@ impl Shared {
             running: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             outstanding: AtomicUsize::new(0),
-            most_outstanding: options.max_batch_size.saturating_add(options.max_queue_depth),
+            most_outstanding: options
+                .max_batch_size
+                .saturating_add(options.max_queue_depth),
             started: Instant::now(),
             step_began: AtomicU64::new(IDLE),
             ended: AtomicBool::new(false),
@@ -77,7 +79,12 @@ impl Shared {
         }
         match self.step_began.load(Ordering::Acquire) {
             IDLE => true,
-            began => self.started.elapsed().saturating_sub(Duration::from_millis(began)) < patience,
+            began => {
+                self.started
+                    .elapsed()
+                    .saturating_sub(Duration::from_millis(began))
+                    < patience
+            }
         }
     }
 
@@ -122,7 +129,9 @@ pub(super) fn spawn(
         observer,
         shared: Arc::clone(&shared),
     };
-    thread::Builder::new().name("engine".to_owned()).spawn(move || worker.run())?;
+    thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || worker.run())?;
     Ok((sender, shared))
 }
 
@@ -168,7 +177,9 @@ impl Worker {
     /// Sleeps until there is a request, then gives others a moment to share its first step.
     /// Returns whether to go on.
     fn wait_for_work(&mut self) -> bool {
-        let Ok(command) = self.commands.recv() else { return false };
+        let Ok(command) = self.commands.recv() else {
+            return false;
+        };
         if !self.obey(command) {
             return false;
         }
@@ -194,8 +205,13 @@ impl Worker {
     /// Returns whether to go on.
     fn obey(&mut self, command: Command) -> bool {
         match command {
-            Command::Submit { request, events, place } => {
-                self.scheduler.submit(request, events, place, Instant::now());
+            Command::Submit {
+                request,
+                events,
+                place,
+            } => {
+                self.scheduler
+                    .submit(request, events, place, Instant::now());
                 true
             }
             Command::Stop => {
@@ -206,8 +222,12 @@ impl Worker {
     }
 
     fn observe(&self, summary: &super::StepSummary) {
-        self.shared.running.store(summary.running, Ordering::Relaxed);
-        self.shared.waiting.store(summary.waiting, Ordering::Relaxed);
+        self.shared
+            .running
+            .store(summary.running, Ordering::Relaxed);
+        self.shared
+            .waiting
+            .store(summary.waiting, Ordering::Relaxed);
         self.observer.step(summary);
     }
 }

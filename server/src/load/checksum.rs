@@ -8,7 +8,12 @@ const CHUNK: usize = 8 << 20;
 
 /// Checks that `bytes`, the contents of `path`, have the checksum `expected`. `progress` is told
 /// the percentage done.
-pub fn verify(path: &Path, bytes: &[u8], expected: &str, progress: &dyn Fn(u8)) -> Result<(), LoadError> {
+pub fn verify(
+    path: &Path,
+    bytes: &[u8],
+    expected: &str,
+    progress: &dyn Fn(u8),
+) -> Result<(), LoadError> {
     let mut hasher = Sha256::new();
     let mut done = 0;
     for chunk in bytes.chunks(CHUNK) {
@@ -24,12 +29,18 @@ pub fn verify(path: &Path, bytes: &[u8], expected: &str, progress: &dyn Fn(u8)) 
     if actual.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
-    Err(LoadError::ChecksumMismatch { path: path.to_owned(), expected: expected.to_owned(), actual })
+    Err(LoadError::ChecksumMismatch {
+        path: path.to_owned(),
+        expected: expected.to_owned(),
+        actual,
+    })
 }
 
 /// `done` of `total` as a whole percentage.
 pub(super) fn percent(done: u64, total: u64) -> u8 {
-    u8::try_from(done.saturating_mul(100) / total.max(1)).unwrap_or(100).min(100)
+    u8::try_from(done.saturating_mul(100) / total.max(1))
+        .unwrap_or(100)
+        .min(100)
 }
 
 #[cfg(test)]
@@ -42,14 +53,22 @@ mod tests {
     #[test]
     fn the_right_checksum_passes_in_either_case() {
         let seen = RefCell::new(Vec::new());
-        verify(Path::new("f"), b"abc", OF_ABC, &|percent| seen.borrow_mut().push(percent)).unwrap();
+        verify(Path::new("f"), b"abc", OF_ABC, &|percent| {
+            seen.borrow_mut().push(percent)
+        })
+        .unwrap();
         verify(Path::new("f"), b"abc", &OF_ABC.to_uppercase(), &|_| {}).unwrap();
         assert_eq!(*seen.borrow(), [100]);
     }
 
     #[test]
     fn a_wrong_checksum_names_both() {
-        let error = verify(Path::new("f"), b"abd", OF_ABC, &|_| {}).unwrap_err().to_string();
-        assert!(error.contains(OF_ABC) && error.contains("download the file again"), "{error}");
+        let error = verify(Path::new("f"), b"abd", OF_ABC, &|_| {})
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(OF_ABC) && error.contains("download the file again"),
+            "{error}"
+        );
     }
 }

@@ -39,7 +39,9 @@ pub enum LoadError {
         actual: String,
     },
     /// Nothing here runs this architecture.
-    #[error("the architecture \"{found}\" is not supported by this version: use a model of the architectures {supported}")]
+    #[error(
+        "the architecture \"{found}\" is not supported by this version: use a model of the architectures {supported}"
+    )]
     UnsupportedArchitecture {
         /// What the weights declare.
         found: String,
@@ -47,7 +49,9 @@ pub enum LoadError {
         supported: String,
     },
     /// The precision asked for is not the file's.
-    #[error("the file holds {found} weights and this version does not convert them: set precision to auto or {found}, or choose a file in {wanted}")]
+    #[error(
+        "the file holds {found} weights and this version does not convert them: set precision to auto or {found}, or choose a file in {wanted}"
+    )]
     UnsupportedPrecision {
         /// What the file holds.
         found: String,
@@ -106,14 +110,22 @@ impl LoadError {
     }
 
     pub(super) fn corrupt(path: &std::path::Path, problem: impl ToString) -> Self {
-        Self::Corrupt { path: path.to_owned(), problem: problem.to_string() }
+        Self::Corrupt {
+            path: path.to_owned(),
+            problem: problem.to_string(),
+        }
     }
 
     pub(super) fn from_io(path: &std::path::Path, problem: std::io::Error) -> Self {
         match problem.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Self::NotFound(path.to_owned()),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                Self::NotFound(path.to_owned())
+            }
             std::io::ErrorKind::PermissionDenied => Self::AccessDenied(path.to_owned()),
-            _ => Self::Unreadable { path: path.to_owned(), problem },
+            _ => Self::Unreadable {
+                path: path.to_owned(),
+                problem,
+            },
         }
     }
 }

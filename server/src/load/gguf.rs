@@ -4,8 +4,8 @@ use candle_core::{
     Device,
     quantized::{
         GgmlDType, QTensor,
-        gguf_file::{Content, TensorInfo, Value},
         ggml_file::qtensor_from_ggml,
+        gguf_file::{Content, TensorInfo, Value},
     },
 };
 use candlepower_kernels::MappedFile;
@@ -39,7 +39,8 @@ impl GgufFile {
             return Err(LoadError::corrupt(path, "it is empty"));
         }
         let map = MappedFile::open(path).map_err(|error| LoadError::from_io(path, error))?;
-        let content = Content::read(&mut Cursor::new(&*map)).map_err(|error| LoadError::corrupt(path, error))?;
+        let content = Content::read(&mut Cursor::new(&*map))
+            .map_err(|error| LoadError::corrupt(path, error))?;
         let file = Self {
             path: path.to_owned(),
             tensors: content.tensor_infos,
@@ -80,10 +81,9 @@ impl GgufFile {
 
     /// Copies one tensor out of the file.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<QTensor, LoadError> {
-        let info = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| LoadError::corrupt(&self.path, format!("the tensor {name} is missing")))?;
+        let info = self.tensors.get(name).ok_or_else(|| {
+            LoadError::corrupt(&self.path, format!("the tensor {name} is missing"))
+        })?;
         let bytes = self.bytes_of(name, info)?;
         let tensor = qtensor_from_ggml(info.ggml_dtype, bytes, info.shape.dims().to_vec(), device)?;
         match held_as(info.ggml_dtype) {
@@ -98,7 +98,11 @@ impl GgufFile {
             .values()
             .map(|info| {
                 let format = held_as(info.ggml_dtype).unwrap_or(info.ggml_dtype);
-                let format = if is_float(format) { GgmlDType::F32 } else { format };
+                let format = if is_float(format) {
+                    GgmlDType::F32
+                } else {
+                    format
+                };
                 size_in(info, format).unwrap_or(0)
             })
             .sum()
@@ -109,32 +113,52 @@ impl GgufFile {
         let mut sizes: Vec<(GgmlDType, u64)> = Vec::new();
         for info in self.tensors.values().filter(|info| info.shape.rank() > 1) {
             let size = size_in_bytes(info).unwrap_or(0);
-            match sizes.iter_mut().find(|(format, _)| *format == info.ggml_dtype) {
+            match sizes
+                .iter_mut()
+                .find(|(format, _)| *format == info.ggml_dtype)
+            {
                 Some((_, sum)) => *sum += size,
                 None => sizes.push((info.ggml_dtype, size)),
             }
         }
-        sizes.into_iter().max_by_key(|(_, size)| *size).map(|(format, _)| format)
+        sizes
+            .into_iter()
+            .max_by_key(|(_, size)| *size)
+            .map(|(format, _)| format)
     }
 
     /// The tensor's bytes, if the header describes it sensibly and the file is long enough.
     fn bytes_of(&self, name: &str, info: &TensorInfo) -> Result<&[u8], LoadError> {
-        let corrupt = |problem: &str| LoadError::corrupt(&self.path, format!("the tensor {name} {problem}"));
+        let corrupt =
+            |problem: &str| LoadError::corrupt(&self.path, format!("the tensor {name} {problem}"));
         let size = size_in_bytes(info).ok_or_else(|| corrupt("has an impossible shape"))?;
-        let start = self.data_offset.checked_add(info.offset).ok_or_else(|| corrupt("has an impossible offset"))?;
-        let end = start.checked_add(size).ok_or_else(|| corrupt("has an impossible size"))?;
+        let start = self
+            .data_offset
+            .checked_add(info.offset)
+            .ok_or_else(|| corrupt("has an impossible offset"))?;
+        let end = start
+            .checked_add(size)
+            .ok_or_else(|| corrupt("has an impossible size"))?;
         usize::try_from(start)
             .ok()
             .zip(usize::try_from(end).ok())
             .and_then(|(start, end)| self.map.get(start..end))
             .ok_or_else(|| {
-                corrupt(&format!("ends at byte {end}, but the file at byte {}", self.map.len()))
+                corrupt(&format!(
+                    "ends at byte {end}, but the file at byte {}",
+                    self.map.len()
+                ))
             })
     }
 }
 
 fn elements(info: &TensorInfo) -> Option<u64> {
-    info.shape.dims().iter().try_fold(1_u64, |product, &dimension| product.checked_mul(dimension as u64))
+    info.shape
+        .dims()
+        .iter()
+        .try_fold(1_u64, |product, &dimension| {
+            product.checked_mul(dimension as u64)
+        })
 }
 
 fn size_in_bytes(info: &TensorInfo) -> Option<u64> {
@@ -218,7 +242,9 @@ impl Metadata {
 
     /// A list of texts.
     pub fn texts(&self, key: &str) -> Option<Vec<&str>> {
-        let Value::Array(values) = self.0.get(key)? else { return None };
+        let Value::Array(values) = self.0.get(key)? else {
+            return None;
+        };
         values
             .iter()
             .map(|value| match value {
@@ -230,12 +256,17 @@ impl Metadata {
 
     /// A list of small whole numbers.
     pub fn numbers(&self, key: &str) -> Option<Vec<u32>> {
-        let Value::Array(values) = self.0.get(key)? else { return None };
+        let Value::Array(values) = self.0.get(key)? else {
+            return None;
+        };
         values
             .iter()
             .map(|value| match value {
                 Value::I32(number) => u32::try_from(*number).ok(),
-                value => value.to_u64().ok().and_then(|number| number.try_into().ok()),
+                value => value
+                    .to_u64()
+                    .ok()
+                    .and_then(|number| number.try_into().ok()),
             })
             .collect()
     }

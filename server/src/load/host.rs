@@ -31,21 +31,32 @@ enum State {
 impl ModelHost {
     /// Nothing is loaded until [`ModelHost::start`] or [`ModelHost::wait`].
     pub fn new(config: ServerConfig, observer: Arc<dyn StepObserver>) -> Self {
-        Self { state: watch::Sender::new(State::Absent), source: Some(Arc::new(Source { config, observer })) }
+        Self {
+            state: watch::Sender::new(State::Absent),
+            source: Some(Arc::new(Source { config, observer })),
+        }
     }
 
     /// Holds a model that is there already.
     pub fn of(model: ServedModel) -> Self {
-        Self { state: watch::Sender::new(State::Served(Arc::new(model))), source: None }
+        Self {
+            state: watch::Sender::new(State::Served(Arc::new(model))),
+            source: None,
+        }
     }
 
     /// Begins loading on a thread of its own, unless that was done before.
     pub fn start(&self) {
-        let Some(source) = self.source.clone() else { return };
+        let Some(source) = self.source.clone() else {
+            return;
+        };
         let first = self.state.send_if_modified(|state| {
             let absent = matches!(state, State::Absent);
             if absent {
-                *state = State::Loading { stage: LoadStage::ReadingWeights, percent: 0 };
+                *state = State::Loading {
+                    stage: LoadStage::ReadingWeights,
+                    percent: 0,
+                };
             }
             absent
         });
@@ -53,18 +64,21 @@ impl ModelHost {
             return;
         }
         let state = self.state.clone();
-        let spawned = thread::Builder::new().name("load".to_owned()).spawn(move || {
-            let progress = |stage, percent| {
-                state.send_replace(State::Loading { stage, percent });
-            };
-            let outcome = model::load(&source.config, Arc::clone(&source.observer), &progress);
-            state.send_replace(match outcome {
-                Ok(model) => State::Served(Arc::new(model)),
-                Err(error) => State::Failed(Arc::new(error)),
+        let spawned = thread::Builder::new()
+            .name("load".to_owned())
+            .spawn(move || {
+                let progress = |stage, percent| {
+                    state.send_replace(State::Loading { stage, percent });
+                };
+                let outcome = model::load(&source.config, Arc::clone(&source.observer), &progress);
+                state.send_replace(match outcome {
+                    Ok(model) => State::Served(Arc::new(model)),
+                    Err(error) => State::Failed(Arc::new(error)),
+                });
             });
-        });
         if let Err(error) = spawned {
-            self.state.send_replace(State::Failed(Arc::new(LoadError::Thread(error))));
+            self.state
+                .send_replace(State::Failed(Arc::new(LoadError::Thread(error))));
         }
     }
 
@@ -76,7 +90,11 @@ impl ModelHost {
             State::Served(model) => (LoadStage::Loaded, 100, Some(model.facts.clone())),
             State::Failed(_) => (LoadStage::ReadingWeights, 0, None),
         };
-        LoadReport { stage, percent, model }
+        LoadReport {
+            stage,
+            percent,
+            model,
+        }
     }
 
     /// The model, if it is served now.
@@ -125,7 +143,12 @@ mod tests {
         assert_eq!(host.report().stage, LoadStage::Waiting);
         let (first, second) = tokio::join!(host.wait(), host.outcome());
         assert_eq!(first.unwrap_err().reason(), LoadFailure::ModelNotFound);
-        assert!(second.unwrap_err().to_string().contains("/no/such/model.gguf"));
+        assert!(
+            second
+                .unwrap_err()
+                .to_string()
+                .contains("/no/such/model.gguf")
+        );
         assert!(host.served().is_none());
     }
 
@@ -133,7 +156,10 @@ mod tests {
     async fn a_file_that_is_no_model_says_so() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"GGUF\x03\x00\x00\x00").unwrap();
-        let error = host(&file.path().display().to_string()).wait().await.unwrap_err();
+        let error = host(&file.path().display().to_string())
+            .wait()
+            .await
+            .unwrap_err();
         assert_eq!(error.reason(), LoadFailure::CorruptModel);
     }
 }

@@ -24,9 +24,17 @@ pub struct Needs {
 
 /// Tokens of KV cache to hold: as configured, or for a whole batch of full length, or what the
 /// limit leaves.
-pub fn kv_cache_tokens(needs: &Needs, configured: Option<ByteSize>, limit: ByteSize) -> Result<usize, LoadError> {
-    let left = limit.bytes().saturating_sub(OVERHEAD.bytes()).saturating_sub(needs.weights);
-    let tokens = |bytes: u64| usize::try_from(bytes / needs.kv_bytes_per_token.max(1)).unwrap_or(usize::MAX);
+pub fn kv_cache_tokens(
+    needs: &Needs,
+    configured: Option<ByteSize>,
+    limit: ByteSize,
+) -> Result<usize, LoadError> {
+    let left = limit
+        .bytes()
+        .saturating_sub(OVERHEAD.bytes())
+        .saturating_sub(needs.weights);
+    let tokens =
+        |bytes: u64| usize::try_from(bytes / needs.kv_bytes_per_token.max(1)).unwrap_or(usize::MAX);
     let least = FEWEST_TOKENS.min(needs.context_length);
     let insufficient = |minimum_tokens: usize, kv_bytes: u64| LoadError::InsufficientMemory {
         weights: ByteSize::new(needs.weights),
@@ -37,13 +45,17 @@ pub fn kv_cache_tokens(needs: &Needs, configured: Option<ByteSize>, limit: ByteS
     };
     match configured {
         Some(size) if size.bytes() > left => Err(insufficient(tokens(size.bytes()), size.bytes())),
-        Some(size) if tokens(size.bytes()) < least => Err(LoadError::InvalidConfiguration(format!(
-            "engine.kvCacheMemory of {size} holds {} tokens: write at least {}",
-            tokens(size.bytes()),
-            ByteSize::new(least as u64 * needs.kv_bytes_per_token)
-        ))),
+        Some(size) if tokens(size.bytes()) < least => {
+            Err(LoadError::InvalidConfiguration(format!(
+                "engine.kvCacheMemory of {size} holds {} tokens: write at least {}",
+                tokens(size.bytes()),
+                ByteSize::new(least as u64 * needs.kv_bytes_per_token)
+            )))
+        }
         Some(size) => Ok(tokens(size.bytes())),
-        None if tokens(left) < least => Err(insufficient(least, least as u64 * needs.kv_bytes_per_token)),
+        None if tokens(left) < least => {
+            Err(insufficient(least, least as u64 * needs.kv_bytes_per_token))
+        }
         None => Ok(tokens(left).min(needs.context_length.saturating_mul(needs.max_batch_size))),
     }
 }
@@ -51,11 +63,16 @@ pub fn kv_cache_tokens(needs: &Needs, configured: Option<ByteSize>, limit: ByteS
 /// Memory that this process may use: the cgroup's limit, or the machine's memory.
 pub fn limit() -> ByteSize {
     // Version 2 first, then version 1. "max" and absurdly high numbers mean no limit.
-    let cgroup = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .find_map(|text| text.trim().parse::<u64>().ok());
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_memory(&text));
+    let cgroup = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ]
+    .iter()
+    .filter_map(|path| fs::read_to_string(path).ok())
+    .find_map(|text| text.trim().parse::<u64>().ok());
+    let machine = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| total_memory(&text));
     let smallest = cgroup.into_iter().chain(machine).min().unwrap_or(u64::MAX);
     ByteSize::new(smallest)
 }
@@ -73,24 +90,43 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn needs() -> Needs {
-        Needs { weights: 500 * MIB, kv_bytes_per_token: MIB / 10, context_length: 2000, max_batch_size: 4 }
+        Needs {
+            weights: 500 * MIB,
+            kv_bytes_per_token: MIB / 10,
+            context_length: 2000,
+            max_batch_size: 4,
+        }
     }
 
     #[test]
     fn a_whole_batch_of_full_length_where_there_is_room() {
-        assert_eq!(kv_cache_tokens(&needs(), None, ByteSize::gibibytes(4)).unwrap(), 8000);
+        assert_eq!(
+            kv_cache_tokens(&needs(), None, ByteSize::gibibytes(4)).unwrap(),
+            8000
+        );
     }
 
     #[test]
     fn what_the_limit_leaves_where_there_is_less() {
         let tokens = kv_cache_tokens(&needs(), None, ByteSize::mebibytes(700)).unwrap();
-        assert!((999..=1001).contains(&tokens), "100 MiB at 0.1 MiB a token, not {tokens}");
+        assert!(
+            (999..=1001).contains(&tokens),
+            "100 MiB at 0.1 MiB a token, not {tokens}"
+        );
     }
 
     #[test]
     fn a_model_that_does_not_fit_is_refused_with_the_sum_and_the_cure() {
-        let error = kv_cache_tokens(&needs(), None, ByteSize::mebibytes(610)).unwrap_err().to_string();
-        for part in ["500.0 MiB", "100.0 MiB", "610.0 MiB", "256 tokens", "raise resources.memory"] {
+        let error = kv_cache_tokens(&needs(), None, ByteSize::mebibytes(610))
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "500.0 MiB",
+            "100.0 MiB",
+            "610.0 MiB",
+            "256 tokens",
+            "raise resources.memory",
+        ] {
             assert!(error.contains(part), "{error} lacks {part}");
         }
     }
@@ -98,7 +134,10 @@ mod tests {
     #[test]
     fn a_configured_cache_is_taken_or_refused_but_never_changed() {
         let limit = ByteSize::gibibytes(1);
-        assert_eq!(kv_cache_tokens(&needs(), Some(ByteSize::mebibytes(100)), limit).unwrap(), 1000);
+        assert_eq!(
+            kv_cache_tokens(&needs(), Some(ByteSize::mebibytes(100)), limit).unwrap(),
+            1000
+        );
         let refused = kv_cache_tokens(&needs(), Some(ByteSize::mebibytes(600)), limit).unwrap_err();
         assert!(matches!(refused, LoadError::InsufficientMemory { .. }));
         let useless = kv_cache_tokens(&needs(), Some(ByteSize::mebibytes(1)), limit).unwrap_err();
@@ -107,7 +146,10 @@ mod tests {
 
     #[test]
     fn the_machines_memory_is_read() {
-        assert_eq!(total_memory("MemTotal:       16 kB\nMemFree: 1 kB"), Some(16 * 1024));
+        assert_eq!(
+            total_memory("MemTotal:       16 kB\nMemFree: 1 kB"),
+            Some(16 * 1024)
+        );
         assert!(limit().bytes() > 64 * MIB);
     }
 }

@@ -15,10 +15,7 @@ use candlepower_api::{
     Precision,
     server_config::{LoadStage, LoadedModel, ServerConfig},
 };
-use std::{
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{sync::Arc, time::SystemTime};
 
 /// A model that serves.
 #[derive(Debug)]
@@ -61,7 +58,9 @@ pub fn load(
     let device = Device::Cpu;
     let file = GgufFile::open(&config.model.path)?;
     if let Some(expected) = &config.model.sha256 {
-        checksum::verify(file.path(), file.bytes(), expected, &|percent| progress(LoadStage::Verifying, percent))?;
+        checksum::verify(file.path(), file.bytes(), expected, &|percent| {
+            progress(LoadStage::Verifying, percent)
+        })?;
     }
     let shape = ModelShape::of(&file)?;
     let precision = check_precision(&file, config.model.precision)?;
@@ -73,17 +72,26 @@ pub fn load(
         context_length,
         max_batch_size: config.engine.max_batch_size,
     };
-    let limit = config.engine.memory_limit.map_or_else(memory::limit, |limit| limit.min(memory::limit()));
+    let limit = config
+        .engine
+        .memory_limit
+        .map_or_else(memory::limit, |limit| limit.min(memory::limit()));
     let kv_cache_tokens = memory::kv_cache_tokens(&needs, config.engine.kv_cache_memory, limit)?;
     let context_length = context_length.min(kv_cache_tokens);
     let tokenizer = tokenizer(config, &file)?;
     let chat_template = chat_template(&file, &tokenizer)?;
 
     let reading = SystemTime::now();
-    let mut engine =
-        model::build(&file, &shape, context_length, kv_cache_tokens, &device, &|percent| {
+    let mut engine = model::build(
+        &file,
+        &shape,
+        context_length,
+        kv_cache_tokens,
+        &device,
+        &|percent| {
             progress(LoadStage::ReadingWeights, percent);
-        })?;
+        },
+    )?;
     let read = SystemTime::now();
     progress(LoadStage::WarmingUp, 0);
     warm_up(engine.as_mut())?;
@@ -98,10 +106,26 @@ pub fn load(
         weights_bytes: weights,
         kv_cache_bytes: kv_cache_tokens as u64 * shape.kv_bytes_per_token(),
     };
-    let engine = EngineHandle::start(engine, tokenizer.end_tokens().to_vec(), options(config), observer)
-        .map_err(LoadError::Thread)?;
-    let trace = LoadTrace { started, read_weights: (reading, read), warm_up: (read, warm), finished: warm };
-    Ok(ServedModel { facts, tokenizer, chat_template, engine, trace })
+    let engine = EngineHandle::start(
+        engine,
+        tokenizer.end_tokens().to_vec(),
+        options(config),
+        observer,
+    )
+    .map_err(LoadError::Thread)?;
+    let trace = LoadTrace {
+        started,
+        read_weights: (reading, read),
+        warm_up: (read, warm),
+        finished: warm,
+    };
+    Ok(ServedModel {
+        facts,
+        tokenizer,
+        chat_template,
+        engine,
+        trace,
+    })
 }
 
 fn options(config: &ServerConfig) -> EngineOptions {
@@ -114,11 +138,16 @@ fn options(config: &ServerConfig) -> EngineOptions {
 }
 
 fn check_precision(file: &GgufFile, wanted: Precision) -> Result<String, LoadError> {
-    let found = file.dominant_format().map_or_else(|| "f32".to_owned(), format_name);
+    let found = file
+        .dominant_format()
+        .map_or_else(|| "f32".to_owned(), format_name);
     if wanted == Precision::Auto || wanted.as_str() == found {
         return Ok(found);
     }
-    Err(LoadError::UnsupportedPrecision { found, wanted: wanted.to_string() })
+    Err(LoadError::UnsupportedPrecision {
+        found,
+        wanted: wanted.to_string(),
+    })
 }
 
 fn check_context(config: &ServerConfig, shape: &ModelShape) -> Result<usize, LoadError> {
@@ -126,10 +155,12 @@ fn check_context(config: &ServerConfig, shape: &ModelShape) -> Result<usize, Loa
         Some(0) => Err(LoadError::InvalidConfiguration(
             "engine.maxContextLength is 0: write a number of tokens, or leave it out".to_owned(),
         )),
-        Some(wanted) if wanted > shape.context_length => Err(LoadError::InvalidConfiguration(format!(
-            "engine.maxContextLength is {wanted}, but the model was made for {}: write at most that",
-            shape.context_length
-        ))),
+        Some(wanted) if wanted > shape.context_length => {
+            Err(LoadError::InvalidConfiguration(format!(
+                "engine.maxContextLength is {wanted}, but the model was made for {}: write at most that",
+                shape.context_length
+            )))
+        }
         Some(wanted) => Ok(wanted),
         None => Ok(shape.context_length),
     }
@@ -137,7 +168,11 @@ fn check_context(config: &ServerConfig, shape: &ModelShape) -> Result<usize, Loa
 
 fn served_name(config: &ServerConfig) -> String {
     config.model.served_name.clone().unwrap_or_else(|| {
-        config.model.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+        config
+            .model
+            .path
+            .file_stem()
+            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
     })
 }
 
@@ -151,15 +186,27 @@ fn tokenizer(config: &ServerConfig, file: &GgufFile) -> Result<Tokenizer, LoadEr
         Ok(tokenizer) => Ok(tokenizer),
         Err(error) => {
             let beside = file.path().with_file_name("tokenizer.json");
-            if beside.is_file() { Ok(Tokenizer::from_file(&beside, file.metadata())?) } else { Err(error.into()) }
+            if beside.is_file() {
+                Ok(Tokenizer::from_file(&beside, file.metadata())?)
+            } else {
+                Err(error.into())
+            }
         }
     }
 }
 
-fn chat_template(file: &GgufFile, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>, LoadError> {
-    let Some(source) = file.metadata().text("tokenizer.chat_template") else { return Ok(None) };
+fn chat_template(
+    file: &GgufFile,
+    tokenizer: &Tokenizer,
+) -> Result<Option<ChatTemplate>, LoadError> {
+    let Some(source) = file.metadata().text("tokenizer.chat_template") else {
+        return Ok(None);
+    };
     let token = |key: &str| {
-        file.metadata().unsigned32(key).and_then(|id| tokenizer.token(id)).unwrap_or_default()
+        file.metadata()
+            .unsigned32(key)
+            .and_then(|id| tokenizer.token(id))
+            .unwrap_or_default()
     };
     let template = ChatTemplate::compile(
         source,
@@ -181,7 +228,9 @@ fn warm_up(engine: &mut dyn Engine) -> Result<(), LoadError> {
         batch.push(id, tokens, start, true);
         let logits = engine.step(&batch).map_err(problem)?;
         if logits.iter().flatten().any(|logit| logit.is_nan()) {
-            return Err(LoadError::WarmUp("the logits are not numbers; the weights are damaged".to_owned()));
+            return Err(LoadError::WarmUp(
+                "the logits are not numbers; the weights are damaged".to_owned(),
+            ));
         }
     }
     engine.release(id);

@@ -31,7 +31,15 @@ pub(super) fn attend(queries: &Tensor, keys: &Tensor, values: &Tensor) -> Result
 fn causal_mask(rows: usize, length: usize, like: &Tensor) -> Result<Tensor> {
     let first = length - rows;
     let mask: Vec<f32> = (0..rows)
-        .flat_map(|row| (0..length).map(move |position| if position > first + row { f32::NEG_INFINITY } else { 0.0 }))
+        .flat_map(|row| {
+            (0..length).map(move |position| {
+                if position > first + row {
+                    f32::NEG_INFINITY
+                } else {
+                    0.0
+                }
+            })
+        })
         .collect();
     Tensor::from_vec(mask, (rows, length), like.device())
 }
@@ -43,8 +51,9 @@ mod tests {
 
     fn numbers(shape: &[usize], seed: u64) -> Tensor {
         let count: usize = shape.iter().product();
-        let values: Vec<f32> =
-            (0..count as u64).map(|index| ((index * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0).collect();
+        let values: Vec<f32> = (0..count as u64)
+            .map(|index| ((index * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0)
+            .collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
@@ -53,7 +62,15 @@ mod tests {
         let (_, heads, rows, width) = queries.dims4().unwrap();
         let (_, kv_heads, length, _) = keys.dims4().unwrap();
         let at = |tensor: &Tensor, head: usize, row: usize| -> Vec<f32> {
-            tensor.get(0).unwrap().get(head).unwrap().get(row).unwrap().to_vec1().unwrap()
+            tensor
+                .get(0)
+                .unwrap()
+                .get(head)
+                .unwrap()
+                .get(row)
+                .unwrap()
+                .to_vec1()
+                .unwrap()
         };
         let mut out = Vec::new();
         for row in 0..rows {
@@ -64,7 +81,8 @@ mod tests {
                 let scores: Vec<f32> = (0..visible)
                     .map(|position| {
                         let key = at(keys, kv_head, position);
-                        query.iter().zip(&key).map(|(a, b)| a * b).sum::<f32>() / (width as f32).sqrt()
+                        query.iter().zip(&key).map(|(a, b)| a * b).sum::<f32>()
+                            / (width as f32).sqrt()
                     })
                     .collect();
                 let sum: f32 = scores.iter().map(|score| score.exp()).sum();
@@ -86,10 +104,17 @@ mod tests {
             let queries = numbers(&[1, 6, rows, 4], 1);
             let keys = numbers(&[1, 2, length, 4], 2);
             let values = numbers(&[1, 2, length, 4], 3);
-            let out: Vec<f32> =
-                attend(&queries, &keys, &values).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            let out: Vec<f32> = attend(&queries, &keys, &values)
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1()
+                .unwrap();
             for (got, wanted) in out.iter().zip(reference(&queries, &keys, &values)) {
-                assert!((got - wanted).abs() < 1e-5, "{rows} rows of {length}: {got} instead of {wanted}");
+                assert!(
+                    (got - wanted).abs() < 1e-5,
+                    "{rows} rows of {length}: {got} instead of {wanted}"
+                );
             }
         }
     }

@@ -6,10 +6,7 @@ use super::{
     shape::ModelShape,
 };
 use crate::{
-    engine::{
-        Batch, Engine, EngineError, EngineLimits, SequenceId,
-        batch::BatchSequence,
-    },
+    engine::{Batch, Engine, EngineError, EngineLimits, SequenceId, batch::BatchSequence},
     load::{LoadError, gguf::GgufFile},
 };
 use candle_core::{D, Device, Module, Result, Tensor, quantized::QMatMul};
@@ -61,15 +58,29 @@ impl Llama {
         device: &Device,
         progress: &dyn Fn(u8),
     ) -> std::result::Result<Self, LoadError> {
-        let weights = Weights { file, device, progress, read: Cell::new(0), epsilon: shape.norm_epsilon };
+        let weights = Weights {
+            file,
+            device,
+            progress,
+            read: Cell::new(0),
+            epsilon: shape.norm_epsilon,
+        };
         let embeddings = weights.matrix("token_embd.weight")?;
         // Tied weights: the same matrix embeds tokens and scores them.
-        let output = if file.has("output.weight") { weights.matrix("output.weight")? } else { embeddings.clone() };
+        let output = if file.has("output.weight") {
+            weights.matrix("output.weight")?
+        } else {
+            embeddings.clone()
+        };
         let layers = (0..shape.layers)
             .map(|index| Layer::load(&weights, shape, index))
             .collect::<std::result::Result<_, _>>()?;
         let factors = match file.has("rope_freqs.weight") {
-            true => Some(file.tensor("rope_freqs.weight", device)?.dequantize(device)?.to_vec1::<f32>()?),
+            true => Some(
+                file.tensor("rope_freqs.weight", device)?
+                    .dequantize(device)?
+                    .to_vec1::<f32>()?,
+            ),
             false => None,
         };
         let vocabulary = match &output {
@@ -83,7 +94,11 @@ impl Llama {
             output,
             rotary: RotaryTable::new(shape, context_length, factors.as_deref(), device)?,
             sequences: HashMap::new(),
-            limits: EngineLimits { context_length, kv_cache_tokens, vocabulary },
+            limits: EngineLimits {
+                context_length,
+                kv_cache_tokens,
+                vocabulary,
+            },
             device: device.clone(),
         })
     }
@@ -91,7 +106,10 @@ impl Llama {
     /// Checks that every part of the batch continues its sequence.
     fn check_order(&self, batch: &Batch) -> std::result::Result<(), EngineError> {
         for part in &batch.sequences {
-            let start = batch.positions.get(part.rows.start).map(|&position| position as usize);
+            let start = batch
+                .positions
+                .get(part.rows.start)
+                .map(|&position| position as usize);
             let length = self.sequences.get(&part.id).map(|sequence| sequence.length);
             if start.is_none() || start != length {
                 return Err(EngineError::OutOfOrder(part.id));
@@ -118,7 +136,9 @@ impl Llama {
             return Ok(Vec::new());
         }
         let last = rows.index_select(&Tensor::new(wanted.as_slice(), &self.device)?, 0)?;
-        self.output.forward(&self.final_norm.forward(&last)?)?.to_vec2()
+        self.output
+            .forward(&self.final_norm.forward(&last)?)?
+            .to_vec2()
     }
 }
 
@@ -128,7 +148,11 @@ impl Engine for Llama {
     }
 
     fn reserve(&mut self, id: SequenceId, tokens: usize) -> std::result::Result<(), EngineError> {
-        let caches = self.layers.iter().map(|_| KvCache::new(POSITIONS, tokens)).collect();
+        let caches = self
+            .layers
+            .iter()
+            .map(|_| KvCache::new(POSITIONS, tokens))
+            .collect();
         self.sequences.insert(id, Sequence { length: 0, caches });
         Ok(())
     }
@@ -150,7 +174,11 @@ impl Engine for Llama {
 }
 
 impl Layer {
-    fn load(weights: &Weights, shape: &ModelShape, index: usize) -> std::result::Result<Self, LoadError> {
+    fn load(
+        weights: &Weights,
+        shape: &ModelShape,
+        index: usize,
+    ) -> std::result::Result<Self, LoadError> {
         let name = |part: &str| format!("blk.{index}.{part}.weight");
         Ok(Self {
             attention_norm: weights.norm(&name("attn_norm"))?,
@@ -181,7 +209,9 @@ impl Layer {
         let values = split_heads(&self.value.forward(&normed)?, self.kv_heads)?;
         let mut mixed = Vec::with_capacity(batch.sequences.len());
         for part in &batch.sequences {
-            let Some(cache) = sequences.get_mut(&part.id).and_then(|sequence| sequence.caches.get_mut(index))
+            let Some(cache) = sequences
+                .get_mut(&part.id)
+                .and_then(|sequence| sequence.caches.get_mut(index))
             else {
                 candle_core::bail!("sequence {} has no KV cache", part.id.0)
             };
@@ -199,7 +229,9 @@ impl Layer {
 
 /// The rows of one sequence out of `[1, heads, rows, head_dim]`.
 fn rows_of(tensor: &Tensor, part: &BatchSequence) -> Result<Tensor> {
-    tensor.narrow(D::Minus2, part.rows.start, part.rows.len())?.contiguous()
+    tensor
+        .narrow(D::Minus2, part.rows.start, part.rows.len())?
+        .contiguous()
 }
 
 /// Reads tensors and tells how far it has come.
@@ -225,8 +257,12 @@ impl Weights<'_> {
     }
 
     fn advance(&self, name: &str) {
-        self.read.set(self.read.get() + self.file.stored_bytes(name));
+        self.read
+            .set(self.read.get() + self.file.stored_bytes(name));
         let total = (self.file.bytes().len() as u64).max(1);
         (self.progress)(u8::try_from(self.read.get() * 100 / total).unwrap_or(100));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,13 @@ pub fn build(
     progress: &dyn Fn(u8),
 ) -> Result<Box<dyn Engine>, LoadError> {
     // `ModelShape::of` lets only supported architectures pass, and so far there is one.
-    let model = llama::Llama::load(file, shape, context_length, kv_cache_tokens, device, progress)?;
+    let model = llama::Llama::load(
+        file,
+        shape,
+        context_length,
+        kv_cache_tokens,
+        device,
+        progress,
+    )?;
     Ok(Box::new(model))
 }

@@ -42,12 +42,14 @@ impl ModelShape {
     /// Reads and checks the dimensions.
     pub fn of(file: &GgufFile) -> Result<Self, LoadError> {
         let shape = Self::from_metadata(file.metadata()).map_err(|problem| match problem {
-            Problem::Architecture(found) => {
-                LoadError::UnsupportedArchitecture { found, supported: ARCHITECTURES.join(", ") }
-            }
-            Problem::Damaged(problem) => {
-                LoadError::Corrupt { path: file.path().to_owned(), problem }
-            }
+            Problem::Architecture(found) => LoadError::UnsupportedArchitecture {
+                found,
+                supported: ARCHITECTURES.join(", "),
+            },
+            Problem::Damaged(problem) => LoadError::Corrupt {
+                path: file.path().to_owned(),
+                problem,
+            },
         })?;
         // The same name in the header covers variants with other tensors, which would be computed
         // wrongly in silence.
@@ -94,7 +96,9 @@ impl ModelShape {
             head_dim: optional("attention.key_length")?.unwrap_or(hidden / heads),
             rope_base: metadata.float(&key("rope.freq_base")).unwrap_or(10_000.0),
             rope_scale: rope_scale(metadata, architecture)?,
-            norm_epsilon: metadata.float(&key("attention.layer_norm_rms_epsilon")).unwrap_or(1e-5),
+            norm_epsilon: metadata
+                .float(&key("attention.layer_norm_rms_epsilon"))
+                .unwrap_or(1e-5),
             context_length: required("context_length")?,
         };
         shape.check(optional("rope.dimension_count")?)?;
@@ -104,13 +108,21 @@ impl ModelShape {
     fn check(&self, rope_dimensions: Option<usize>) -> Result<(), Problem> {
         if !self.heads.is_multiple_of(self.kv_heads) {
             let (heads, kv_heads) = (self.heads, self.kv_heads);
-            return Err(Problem::Damaged(format!("{heads} heads are not a multiple of {kv_heads} KV heads")));
+            return Err(Problem::Damaged(format!(
+                "{heads} heads are not a multiple of {kv_heads} KV heads"
+            )));
         }
         if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
-            return Err(Problem::Damaged(format!("a head has {} dimensions", self.head_dim)));
+            return Err(Problem::Damaged(format!(
+                "a head has {} dimensions",
+                self.head_dim
+            )));
         }
         if rope_dimensions.is_some_and(|dimensions| dimensions != self.head_dim) {
-            return Err(Problem::Architecture(format!("{} with partial rotary embedding", self.architecture)));
+            return Err(Problem::Architecture(format!(
+                "{} with partial rotary embedding",
+                self.architecture
+            )));
         }
         Ok(())
     }
@@ -124,8 +136,12 @@ impl ModelShape {
 fn rope_scale(metadata: &Metadata, architecture: &str) -> Result<f64, Problem> {
     match metadata.text(&format!("{architecture}.rope.scaling.type")) {
         None | Some("none") => Ok(1.0),
-        Some("linear") => Ok(metadata.float(&format!("{architecture}.rope.scaling.factor")).unwrap_or(1.0)),
-        Some(other) => Err(Problem::Architecture(format!("{architecture} with {other} rope scaling"))),
+        Some("linear") => Ok(metadata
+            .float(&format!("{architecture}.rope.scaling.factor"))
+            .unwrap_or(1.0)),
+        Some(other) => Err(Problem::Architecture(format!(
+            "{architecture} with {other} rope scaling"
+        ))),
     }
 }
 
@@ -148,7 +164,10 @@ mod tests {
             ("llama.attention.head_count_kv", Value::U32(3)),
             ("llama.context_length", Value::U32(8192)),
         ];
-        base.into_iter().chain(changes.iter().cloned()).map(|(key, value)| (key.to_owned(), value)).collect()
+        base.into_iter()
+            .chain(changes.iter().cloned())
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect()
     }
 
     fn problem(changes: &[(&str, Value)]) -> String {
@@ -160,21 +179,28 @@ mod tests {
 
     #[test]
     fn the_dimensions_come_from_the_metadata() {
-        let Ok(shape) = ModelShape::from_metadata(&metadata(&[])) else { panic!("refused") };
+        let Ok(shape) = ModelShape::from_metadata(&metadata(&[])) else {
+            panic!("refused")
+        };
         assert_eq!((shape.layers, shape.head_dim, shape.kv_heads), (30, 64, 3));
         assert_eq!(shape.kv_bytes_per_token(), 2 * 4 * 30 * 3 * 64);
     }
 
     #[test]
     fn another_architecture_is_named() {
-        assert_eq!(problem(&[("general.architecture", Value::String("mamba".into()))]), "mamba");
+        assert_eq!(
+            problem(&[("general.architecture", Value::String("mamba".into()))]),
+            "mamba"
+        );
     }
 
     #[test]
     fn impossible_dimensions_are_refused() {
         assert!(problem(&[("llama.block_count", Value::U32(0))]).contains("block_count is 0"));
         assert!(problem(&[("llama.block_count", Value::U64(u64::MAX))]).contains("block_count"));
-        assert!(problem(&[("llama.attention.head_count_kv", Value::U32(2))]).contains("not a multiple"));
+        assert!(
+            problem(&[("llama.attention.head_count_kv", Value::U32(2))]).contains("not a multiple")
+        );
         assert!(problem(&[("llama.embedding_length", Value::U32(4))]).contains("0 dimensions"));
         let yarn = Value::String("yarn".into());
         assert!(problem(&[("llama.rope.scaling.type", yarn)]).contains("yarn"));

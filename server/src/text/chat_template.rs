@@ -27,18 +27,30 @@ impl ChatTemplate {
     /// and end-of-text tokens, which templates refer to.
     pub fn compile(source: &str, beginning: String, end: String) -> Result<Self, TextError> {
         let mut environment = Environment::new();
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         let mut syntax = SyntaxConfig::builder();
         // As Transformers sets Jinja up.
         syntax.trim_blocks(true).lstrip_blocks(true);
-        environment.set_syntax(syntax.build().map_err(|error| TextError::Template(error.to_string()))?);
-        environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, message))
-        });
+        environment.set_syntax(
+            syntax
+                .build()
+                .map_err(|error| TextError::Template(error.to_string()))?,
+        );
+        environment.add_function(
+            "raise_exception",
+            |message: String| -> Result<String, Error> {
+                Err(Error::new(ErrorKind::InvalidOperation, message))
+            },
+        );
         environment
             .add_template_owned(NAME, source.to_owned())
             .map_err(|error| TextError::Template(error.to_string()))?;
-        Ok(Self { environment, beginning, end })
+        Ok(Self {
+            environment,
+            beginning,
+            end,
+        })
     }
 
     /// The prompt that asks for the assistant's next message.
@@ -64,13 +76,18 @@ mod tests {
     const SMOLLM2: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
     fn message(role: &str, content: &str) -> ChatMessage {
-        ChatMessage { role: role.into(), content: content.into() }
+        ChatMessage {
+            role: role.into(),
+            content: content.into(),
+        }
     }
 
     #[test]
     fn a_conversation_becomes_the_prompt_of_the_models_training() {
         let template = ChatTemplate::compile(SMOLLM2, String::new(), String::new()).unwrap();
-        let prompt = template.render(&[message("system", "Be brief."), message("user", "Hi")]).unwrap();
+        let prompt = template
+            .render(&[message("system", "Be brief."), message("user", "Hi")])
+            .unwrap();
         assert_eq!(
             prompt,
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
@@ -81,14 +98,20 @@ mod tests {
     fn methods_of_python_strings_work() {
         let source = "{{ messages[0].content.strip() }}{{ bos_token }}";
         let template = ChatTemplate::compile(source, "<s>".into(), String::new()).unwrap();
-        assert_eq!(template.render(&[message("user", "  Hi ")]).unwrap(), "Hi<s>");
+        assert_eq!(
+            template.render(&[message("user", "  Hi ")]).unwrap(),
+            "Hi<s>"
+        );
     }
 
     #[test]
     fn a_template_that_refuses_the_conversation_says_why() {
         let source = "{{ raise_exception('roles must alternate') }}";
         let template = ChatTemplate::compile(source, String::new(), String::new()).unwrap();
-        let error = template.render(&[message("user", "Hi")]).unwrap_err().to_string();
+        let error = template
+            .render(&[message("user", "Hi")])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("roles must alternate"), "{error}");
     }
 

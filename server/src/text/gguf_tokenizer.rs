@@ -29,7 +29,9 @@ const USER_DEFINED: u32 = 4;
 pub(super) fn build(metadata: &Metadata) -> Result<tokenizers::Tokenizer, TextError> {
     let kind = metadata.text("tokenizer.ggml.model").unwrap_or("absent");
     if kind != "gpt2" {
-        return Err(TextError::UnsupportedTokenizer(format!("of kind \"{kind}\"")));
+        return Err(TextError::UnsupportedTokenizer(format!(
+            "of kind \"{kind}\""
+        )));
     }
     let damaged = |error: tokenizers::Error| TextError::BadVocabulary(error.to_string());
     let tokens = metadata.texts("tokenizer.ggml.tokens").unwrap_or_default();
@@ -38,11 +40,15 @@ pub(super) fn build(metadata: &Metadata) -> Result<tokenizers::Tokenizer, TextEr
     let byte_level = ByteLevel::new(false, true, true);
     tokenizer.with_post_processor(Some(byte_level));
     tokenizer.with_decoder(Some(byte_level));
-    let types = metadata.numbers("tokenizer.ggml.token_type").unwrap_or_default();
+    let types = metadata
+        .numbers("tokenizer.ggml.token_type")
+        .unwrap_or_default();
     for (token, kind) in tokens.iter().zip(types) {
         match kind {
             CONTROL => tokenizer.add_special_tokens([AddedToken::from(*token, true)]),
-            USER_DEFINED => tokenizer.add_tokens([AddedToken::from(*token, false).normalized(false)]),
+            USER_DEFINED => {
+                tokenizer.add_tokens([AddedToken::from(*token, false).normalized(false)])
+            }
             _ => continue,
         }
         .map_err(damaged)?;
@@ -52,7 +58,9 @@ pub(super) fn build(metadata: &Metadata) -> Result<tokenizers::Tokenizer, TextEr
 
 fn byte_pairs(metadata: &Metadata, tokens: &[&str]) -> Result<BPE, TextError> {
     if tokens.is_empty() {
-        return Err(TextError::BadVocabulary("tokenizer.ggml.tokens is missing".to_owned()));
+        return Err(TextError::BadVocabulary(
+            "tokenizer.ggml.tokens is missing".to_owned(),
+        ));
     }
     let merges = metadata.texts("tokenizer.ggml.merges").unwrap_or_default();
     let merges = merges
@@ -61,7 +69,9 @@ fn byte_pairs(metadata: &Metadata, tokens: &[&str]) -> Result<BPE, TextError> {
             merge
                 .split_once(' ')
                 .map(|(left, right)| (left.to_owned(), right.to_owned()))
-                .ok_or_else(|| TextError::BadVocabulary(format!("the merge \"{merge}\" is not a pair")))
+                .ok_or_else(|| {
+                    TextError::BadVocabulary(format!("the merge \"{merge}\" is not a pair"))
+                })
         })
         .collect::<Result<Vec<_>, _>>()?;
     let vocabulary = tokens
@@ -85,16 +95,24 @@ fn pre_tokenizer(metadata: &Metadata) -> Result<PreTokenizerWrapper, TextError> 
             PreTokenizerWrapper::Digits(Digits::new(true)),
             PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true)),
         ]),
-        "gpt-2" | "gpt2" | "default" => Ok(PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true))),
+        "gpt-2" | "gpt2" | "default" => Ok(PreTokenizerWrapper::ByteLevel(ByteLevel::new(
+            false, true, true,
+        ))),
         "llama-bpe" | "llama3" => sequence(words(LLAMA3_WORDS)?),
         "qwen2" => sequence(words(QWEN2_WORDS)?),
-        other => Err(TextError::UnsupportedTokenizer(format!("with the pre-tokenizer \"{other}\""))),
+        other => Err(TextError::UnsupportedTokenizer(format!(
+            "with the pre-tokenizer \"{other}\""
+        ))),
     }
 }
 
 fn words(pattern: &str) -> Result<Vec<PreTokenizerWrapper>, TextError> {
-    let split = Split::new(SplitPattern::Regex(pattern.to_owned()), SplitDelimiterBehavior::Isolated, false)
-        .map_err(|error| TextError::BadVocabulary(error.to_string()))?;
+    let split = Split::new(
+        SplitPattern::Regex(pattern.to_owned()),
+        SplitDelimiterBehavior::Isolated,
+        false,
+    )
+    .map_err(|error| TextError::BadVocabulary(error.to_string()))?;
     Ok(vec![
         PreTokenizerWrapper::Split(split),
         PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, false)),

@@ -20,19 +20,38 @@ pub struct Matched {
 impl StopMatcher {
     /// Watches for `stops`. Empty strings are ignored.
     pub fn new(stops: Vec<String>) -> Self {
-        Self { stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(), held: String::new() }
+        Self {
+            stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(),
+            held: String::new(),
+        }
     }
 
     /// Adds the next piece of the answer.
     pub fn push(&mut self, piece: &str) -> Matched {
         self.held.push_str(piece);
-        if let Some(start) = self.stops.iter().filter_map(|stop| self.held.find(stop)).min() {
+        if let Some(start) = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop))
+            .min()
+        {
             self.held.truncate(start);
-            return Matched { text: std::mem::take(&mut self.held), stopped: true };
+            return Matched {
+                text: std::mem::take(&mut self.held),
+                stopped: true,
+            };
         }
-        let keep = self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
+        let keep = self
+            .stops
+            .iter()
+            .map(|stop| overlap(&self.held, stop))
+            .max()
+            .unwrap_or(0);
         let held = self.held.split_off(self.held.len() - keep);
-        Matched { text: std::mem::replace(&mut self.held, held), stopped: false }
+        Matched {
+            text: std::mem::replace(&mut self.held, held),
+            stopped: false,
+        }
     }
 
     /// What was held back, when the answer ended without a stop string.
@@ -70,7 +89,10 @@ mod tests {
 
     #[test]
     fn a_stop_string_over_several_pieces_is_found_and_not_sent() {
-        assert_eq!(run(&["END"], &["text E", "N", "D more"]), ("text ".into(), true));
+        assert_eq!(
+            run(&["END"], &["text E", "N", "D more"]),
+            ("text ".into(), true)
+        );
     }
 
     #[test]
@@ -80,14 +102,29 @@ mod tests {
 
     #[test]
     fn a_beginning_that_does_not_go_on_is_sent_after_all() {
-        assert_eq!(run(&["END"], &["EN", "EN", "x", "E"]), ("ENENxE".into(), false));
+        assert_eq!(
+            run(&["END"], &["EN", "EN", "x", "E"]),
+            ("ENENxE".into(), false)
+        );
     }
 
     #[test]
     fn text_that_cannot_begin_a_stop_string_is_sent_at_once() {
         let mut matcher = StopMatcher::new(vec!["\n\n".into()]);
-        assert_eq!(matcher.push("line\n"), Matched { text: "line".into(), stopped: false });
-        assert_eq!(matcher.push("é"), Matched { text: "\né".into(), stopped: false });
+        assert_eq!(
+            matcher.push("line\n"),
+            Matched {
+                text: "line".into(),
+                stopped: false
+            }
+        );
+        assert_eq!(
+            matcher.push("é"),
+            Matched {
+                text: "\né".into(),
+                stopped: false
+            }
+        );
     }
 
     #[test]

@@ -14,7 +14,12 @@ pub struct TokenStream {
 
 impl TokenStream {
     pub(super) const fn new(tokenizer: Arc<Tokenizer>) -> Self {
-        Self { tokenizer, ids: Vec::new(), prefix: String::new(), prefix_length: 0 }
+        Self {
+            tokenizer,
+            ids: Vec::new(),
+            prefix: String::new(),
+            prefix_length: 0,
+        }
     }
 
     /// The text that `id` completes; empty while a character is incomplete.
@@ -43,7 +48,9 @@ impl TokenStream {
 
     fn take_rest(&mut self) -> Result<String, TextError> {
         let decode = |ids: &[u32]| {
-            self.tokenizer.decode(ids, true).map_err(|error| TextError::Decode(error.to_string()))
+            self.tokenizer
+                .decode(ids, true)
+                .map_err(|error| TextError::Decode(error.to_string()))
         };
         let text = decode(&self.ids)?;
         let rest = match text.strip_prefix(&self.prefix) {
@@ -64,26 +71,42 @@ mod tests {
 
     fn pieces(bytes: &[u8]) -> Vec<String> {
         let mut stream = Tokenizer::of_bytes().unwrap().stream();
-        let mut pieces: Vec<_> = bytes.iter().map(|byte| stream.push(u32::from(*byte)).unwrap()).collect();
+        let mut pieces: Vec<_> = bytes
+            .iter()
+            .map(|byte| stream.push(u32::from(*byte)).unwrap())
+            .collect();
         pieces.push(stream.finish().unwrap());
         pieces
     }
 
     #[test]
     fn a_character_of_several_tokens_comes_once_and_whole() {
-        assert_eq!(pieces("aé🙂b".as_bytes()), ["a", "", "é", "", "", "", "🙂", "b", ""]);
+        assert_eq!(
+            pieces("aé🙂b".as_bytes()),
+            ["a", "", "é", "", "", "", "🙂", "b", ""]
+        );
     }
 
     #[test]
     fn an_answer_that_ends_inside_a_character_loses_nothing_before_it() {
         let text = pieces(&[b'a', 0xF0, 0x9F]).concat();
-        assert!(text.starts_with('a') && text.contains('\u{FFFD}'), "{text:?}");
+        assert!(
+            text.starts_with('a') && text.contains('\u{FFFD}'),
+            "{text:?}"
+        );
     }
 
     #[test]
     fn bytes_that_are_no_character_are_replaced_and_do_not_end_the_answer() {
         let text = pieces(&[b'a', 0xFF, b'b', b'c']).concat();
         assert_eq!(text.chars().next(), Some('a'));
-        assert_eq!(text.chars().skip(1).filter(|&character| character == '\u{FFFD}').count(), 3, "{text:?}");
+        assert_eq!(
+            text.chars()
+                .skip(1)
+                .filter(|&character| character == '\u{FFFD}')
+                .count(),
+            3,
+            "{text:?}"
+        );
     }
 }

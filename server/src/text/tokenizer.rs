@@ -2,9 +2,7 @@
 use super::{gguf_tokenizer, stream::TokenStream};
 use crate::load::gguf::Metadata;
 use std::{path::Path, sync::Arc};
-use tokenizers::{
-    AddedToken, decoders::byte_fallback::ByteFallback, models::bpe::BPE,
-};
+use tokenizers::{AddedToken, decoders::byte_fallback::ByteFallback, models::bpe::BPE};
 
 /// Text that cannot be turned into tokens, or the other way round.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +44,14 @@ pub struct Tokenizer {
 }
 
 /// Tokens that end an answer in the models that use them.
-const END_OF_ANSWER: [&str; 6] =
-    ["<|im_end|>", "<|eot_id|>", "<|end|>", "<|endoftext|>", "<end_of_turn>", "</s>"];
+const END_OF_ANSWER: [&str; 6] = [
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<end_of_turn>",
+    "</s>",
+];
 
 impl Tokenizer {
     /// The tokenizer that a GGUF file carries.
@@ -63,9 +67,11 @@ impl Tokenizer {
 
     /// A `tokenizer.json`; the weights' metadata still says which tokens end an answer.
     pub fn from_file(path: &Path, metadata: &Metadata) -> Result<Self, TextError> {
-        let inner = tokenizers::Tokenizer::from_file(path).map_err(|error| TextError::BadTokenizerFile {
-            path: path.display().to_string(),
-            problem: error.to_string(),
+        let inner = tokenizers::Tokenizer::from_file(path).map_err(|error| {
+            TextError::BadTokenizerFile {
+                path: path.display().to_string(),
+                problem: error.to_string(),
+            }
         })?;
         Ok(Self::new(inner, None, declared_end_tokens(metadata)))
     }
@@ -79,7 +85,11 @@ impl Tokenizer {
         }
         end_tokens.sort_unstable();
         end_tokens.dedup();
-        Self { inner: Arc::new(inner), beginning, end_tokens: end_tokens.into() }
+        Self {
+            inner: Arc::new(inner),
+            beginning,
+            end_tokens: end_tokens.into(),
+        }
     }
 
     /// A tokenizer without a model, for tests: the ids are the text's bytes, and
@@ -94,15 +104,19 @@ impl Tokenizer {
             .map_err(damaged)?;
         let mut inner = tokenizers::Tokenizer::new(model);
         inner.with_decoder(Some(ByteFallback::new()));
-        inner.add_special_tokens([AddedToken::from("<|endoftext|>", true)]).map_err(damaged)?;
+        inner
+            .add_special_tokens([AddedToken::from("<|endoftext|>", true)])
+            .map_err(damaged)?;
         Ok(Self::new(inner, None, Vec::new()))
     }
 
     /// Ids of `text`. `start` puts the beginning-of-text token first where the model wants one;
     /// chat templates write it themselves.
     pub fn encode(&self, text: &str, start: bool) -> Result<Vec<u32>, TextError> {
-        let encoding =
-            self.inner.encode_fast(text, start).map_err(|error| TextError::Encode(error.to_string()))?;
+        let encoding = self
+            .inner
+            .encode_fast(text, start)
+            .map_err(|error| TextError::Encode(error.to_string()))?;
         let mut ids = Vec::with_capacity(encoding.len() + 1);
         ids.extend(self.beginning.filter(|_| start));
         ids.extend_from_slice(encoding.get_ids());
@@ -111,7 +125,9 @@ impl Tokenizer {
 
     /// The text of `ids`, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TextError> {
-        self.inner.decode(ids, true).map_err(|error| TextError::Decode(error.to_string()))
+        self.inner
+            .decode(ids, true)
+            .map_err(|error| TextError::Decode(error.to_string()))
     }
 
     /// Turns ids into text as they come.
@@ -153,7 +169,12 @@ mod tests {
     #[test]
     fn a_file_that_is_no_tokenizer_is_named_in_the_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Tokenizer::from_file(file.path(), &Metadata::default()).unwrap_err().to_string();
-        assert!(error.contains(&file.path().display().to_string()), "{error}");
+        let error = Tokenizer::from_file(file.path(), &Metadata::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&file.path().display().to_string()),
+            "{error}"
+        );
     }
 }

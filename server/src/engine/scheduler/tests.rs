@@ -24,7 +24,10 @@ fn options() -> EngineOptions {
 
 fn bench(engine: MockEngine, options: EngineOptions) -> Bench {
     let shared = Arc::new(Shared::new(engine.limits(), &options));
-    Bench { scheduler: Scheduler::new(Box::new(engine), vec![END_TOKEN], options), shared }
+    Bench {
+        scheduler: Scheduler::new(Box::new(engine), vec![END_TOKEN], options),
+        shared,
+    }
 }
 
 impl Bench {
@@ -33,10 +36,14 @@ impl Bench {
         let request = GenerationRequest {
             prompt: vec![1; prompt],
             max_tokens,
-            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+            sampling: Sampling {
+                temperature: 0.0,
+                ..Sampling::default()
+            },
         };
         let place = self.shared.take_place().unwrap();
-        self.scheduler.submit(request, events, place, Instant::now());
+        self.scheduler
+            .submit(request, events, place, Instant::now());
         receiver
     }
 
@@ -68,7 +75,10 @@ fn an_answer_ends_with_the_models_end_token_which_is_not_reported() {
     let mut bench = bench(MockEngine::new().answering(vec![5, 6, 7]), options());
     let mut receiver = bench.submit(3, 10);
     bench.run_to_idle();
-    assert_eq!(tokens(&mut receiver), (vec![5, 6, 7], Some(FinishReason::Stop)));
+    assert_eq!(
+        tokens(&mut receiver),
+        (vec![5, 6, 7], Some(FinishReason::Stop))
+    );
 }
 
 #[test]
@@ -76,7 +86,10 @@ fn an_answer_stops_at_its_token_limit() {
     let mut bench = bench(MockEngine::new().answering(vec![5; 50]), options());
     let mut receiver = bench.submit(3, 4);
     bench.run_to_idle();
-    assert_eq!(tokens(&mut receiver), (vec![5; 4], Some(FinishReason::Length)));
+    assert_eq!(
+        tokens(&mut receiver),
+        (vec![5; 4], Some(FinishReason::Length))
+    );
 }
 
 #[test]
@@ -96,14 +109,24 @@ fn a_long_prompt_is_computed_in_chunks_while_others_go_on_decoding() {
     bench.scheduler.step();
     let mut long = bench.submit(20, 1);
     let rows: Vec<_> = (0..3).map(|_| bench.scheduler.step().rows).collect();
-    assert_eq!(rows, [1 + 8, 1 + 8, 1 + 4], "chunks of at most 8 beside one decoding row");
+    assert_eq!(
+        rows,
+        [1 + 8, 1 + 8, 1 + 4],
+        "chunks of at most 8 beside one decoding row"
+    );
     assert_eq!(tokens(&mut short).0.len(), 4);
     assert_eq!(tokens(&mut long), (vec![5], Some(FinishReason::Length)));
 }
 
 #[test]
 fn requests_beyond_the_batch_wait_in_order_of_arrival() {
-    let mut bench = bench(MockEngine::new().answering(vec![5, 5]), EngineOptions { max_batch_size: 1, ..options() });
+    let mut bench = bench(
+        MockEngine::new().answering(vec![5, 5]),
+        EngineOptions {
+            max_batch_size: 1,
+            ..options()
+        },
+    );
     let mut receivers: Vec<_> = (0..3).map(|_| bench.submit(1, 5)).collect();
     let mut finished = Vec::new();
     while !bench.scheduler.is_idle() {
@@ -119,11 +142,19 @@ fn requests_beyond_the_batch_wait_in_order_of_arrival() {
 
 #[test]
 fn a_request_waits_until_the_kv_cache_has_room_for_its_longest_answer() {
-    let mut bench = bench(MockEngine::new().answering(vec![5; 50]).with_capacity(100, 100), options());
+    let mut bench = bench(
+        MockEngine::new()
+            .answering(vec![5; 50])
+            .with_capacity(100, 100),
+        options(),
+    );
     let _first = bench.submit(10, 50);
     let _second = bench.submit(10, 50);
     let summary = bench.scheduler.step();
-    assert_eq!((summary.running, summary.waiting, summary.kv_used_tokens), (1, 1, 60));
+    assert_eq!(
+        (summary.running, summary.waiting, summary.kv_used_tokens),
+        (1, 1, 60)
+    );
     bench.run_to_idle();
     assert_eq!(bench.scheduler.summary().kv_used_tokens, 0);
 }
@@ -137,7 +168,13 @@ fn a_request_whose_client_has_gone_gives_back_its_place_and_its_cache_at_once() 
     drop(receiver);
     bench.scheduler.step();
     assert!(bench.scheduler.is_idle());
-    assert_eq!((bench.scheduler.summary().kv_used_tokens, bench.shared.outstanding()), (0, 0));
+    assert_eq!(
+        (
+            bench.scheduler.summary().kv_used_tokens,
+            bench.shared.outstanding()
+        ),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -147,8 +184,14 @@ fn a_failed_step_fails_its_requests_and_the_next_ones_are_served() {
     bench.scheduler.step();
     bench.scheduler.step();
     assert!(bench.scheduler.is_idle());
-    assert!(matches!(first.try_recv(), Ok(GenerationEvent::Token { .. })));
-    assert!(matches!(first.try_recv(), Ok(GenerationEvent::Failed(GenerationError::Engine(_)))));
+    assert!(matches!(
+        first.try_recv(),
+        Ok(GenerationEvent::Token { .. })
+    ));
+    assert!(matches!(
+        first.try_recv(),
+        Ok(GenerationEvent::Failed(GenerationError::Engine(_)))
+    ));
     let mut second = bench.submit(3, 10);
     bench.run_to_idle();
     assert_eq!(tokens(&mut second).1, Some(FinishReason::Stop));
@@ -156,7 +199,10 @@ fn a_failed_step_fails_its_requests_and_the_next_ones_are_served() {
 
 #[test]
 fn the_times_of_a_generation_are_in_order() {
-    let mut bench = bench(MockEngine::new().with_step_time(Duration::from_millis(1)), options());
+    let mut bench = bench(
+        MockEngine::new().with_step_time(Duration::from_millis(1)),
+        options(),
+    );
     let mut receiver = bench.submit(3, 10);
     bench.run_to_idle();
     let timings = loop {

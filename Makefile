@@ -1,0 +1,84 @@
+# Every command of the project. `make` alone lists them.
+
+# Built things live outside the tree, so that a fresh clone starts warm.
+CACHE ?= $(or $(CANDLEPOWER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/candlepower)
+export CANDLEPOWER_CACHE := $(CACHE)
+RUST_VERSION := $(shell rustc --version 2>/dev/null | cut -d' ' -f2)
+export CARGO_TARGET_DIR ?= $(CACHE)/target-rust-$(RUST_VERSION)
+export CARGO_TERM_QUIET ?= true
+
+DENY_VERSION := 0.20.2
+DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+# One set of features and one profile for everything, so that each dependency compiles once.
+CARGO_FLAGS := --release --workspace --all-features --locked
+SHELL_SCRIPTS := $(shell git ls-files -co --exclude-standard | xargs -r grep -lE '^\#!.*(bash|/sh)$$' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test build images \
+        cluster-test e2e measure up down
+
+help: ## List the commands
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: ## A real cluster, a real model, the first tokens
+	@e2e/demo
+
+test: ## All checks, on a real cluster too (this is what CI runs)
+	@.ci/stages format-check lint-shell clippy deny unit build drift chart-test cluster-test e2e down
+
+test-fast: ## All checks that need no cluster
+	@.ci/stages format-check lint-shell clippy unit build drift chart-test
+
+generate: ## Write what is generated: CRDs, the chart's copy of them, manifests/install.yaml
+	@cargo run --release -p candlepower-api --features kubernetes --bin crdgen -- crds
+	@.ci/with-helm charts/generate
+
+measure: build ## Print sizes, memory and start-up times as a table
+	@e2e/measure
+
+up: ## Start the local cluster
+	@e2e/cluster/up
+
+down: ## Stop the local cluster and leave nothing behind
+	@e2e/cluster/down
+
+# The stages of the tests. Each can be run alone.
+
+format-check: ## Formatting
+	@cargo fmt --all --check
+
+lint-shell: ## Shell scripts
+	@.ci/require shellcheck && shellcheck -x $(SHELL_SCRIPTS)
+
+clippy: ## Lints
+	@cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+
+deny: $(DENY) ## Licences and sources of all dependencies
+	@$(DENY) --log-level error check --hide-inclusion-graph licenses bans sources
+
+$(DENY):
+	@echo "building cargo-deny $(DENY_VERSION), once"
+	@CARGO_TARGET_DIR=$(CACHE)/build-cargo-deny cargo install cargo-deny --version $(DENY_VERSION) --locked \
+	  --no-default-features --root $(CACHE)/cargo-deny-$(DENY_VERSION)
+	@rm -rf $(CACHE)/build-cargo-deny
+
+unit: ## Unit and integration tests, with the real small model
+	@CANDLEPOWER_TEST_MODEL="$$(e2e/cluster/model fetch | tail -n 1)" cargo test $(CARGO_FLAGS)
+
+build: ## The binaries
+	@cargo build $(CARGO_FLAGS) --bins
+
+drift: ## Generated files are up to date
+	@.ci/drift
+
+chart-test: ## The Helm chart, without a cluster
+	@.ci/with-helm charts/test
+
+images: build ## Container images, loaded into the local cluster
+	@e2e/cluster/images server operator jaeger
+
+cluster-test: ## The local cluster itself
+	@e2e/cluster/test
+
+e2e: build ## The product, on the local cluster
+	@e2e/run
