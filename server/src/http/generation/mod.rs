@@ -1,0 +1,115 @@
+//! One generation from prompt to text, the same for all routes: encode, submit, listen.
+mod answer;
+mod prompt;
+pub mod sse;
+
+pub use answer::{Answer, Completion, Piece, Timings, Usage};
+pub use prompt::Prompt;
+
+use super::{
+    error::{ApiError, ErrorKind},
+    middleware::observe::Observed,
+    parameters::Controls,
+    state::AppState,
+};
+use crate::{
+    engine::{GenerationRequest, SubmitError},
+    load::ServedModel,
+    telemetry::observation::Measured,
+};
+use std::{sync::Arc, time::Instant};
+
+/// What a route asks for.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The operation's name in OpenTelemetry's GenAI conventions.
+    pub operation: &'static str,
+    /// What goes in.
+    pub prompt: Prompt,
+    /// Limits and sampling.
+    pub controls: Controls,
+}
+
+/// Puts `task` into the engine's queue.
+pub async fn begin(
+    state: &AppState,
+    model: Arc<ServedModel>,
+    observed: Observed,
+    task: Task,
+) -> Result<Answer, ApiError> {
+    let Task {
+        operation,
+        prompt,
+        controls,
+    } = task;
+    let mut measured = Measured {
+        operation,
+        model: model.facts.name.clone(),
+        ..Measured::default()
+    };
+    let captured = state.options.capture_prompts.then(|| prompt.as_json());
+
+    let began = Instant::now();
+    let encoded = encode(Arc::clone(&model), prompt).await;
+    measured.tokenize = Some((began, Instant::now()));
+    measured.prompt_tokens = encoded.as_ref().map_or(0, Vec::len);
+    observed.measured(measured.clone());
+    let prompt = encoded?;
+
+    let max_tokens = controls
+        .max_tokens
+        .map_or_else(|| rest_of_context(&model, &prompt), Ok)?;
+    let request = GenerationRequest {
+        prompt,
+        max_tokens,
+        sampling: controls.sampling,
+    };
+    let generation = model
+        .engine
+        .submit(request)
+        .map_err(|error| refusal(&error))?;
+    Ok(Answer::new(
+        generation,
+        &model.tokenizer,
+        controls.stop,
+        observed,
+        measured,
+        captured,
+    ))
+}
+
+/// Encoding a long prompt takes a while: not on the threads that everybody's tokens pass through.
+async fn encode(model: Arc<ServedModel>, prompt: Prompt) -> Result<Vec<u32>, ApiError> {
+    tokio::task::spawn_blocking(move || prompt.encode(&model))
+        .await
+        .map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?
+}
+
+/// As many tokens as fit behind the prompt.
+fn rest_of_context(model: &ServedModel, prompt: &[u32]) -> Result<usize, ApiError> {
+    let limits = model.engine.limits();
+    let context = limits.context_length.min(limits.kv_cache_tokens);
+    match context.checked_sub(prompt.len()) {
+        Some(rest) if rest > 0 => Ok(rest),
+        _ => Err(ApiError::new(
+            ErrorKind::ContextLengthExceeded,
+            format!(
+                "the prompt has {} tokens, but the model's context holds {context}, answer included; shorten the prompt",
+                prompt.len()
+            ),
+        )),
+    }
+}
+
+fn refusal(error: &SubmitError) -> ApiError {
+    let kind = match error {
+        SubmitError::QueueFull { .. } => ErrorKind::QueueFull,
+        SubmitError::TooLong { .. } => {
+            let message = format!("{error}; shorten the prompt or lower max_tokens");
+            return ApiError::new(ErrorKind::ContextLengthExceeded, message);
+        }
+        SubmitError::EmptyPrompt => ErrorKind::InvalidRequest,
+        SubmitError::Stopped => ErrorKind::Engine,
+    };
+    ApiError::new(kind, error.to_string())
+}

@@ -1,0 +1,4 @@
+//! What happens to requests around the routes, one file each.
+pub mod catch_panic;
+pub mod count_errors;
+pub mod observe;

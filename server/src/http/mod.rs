@@ -1,0 +1,83 @@
+//! The HTTP side: routes, what happens around them, and the server's life from listening to drained.
+pub mod drain;
+pub mod error;
+mod fields;
+pub mod generation;
+mod identity;
+mod json_body;
+pub mod middleware;
+pub mod parameters;
+pub mod routes;
+pub mod serve;
+mod shutdown;
+pub mod state;
+
+pub use state::{AppState, Options};
+
+use axum::{
+    Router,
+    http::{Method, Uri},
+    middleware::from_fn_with_state,
+    routing::{MethodRouter, get, post},
+};
+use candlepower_api::names::paths;
+use error::{ApiError, ErrorKind};
+use middleware::{catch_panic, count_errors::count_errors, observe::observe};
+use routes::{chat_completions, completions, docs, generate, health, metrics, models};
+
+/// All routes.
+pub fn router(state: AppState) -> Router {
+    let observed = |path, route: MethodRouter<AppState>| {
+        route.route_layer(from_fn_with_state((state.clone(), path), observe))
+    };
+    Router::new()
+        .route(
+            paths::CHAT_COMPLETIONS,
+            observed(
+                paths::CHAT_COMPLETIONS,
+                post(chat_completions::chat_completions),
+            ),
+        )
+        .route(
+            paths::COMPLETIONS,
+            observed(paths::COMPLETIONS, post(completions::completions)),
+        )
+        .route(
+            paths::GENERATE,
+            observed(paths::GENERATE, post(generate::generate)),
+        )
+        .route(paths::MODELS, get(models::list))
+        .route(
+            &format!("{}/{{*model}}", paths::MODELS),
+            get(models::retrieve),
+        )
+        .route(paths::HEALTH_STARTUP, get(health::startup))
+        .route(paths::HEALTH_LIVE, get(health::live))
+        .route(paths::HEALTH_READY, get(health::ready))
+        .route(paths::METRICS, get(metrics::metrics))
+        .route(paths::OPENAPI, get(docs::openapi))
+        .route(paths::DOCS, get(docs::page))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(catch_panic::layer())
+        .layer(from_fn_with_state(state.clone(), count_errors))
+        .with_state(state)
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    ApiError::new(
+        ErrorKind::NotFound,
+        format!("there is no route {}; see {}", uri.path(), paths::DOCS),
+    )
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        ErrorKind::MethodNotAllowed,
+        format!(
+            "{} does not answer {method}; see {}",
+            uri.path(),
+            paths::DOCS
+        ),
+    )
+}

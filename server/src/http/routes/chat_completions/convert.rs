@@ -1,0 +1,248 @@
+//! Chat requests to tasks, answers to chat completions.
+use super::types::{
+    AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatRequest, Choice, ChunkChoice, Content,
+    Delta, Message, Role, TextPart,
+};
+use crate::{
+    http::{
+        error::ApiError,
+        generation::{Completion, Prompt, Task, Usage, sse::Chunks},
+        identity::{self, StreamForm},
+        parameters::Parameters,
+    },
+    text::ChatMessage,
+};
+
+/// The task that a request asks for, and the form of its answer.
+pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm), ApiError> {
+    if request.messages.is_empty() {
+        return Err(ApiError::invalid(
+            "messages",
+            "messages is empty; write at least one",
+        ));
+    }
+    let form = StreamForm::new(request.stream, request.stream_options)?;
+    let controls = Parameters {
+        max_tokens: max_tokens(request.max_tokens, request.max_completion_tokens)?,
+        temperature: request.temperature,
+        top_p: request.top_p,
+        seed: request.seed,
+        stop: request.stop,
+    }
+    .validate()?;
+    let messages = request.messages.into_iter().map(message).collect();
+    Ok((
+        Task {
+            operation: "chat",
+            prompt: Prompt::Chat(messages),
+            controls,
+        },
+        form,
+    ))
+}
+
+fn max_tokens(old: Option<usize>, new: Option<usize>) -> Result<Option<usize>, ApiError> {
+    match (old, new) {
+        (Some(old), Some(new)) if old != new => Err(ApiError::invalid(
+            "max_completion_tokens",
+            format!(
+                "max_tokens is {old} and max_completion_tokens is {new}; write only one of them"
+            ),
+        )),
+        _ => Ok(new.or(old)),
+    }
+}
+
+fn message(Message { role, content }: Message) -> ChatMessage {
+    let role = match role {
+        Role::System | Role::Developer => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    let content = match content {
+        Content::Text(text) => text,
+        Content::Parts(parts) => parts
+            .into_iter()
+            .map(|TextPart::Text { text }| text)
+            .collect(),
+    };
+    ChatMessage {
+        role: role.to_owned(),
+        content,
+    }
+}
+
+/// What all chunks of an answer have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Envelope {
+    id: String,
+    created: u64,
+    model: String,
+}
+
+impl Envelope {
+    pub(super) fn new(model: &str) -> Self {
+        Self {
+            id: identity::new("chatcmpl"),
+            created: identity::now(),
+            model: model.to_owned(),
+        }
+    }
+}
+
+/// The answer in one piece.
+pub(super) fn whole(envelope: Envelope, text: String, completion: &Completion) -> ChatCompletion {
+    let Envelope { id, created, model } = envelope;
+    ChatCompletion {
+        id,
+        object: "chat.completion",
+        created,
+        model,
+        choices: vec![Choice {
+            index: 0,
+            message: AnswerMessage {
+                role: "assistant",
+                content: text,
+                refusal: None,
+            },
+            logprobs: None,
+            finish_reason: completion.reason.as_str(),
+        }],
+        usage: completion.usage,
+    }
+}
+
+/// The answer as chunks.
+pub(super) struct ChatChunks {
+    envelope: Envelope,
+    include_usage: bool,
+}
+
+impl ChatChunks {
+    pub(super) const fn new(envelope: Envelope, include_usage: bool) -> Self {
+        Self {
+            envelope,
+            include_usage,
+        }
+    }
+
+    fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> ChatCompletionChunk {
+        let Envelope { id, created, model } = self.envelope.clone();
+        ChatCompletionChunk {
+            id,
+            object: "chat.completion.chunk",
+            created,
+            model,
+            choices,
+            usage,
+        }
+    }
+
+    fn choice(&self, delta: Delta, finish_reason: Option<&'static str>) -> ChatCompletionChunk {
+        self.chunk(
+            vec![ChunkChoice {
+                index: 0,
+                delta,
+                logprobs: None,
+                finish_reason,
+            }],
+            None,
+        )
+    }
+}
+
+impl Chunks for ChatChunks {
+    type Chunk = ChatCompletionChunk;
+
+    fn begin(&mut self) -> Option<ChatCompletionChunk> {
+        let delta = Delta {
+            role: Some("assistant"),
+            content: Some(String::new()),
+        };
+        Some(self.choice(delta, None))
+    }
+
+    fn text(&mut self, text: String) -> ChatCompletionChunk {
+        self.choice(
+            Delta {
+                role: None,
+                content: Some(text),
+            },
+            None,
+        )
+    }
+
+    fn end(&mut self, completion: &Completion) -> Vec<ChatCompletionChunk> {
+        let last = self.choice(Delta::default(), Some(completion.reason.as_str()));
+        let usage = self
+            .include_usage
+            .then(|| self.chunk(Vec::new(), Some(completion.usage)));
+        std::iter::once(last).chain(usage).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn request(fields: &serde_json::Value) -> ChatRequest {
+        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "a"}]});
+        body.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn parts_are_joined_and_developers_are_systems() {
+        let request = request(&json!({"messages": [
+            {"role": "developer", "content": [
+                {"type": "text", "text": "a"},
+                {"type": "text", "text": "b"},
+            ]},
+        ]}));
+        let (task, _) = task(request).unwrap();
+        let Prompt::Chat(messages) = task.prompt else {
+            panic!("{task:?}")
+        };
+        assert_eq!(
+            (&*messages[0].role, &*messages[0].content),
+            ("system", "ab")
+        );
+    }
+
+    #[test]
+    fn both_names_of_max_tokens_work_but_may_not_differ() {
+        for fields in [
+            json!({"max_tokens": 3}),
+            json!({"max_completion_tokens": 3}),
+        ] {
+            assert_eq!(
+                task(request(&fields)).unwrap().0.controls.max_tokens,
+                Some(3)
+            );
+        }
+        let fields = json!({"max_tokens": 3, "max_completion_tokens": 4});
+        let error = task(request(&fields)).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("max_completion_tokens"));
+    }
+
+    #[test]
+    fn a_conversation_without_a_message_is_refused() {
+        let error = task(request(&json!({"messages": []}))).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("messages"));
+    }
+
+    #[test]
+    fn an_image_is_refused_with_what_is_supported() {
+        let image = json!([{"type": "image_url", "image_url": {"url": "x"}}]);
+        let error = serde_json::from_value::<Content>(image)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("images and audio are not supported"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! `POST /v1/chat/completions`: the next message of a conversation, as in OpenAI's API.
+mod convert;
+pub mod types;
+
+use crate::http::{
+    error::{ApiError, ErrorBody},
+    generation::{self, sse},
+    json_body::JsonBody,
+    middleware::observe::Observed,
+    state::AppState,
+};
+use axum::{
+    Extension, Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use types::{ChatCompletion, ChatRequest};
+
+/// The next message of a conversation.
+///
+/// With `stream: true` the answer comes as server-sent events of type `chat.completion.chunk`,
+/// ended by `data: [DONE]`.
+#[utoipa::path(
+    post,
+    path = "/v1/chat/completions",
+    tag = "OpenAI",
+    operation_id = "createChatCompletion",
+    request_body(content = ChatRequest, example = json!({
+        "model": "smollm2",
+        "messages": [{"role": "user", "content": "What is the capital of France?"}],
+        "max_tokens": 64
+    })),
+    responses(
+        (status = 200, description = "The answer, or its stream", body = ChatCompletion),
+        (status = "4XX", description = "A request that cannot be served", body = ErrorBody),
+        (status = "5XX", description = "Loading, draining or failed", body = ErrorBody),
+    ),
+)]
+pub async fn chat_completions(
+    State(state): State<AppState>,
+    Extension(observed): Extension<Observed>,
+    JsonBody(request): JsonBody<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let model = state.model_named(&request.model).await?;
+    let (task, form) = convert::task(request)?;
+    let envelope = convert::Envelope::new(&model.facts.name);
+    let answer = generation::begin(&state, model, observed, task).await?;
+    if form.stream {
+        return Ok(sse::respond(
+            answer,
+            convert::ChatChunks::new(envelope, form.include_usage),
+        ));
+    }
+    let (text, completion) = answer.collect().await?;
+    Ok(Json(convert::whole(envelope, text, &completion)).into_response())
+}

@@ -1,0 +1,179 @@
+//! The bodies of `POST /v1/chat/completions`.
+use crate::http::{generation::Usage, parameters::Stop};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A conversation and how to answer it. Fields of OpenAI's API that are not listed are accepted
+/// where they ask for what happens anyway (such as `n: 1`) and refused otherwise.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatRequest {
+    /// The served model's name, see `GET /v1/models`.
+    pub model: String,
+    /// The conversation so far; at least one message.
+    pub messages: Vec<Message>,
+    /// Most tokens to generate; default: what the context holds.
+    #[schema(minimum = 1)]
+    pub max_tokens: Option<usize>,
+    /// OpenAI's newer name of `max_tokens`.
+    #[schema(minimum = 1)]
+    pub max_completion_tokens: Option<usize>,
+    /// 0 picks the most likely token; higher values vary more.
+    #[schema(minimum = 0, maximum = 2, default = 1.0)]
+    pub temperature: Option<f64>,
+    /// Pick from the smallest set of tokens whose probabilities sum to this.
+    #[schema(exclusive_minimum = 0, maximum = 1, default = 1.0)]
+    pub top_p: Option<f64>,
+    /// The same seed picks the same tokens.
+    pub seed: Option<i64>,
+    /// Texts that end the answer; they are not part of it.
+    pub stop: Option<Stop>,
+    /// Send the answer as it comes.
+    #[serde(default)]
+    pub stream: bool,
+    /// What else a stream holds.
+    pub stream_options: Option<StreamOptions>,
+}
+
+/// What else a stream holds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamOptions {
+    /// One more chunk before the end, with `usage`.
+    #[serde(default)]
+    pub include_usage: bool,
+    /// Accepted and of no effect: chunks are not padded.
+    #[serde(default)]
+    pub include_obfuscation: bool,
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: Content,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions.
+    System,
+    /// OpenAI's newer name of `system`.
+    Developer,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// Text, whole or in parts.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "content is a string or an array of {\"type\": \"text\", \"text\": \"…\"}; images and audio are not supported"
+)]
+pub enum Content {
+    /// Whole.
+    Text(String),
+    /// In parts, which are joined.
+    Parts(Vec<TextPart>),
+}
+
+/// A part of a message.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum TextPart {
+    /// Text; other types are not supported.
+    Text {
+        /// The text.
+        text: String,
+    },
+}
+
+/// The answer to a conversation.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChatCompletion {
+    /// Names this answer.
+    pub id: String,
+    /// Always `chat.completion`.
+    pub object: &'static str,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// The model's name.
+    pub model: String,
+    /// Always one.
+    pub choices: Vec<Choice>,
+    /// Tokens in and out.
+    pub usage: Usage,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Choice {
+    /// Always 0.
+    pub index: u32,
+    /// The message.
+    pub message: AnswerMessage,
+    /// Always null: log probabilities are not supported.
+    pub logprobs: Option<()>,
+    /// `stop` or `length`.
+    pub finish_reason: &'static str,
+}
+
+/// The model's message.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AnswerMessage {
+    /// Always `assistant`.
+    pub role: &'static str,
+    /// Its text.
+    pub content: String,
+    /// Always null.
+    pub refusal: Option<()>,
+}
+
+/// One event of a streamed answer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChatCompletionChunk {
+    /// Names this answer; the same in all its chunks.
+    pub id: String,
+    /// Always `chat.completion.chunk`.
+    pub object: &'static str,
+    /// When the answer began, in seconds since 1970.
+    pub created: u64,
+    /// The model's name.
+    pub model: String,
+    /// One; none in the chunk that holds `usage`.
+    pub choices: Vec<ChunkChoice>,
+    /// In the last chunk, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// What a chunk adds to an answer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChunkChoice {
+    /// Always 0.
+    pub index: u32,
+    /// The addition.
+    pub delta: Delta,
+    /// Always null: log probabilities are not supported.
+    pub logprobs: Option<()>,
+    /// `stop` or `length` in the last chunk, null before.
+    pub finish_reason: Option<&'static str>,
+}
+
+/// An addition to the model's message.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Delta {
+    /// In the first chunk: `assistant`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// The next text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+}

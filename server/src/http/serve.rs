@@ -1,0 +1,204 @@
+//! The server's life: listen at once, load, serve, drain.
+use super::{AppState, Options, drain::Drain, router, shutdown};
+use crate::{
+    load::{LoadError, ModelHost},
+    telemetry::{Metrics, exporter},
+};
+use axum::serve::{Listener, ListenerExt};
+use candlepower_api::{
+    names::reasons::{LoadFailure, TerminationMessage},
+    server_config::{HttpConfig, ServerConfig},
+};
+use opentelemetry_otlp::ExporterBuildError;
+use std::{future::pending, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinError,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long connections may take to end once no request runs.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Why the server ended before anybody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken or does not exist.
+    #[error(
+        "cannot listen on {host}:{port}: {problem}; choose another address with --host and --port"
+    )]
+    Listen {
+        /// Address.
+        host: String,
+        /// Port.
+        port: u16,
+        /// What the system says.
+        problem: io::Error,
+    },
+    /// The collector's endpoint is not usable.
+    #[error("tracing.endpoint cannot be used: {0}")]
+    Tracing(#[from] ExporterBuildError),
+    /// The series contradict each other.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The model did not load.
+    #[error("{0}")]
+    Load(Arc<LoadError>),
+    /// The listener failed.
+    #[error("the server ended: {0}")]
+    Server(io::Error),
+}
+
+impl ServeError {
+    /// The reason that the operator shows.
+    pub fn reason(&self) -> LoadFailure {
+        match self {
+            Self::Load(error) => error.reason(),
+            Self::Listen { .. } | Self::Tracing(_) => LoadFailure::InvalidConfiguration,
+            Self::Metrics(_) | Self::Server(_) => LoadFailure::EngineFailure,
+        }
+    }
+}
+
+/// Serves until a signal asks to end, then drains.
+pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
+    let metrics = Arc::new(Metrics::new()?);
+    let state = AppState {
+        host: ModelHost::new(config.clone(), Arc::clone(&metrics) as _),
+        metrics,
+        spans: exporter::spans(&config.tracing)?,
+        drain: Drain::default(),
+        options: Options::from(config),
+    };
+    let listener = listen(&config.http).await?;
+    if config.model.preload {
+        state.host.start();
+    }
+    let closing = CancellationToken::new();
+    let server = axum::serve(prompt(listener), router(state.clone()))
+        .with_graceful_shutdown(closing.clone().cancelled_owned());
+    let mut server = tokio::spawn(server.into_future());
+
+    let outcome = tokio::select! {
+        error = loading(&state) => Err(ServeError::Load(error)),
+        () = shutdown::signal() => {
+            shutdown::drain(&state, &config.http).await;
+            Ok(())
+        }
+        ended = &mut server => Err(ServeError::Server(why_ended(ended))),
+    };
+    closing.cancel();
+    if !server.is_finished() {
+        // Connections that do not end in time end with the process.
+        let _ = tokio::time::timeout(CLOSING, server).await;
+    }
+    let spans = state.spans.clone();
+    // Sending the last spans blocks.
+    let _ = tokio::task::spawn_blocking(move || spans.shutdown(CLOSING)).await;
+    outcome
+}
+
+fn why_ended(ended: Result<io::Result<()>, JoinError>) -> io::Error {
+    match ended {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) => io::Error::other("the listener closed"),
+        Err(error) => io::Error::other(error),
+    }
+}
+
+async fn listen(http: &HttpConfig) -> Result<TcpListener, ServeError> {
+    let listener = TcpListener::bind((&*http.host, http.port))
+        .await
+        .map_err(|problem| ServeError::Listen {
+            host: http.host.clone(),
+            port: http.port,
+            problem,
+        })?;
+    tracing::info!(host = http.host, port = http.port, "listening");
+    Ok(listener)
+}
+
+/// Connections that send each token at once: with Nagle's algorithm a stream's second event waits
+/// for the client's delayed acknowledgement of the first, 40 ms.
+pub fn prompt(listener: TcpListener) -> impl Listener<Addr = SocketAddr, Io = TcpStream> {
+    listener.tap_io(|connection| {
+        // A connection that has gone already ends by itself.
+        let _ = connection.set_nodelay(true);
+    })
+}
+
+/// Tells metrics, traces and logs when the model serves. Ends only if it never will.
+async fn loading(state: &AppState) -> Arc<LoadError> {
+    match state.host.outcome().await {
+        Err(error) => error,
+        Ok(model) => {
+            let took = model
+                .trace
+                .finished
+                .duration_since(model.trace.started)
+                .unwrap_or_default();
+            state.metrics.model_loaded(&model.facts, took);
+            state.spans.load(&model.trace);
+            tracing::info!(
+                model = model.facts.name,
+                architecture = model.facts.architecture,
+                precision = model.facts.precision,
+                device = model.facts.device,
+                context_length = model.facts.context_length,
+                seconds = took.as_secs_f64(),
+                "model loaded"
+            );
+            pending().await
+        }
+    }
+}
+
+/// Leaves `reason` and `message` where Kubernetes, and so the operator, finds them.
+pub fn leave_last_words(path: &Path, reason: LoadFailure, message: String) {
+    let words = TerminationMessage { reason, message };
+    // Outside Kubernetes there is no such file; the log has the same words.
+    if let Ok(json) = serde_json::to_string(&words)
+        && path.exists()
+    {
+        let _ = std::fs::write(path, json);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_one_json_object_in_an_existing_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        leave_last_words(file.path(), LoadFailure::CorruptModel, "broken".into());
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let words: TerminationMessage = serde_json::from_str(&text).unwrap();
+        assert_eq!(words.reason, LoadFailure::CorruptModel);
+        assert_eq!(words.message, "broken");
+    }
+
+    #[test]
+    fn where_nobody_reads_them_no_file_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("termination-log");
+        leave_last_words(&path, LoadFailure::CorruptModel, "broken".into());
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_says_what_to_do() {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let http = HttpConfig {
+            host: "127.0.0.1".into(),
+            port,
+            ..HttpConfig::default()
+        };
+        let message = listen(&http).await.unwrap_err().to_string();
+        assert!(
+            message.contains(&port.to_string()) && message.contains("--port"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! From a signal to a server that may end: not ready, then not accepting, then empty.
+use super::{AppState, drain::Phase};
+use candlepower_api::server_config::HttpConfig;
+use std::{future::pending, time::Duration};
+use tokio::signal::unix::{SignalKind, signal as listen_to};
+
+/// Requests that were cut off may still take this long to say so to their clients.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Completes at SIGTERM or SIGINT.
+pub(super) async fn signal() {
+    tokio::select! {
+        () = one(SignalKind::terminate()) => {}
+        () = one(SignalKind::interrupt()) => {}
+    }
+}
+
+async fn one(kind: SignalKind) {
+    match listen_to(kind) {
+        Ok(mut signals) => {
+            signals.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "this signal cannot be listened to; it will end the process at once");
+            pending::<()>().await;
+        }
+    }
+}
+
+/// Lets running requests finish within the drain timeout, then ends the engine. A second signal
+/// cuts it short.
+pub(super) async fn drain(state: &AppState, http: &HttpConfig) {
+    tokio::select! {
+        () = finish_requests(state, http) => {}
+        () = signal() => tracing::warn!("a second signal: not waiting for running requests"),
+    }
+    state.drain.enter(Phase::Draining);
+    if let Some(model) = state.host.served() {
+        model.engine.stop();
+        state.drain.wait(LAST_WORDS).await;
+    }
+}
+
+async fn finish_requests(state: &AppState, http: &HttpConfig) {
+    state.drain.enter(Phase::Withdrawing);
+    tracing::info!("shutting down: not ready any more");
+    tokio::time::sleep(http.drain_delay.as_std()).await;
+    state.drain.enter(Phase::Draining);
+    if !state.drain.wait(http.drain_timeout.as_std()).await {
+        tracing::warn!("the drain timeout is over; running requests are cut off");
+    }
+}

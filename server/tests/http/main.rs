@@ -1,0 +1,17 @@
+//! The HTTP side as its clients see it: the real router over an engine without a model.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::float_cmp,
+    clippy::cast_possible_wrap,
+    reason = "tests may stop at the first surprise, and counters are whole numbers"
+)]
+mod cancel;
+mod chat_completions;
+mod completions;
+mod errors;
+mod generate;
+mod health;
+mod models;
+mod setup;
+mod telemetry;

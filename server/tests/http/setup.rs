@@ -1,0 +1,225 @@
+//! The real router over an engine without a model.
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request, StatusCode},
+};
+use candlepower_api::server_config::{LoadedModel, ServerConfig};
+use candlepower_server::{
+    engine::{
+        EngineHandle, EngineOptions,
+        mock::{END_TOKEN, MockEngine},
+    },
+    http::{AppState, Options, drain::Drain, router},
+    load::{LoadTrace, ModelHost, ServedModel},
+    telemetry::{Metrics, Spans, exporter},
+    text::{ChatTemplate, Tokenizer},
+};
+use http_body_util::BodyExt;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use serde_json::Value;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tower::ServiceExt;
+
+pub(crate) const MODEL: &str = "mock";
+pub(crate) const BODY_LIMIT: usize = 16 * 1024;
+const TEMPLATE: &str =
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}";
+
+pub(crate) struct TestServer {
+    pub(crate) state: AppState,
+    spans: InMemorySpanExporter,
+}
+
+/// A response that has been read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+    }
+
+    /// The data of its server-sent events; comments are left out.
+    pub(crate) fn events(&self) -> Vec<&str> {
+        self.text
+            .split("\n\n")
+            .filter_map(|event| event.strip_prefix("data: "))
+            .collect()
+    }
+
+    /// Its events but the last, which is `[DONE]`.
+    pub(crate) fn chunks(&self) -> Vec<Value> {
+        let mut events = self.events();
+        assert_eq!(events.pop(), Some("[DONE]"), "{}", self.text);
+        events
+            .iter()
+            .map(|event| serde_json::from_str(event).unwrap())
+            .collect()
+    }
+
+    /// Its error's (status, type, param, code).
+    pub(crate) fn error(&self) -> (u16, String, Option<String>, Option<String>) {
+        let body = self.json();
+        let error = &body["error"];
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|message| !message.is_empty()),
+            "{body}"
+        );
+        let field = |name: &str| error[name].as_str().map(str::to_owned);
+        (
+            self.status.as_u16(),
+            field("type").unwrap(),
+            field("param"),
+            field("code"),
+        )
+    }
+
+    pub(crate) fn message(&self) -> String {
+        self.json()["error"]["message"].as_str().unwrap().to_owned()
+    }
+}
+
+/// An engine that answers with `text`.
+pub(crate) fn answering(text: &str) -> MockEngine {
+    MockEngine::new().answering(text.bytes().map(u32::from).collect())
+}
+
+impl TestServer {
+    pub(crate) fn new(engine: MockEngine) -> Self {
+        Self::with_queue(engine, 8, 8)
+    }
+
+    pub(crate) fn with_queue(engine: MockEngine, batch: usize, queue: usize) -> Self {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let options = EngineOptions {
+            max_batch_size: batch,
+            max_batch_wait: Duration::ZERO,
+            max_queue_depth: queue,
+            prefill_chunk: 512,
+        };
+        let observer = Arc::clone(&metrics);
+        let engine =
+            EngineHandle::start(Box::new(engine), vec![END_TOKEN], options, observer).unwrap();
+        let now = SystemTime::now();
+        let host = ModelHost::of(ServedModel {
+            facts: LoadedModel {
+                name: MODEL.into(),
+                architecture: "mock".into(),
+                precision: "f32".into(),
+                device: "cpu".into(),
+                context_length: engine.limits().context_length as u64,
+                weights_bytes: 0,
+                kv_cache_bytes: 0,
+            },
+            tokenizer: Tokenizer::of_bytes().unwrap(),
+            chat_template: Some(
+                ChatTemplate::compile(TEMPLATE, String::new(), String::new()).unwrap(),
+            ),
+            engine,
+            trace: LoadTrace {
+                started: now,
+                read_weights: (now, now),
+                warm_up: (now, now),
+                finished: now,
+            },
+        });
+        Self::of(host, metrics, true)
+    }
+
+    /// A server whose model is not loaded and cannot be.
+    pub(crate) fn without_model(preload: bool) -> Self {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let config = ServerConfig::for_model("/no/such/model.gguf");
+        let host = ModelHost::new(config, Arc::clone(&metrics) as _);
+        Self::of(host, metrics, preload)
+    }
+
+    fn of(host: ModelHost, metrics: Arc<Metrics>, preload: bool) -> Self {
+        let spans = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(spans.clone())
+            .with_sampler(exporter::sampler(1.0))
+            .build();
+        let state = AppState {
+            host,
+            metrics,
+            spans: Spans::new(provider),
+            drain: Drain::default(),
+            options: Options {
+                preload,
+                body_limit: BODY_LIMIT,
+                capture_prompts: false,
+            },
+        };
+        Self { state, spans }
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        router(self.state.clone())
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            text,
+        }
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(post(path, body.to_string())).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap())
+            .await
+    }
+
+    /// The value of a series, such as `llm_model_loaded` or `x_total{label="value"}`.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").await.text;
+        text.lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+            .unwrap_or_else(|| panic!("{series} is missing in\n{text}"))
+            .parse()
+            .unwrap()
+    }
+
+    pub(crate) fn finished_spans(&self) -> Vec<SpanData> {
+        self.spans.get_finished_spans().unwrap()
+    }
+
+    /// Waits until the engine has nothing to do.
+    pub(crate) async fn idle(&self) {
+        let engine = self.state.host.served().unwrap().engine.clone();
+        for _ in 0..500 {
+            if engine.load() == (0, 0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("still busy: {:?}", engine.load());
+    }
+}
+
+pub(crate) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::post(path)
+        .header("content-type", "application/json")
+        .body(body.into())
+        .unwrap()
+}

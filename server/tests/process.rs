@@ -1,0 +1,129 @@
+//! The server as a process: what it leaves behind when it fails, and how it ends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+fn server(folder: &Path, config: &str) -> Command {
+    let file = folder.join("server.yaml");
+    let log = folder.join("termination-log");
+    std::fs::write(&log, "").unwrap();
+    std::fs::write(
+        &file,
+        format!("{config}\nterminationLog: {}\n", log.display()),
+    )
+    .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_candlepower-server"));
+    command
+        .env_clear()
+        .arg("--config")
+        .arg(file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Waits for the end, but not for ever.
+fn end(child: &mut Child, patience: Duration) -> ExitStatus {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begin.elapsed() > patience {
+            child.kill().unwrap();
+            panic!("the server did not end in {patience:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(
+        connection,
+        "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+#[test]
+fn a_model_that_does_not_load_ends_the_process_with_a_reason_and_a_cure() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let config =
+        format!("model: {{path: /no/such/model.gguf}}\nhttp: {{host: 127.0.0.1, port: {port}}}");
+    let mut child = server(folder.path(), &config).spawn().unwrap();
+    let status = end(&mut child, Duration::from_secs(20));
+    assert_eq!(status.code(), Some(1));
+    let words = std::fs::read_to_string(folder.path().join("termination-log")).unwrap();
+    let words: serde_json::Value = serde_json::from_str(&words).unwrap();
+    assert_eq!(words["reason"], "ModelNotFound");
+    assert!(
+        words["message"]
+            .as_str()
+            .unwrap()
+            .contains("/no/such/model.gguf")
+    );
+}
+
+#[test]
+fn a_configuration_that_makes_no_sense_ends_the_process_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = server(
+        folder.path(),
+        "model: {path: a.gguf}\nengine: {maxBatchSize: 0}",
+    )
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("engine.maxBatchSize is 0: write 1 or more"),
+        "{message}"
+    );
+}
+
+#[test]
+fn sigterm_ends_a_serving_process_cleanly() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let config = format!(
+        "model: {{path: /no/such/model.gguf, preload: false}}\nhttp: {{host: 127.0.0.1, port: {port}}}"
+    );
+    let mut child = server(folder.path(), &config).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let first: serde_json::Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(first["message"], "listening");
+    let answer = get(port, "/health/ready").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let killed = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let status = end(&mut child, Duration::from_secs(10));
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(get(port, "/health/ready"), None);
+}
