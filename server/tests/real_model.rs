@@ -1,5 +1,11 @@
 //! The real small model, from its file to English text. `make unit` fetches it and names it in
 //! `CANDLEPOWER_TEST_MODEL`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 use candlepower_api::server_config::{LoadStage, ServerConfig};
 use candlepower_server::{
     engine::{GenerationEvent, GenerationRequest, Sampling},

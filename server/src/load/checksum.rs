@@ -54,7 +54,7 @@ mod tests {
     fn the_right_checksum_passes_in_either_case() {
         let seen = RefCell::new(Vec::new());
         verify(Path::new("f"), b"abc", OF_ABC, &|percent| {
-            seen.borrow_mut().push(percent)
+            seen.borrow_mut().push(percent);
         })
         .unwrap();
         verify(Path::new("f"), b"abc", &OF_ABC.to_uppercase(), &|_| {}).unwrap();

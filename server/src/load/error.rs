@@ -109,7 +109,7 @@ impl LoadError {
         }
     }
 
-    pub(super) fn corrupt(path: &std::path::Path, problem: impl ToString) -> Self {
+    pub(super) fn corrupt(path: &std::path::Path, problem: impl std::fmt::Display) -> Self {
         Self::Corrupt {
             path: path.to_owned(),
             problem: problem.to_string(),

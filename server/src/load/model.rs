@@ -59,7 +59,7 @@ pub fn load(
     let file = GgufFile::open(&config.model.path)?;
     if let Some(expected) = &config.model.sha256 {
         checksum::verify(file.path(), file.bytes(), expected, &|percent| {
-            progress(LoadStage::Verifying, percent)
+            progress(LoadStage::Verifying, percent);
         })?;
     }
     let shape = ModelShape::of(&file)?;

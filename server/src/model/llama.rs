@@ -75,13 +75,14 @@ impl Llama {
         let layers = (0..shape.layers)
             .map(|index| Layer::load(&weights, shape, index))
             .collect::<std::result::Result<_, _>>()?;
-        let factors = match file.has("rope_freqs.weight") {
-            true => Some(
+        let factors = if file.has("rope_freqs.weight") {
+            Some(
                 file.tensor("rope_freqs.weight", device)?
                     .dequantize(device)?
                     .to_vec1::<f32>()?,
-            ),
-            false => None,
+            )
+        } else {
+            None
         };
         let vocabulary = match &output {
             QMatMul::QTensor(matrix) => matrix.shape().dims()[0],

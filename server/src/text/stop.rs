@@ -77,9 +77,9 @@ mod tests {
         let mut matcher = StopMatcher::new(stops.iter().map(|&stop| stop.to_owned()).collect());
         let mut sent = String::new();
         for piece in pieces {
-            let matched = matcher.push(piece);
-            sent.push_str(&matched.text);
-            if matched.stopped {
+            let found = matcher.push(piece);
+            sent.push_str(&found.text);
+            if found.stopped {
                 return (sent, true);
             }
         }
