@@ -1,0 +1,86 @@
+"""What the tests share: a namespace for each module, a served model in it, and what to tell when a test fails."""
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+import kube
+import models
+
+LABEL = "candlepower.dev/e2e"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_cluster() -> Iterator[None]:
+    """Removes what a killed run has left, and after the last test waits until all is gone."""
+    remove_namespaces()
+    yield
+    remove_namespaces()
+
+
+def remove_namespaces() -> None:
+    kube.kubectl("delete", "namespaces", "-l", LABEL, "--timeout=120s")
+    kube.kubectl("delete", "persistentvolumes", "-l", LABEL, "--timeout=60s")
+
+
+@pytest.fixture(scope="module")
+def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of the module's own that enforces the strictest pod security."""
+    subject = request.module.__name__.removeprefix("test_").replace("_", "-")
+    name = f"e2e-{subject}-{secrets.token_hex(2)}"
+    labels = {LABEL: subject, "pod-security.kubernetes.io/enforce": "restricted"}
+    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}, name)
+    yield name
+    kube.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def claim(namespace: str) -> str:
+    """The claim `models` in the namespace, with the real model in it."""
+    kube.run(kube.E2E / "cluster" / "model", "claim", namespace)
+    kube.kubectl("label", "persistentvolume", f"models-{namespace}", f"{LABEL}=true")
+    return "models"
+
+
+@pytest.fixture(scope="module")
+def served(namespace: str, claim: str) -> str:
+    """The name of an LLMDeployment that serves."""
+    resource = models.llm()
+    kube.apply(resource, namespace)
+    name = resource["metadata"]["name"]
+    kube.wait_for_condition(name, namespace, "Ready", "True")
+    return name
+
+
+@pytest.fixture(scope="module")
+def url(namespace: str, served: str) -> Iterator[str]:
+    """The served model's address, reachable from here."""
+    with kube.forwarded(namespace, f"service/{served}", "http") as address:
+        yield address
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Adds to a failure what the namespace looks like, because it is gone when a person looks."""
+    outcome = yield
+    report = outcome.get_result()
+    namespace = getattr(item, "funcargs", {}).get("namespace")
+    if report.failed and namespace:
+        report.sections.append((f"the namespace {namespace}", describe(namespace)))
+
+
+def describe(namespace: str) -> str:
+    """Resources, pods, events and logs of a namespace."""
+    questions = [
+        ["get", "llm,deployments,replicasets,pods,services", "-o", "wide"],
+        ["get", "llm", "-o", "jsonpath={range .items[*]}{.metadata.name}: {.status}{\"\\n\"}{end}"],
+        ["get", "events", "--sort-by=.lastTimestamp"],
+        ["logs", "-l", "app.kubernetes.io/managed-by=candlepower-operator", "--tail=15", "--prefix"],
+    ]
+    parts = []
+    for question in questions:
+        with contextlib.suppress(kube.Refused):
+            parts.append(f"$ kubectl {' '.join(question)}\n{kube.kubectl('-n', namespace, *question)}")
+    return "\n".join(parts)

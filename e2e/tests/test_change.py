@@ -1,0 +1,43 @@
+"""A change reaches the pods where it concerns them, and only there."""
+
+from typing import Any
+
+import kube
+
+
+def uid_of_the_pod(name: str, namespace: str) -> str:
+    (pod,) = kube.pods(name, namespace)
+    return pod["metadata"]["uid"]
+
+
+def test_another_batch_size_replaces_the_pod(namespace: str, served: str) -> None:
+    old = uid_of_the_pod(served, namespace)
+    kube.patch("llm", served, namespace, {"spec": {"engine": {"maxBatchSize": 4}}})
+
+    def replaced() -> tuple[bool, Any]:
+        resource = kube.get("llm", served, namespace)
+        ready = kube.condition(resource, "Ready").get("status") == "True"
+        pods = [pod["metadata"]["uid"] for pod in kube.pods(served, namespace)]
+        return ready and len(pods) == 1 and old not in pods, resource["status"]
+
+    kube.wait_for("a new pod in place of the old one", replaced)
+    configuration = kube.get("configmap", served, namespace)["data"]["server.yaml"]
+    assert "maxBatchSize: 4" in configuration
+
+
+def test_another_alert_threshold_leaves_the_pod_alone(namespace: str, served: str) -> None:
+    old = uid_of_the_pod(served, namespace)
+    kube.patch("llm", served, namespace, {"spec": {"alerts": {"errorRate": {"threshold": "7%"}}}})
+    resource = kube.wait_for_condition(served, namespace, "Ready", "True")
+    assert resource["status"]["observedGeneration"] == resource["metadata"]["generation"]
+    assert uid_of_the_pod(served, namespace) == old
+
+
+def test_what_somebody_else_changes_in_a_child_is_put_right(namespace: str, served: str) -> None:
+    kube.kubectl("-n", namespace, "delete", "service", served)
+
+    def back() -> tuple[bool, Any]:
+        services = kube.find("services", namespace)
+        return bool(services), services
+
+    kube.wait_for("the Service to come back", back)
