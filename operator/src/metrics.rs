@@ -65,15 +65,19 @@ impl Metrics {
                 "Resident memory size in bytes.",
             )?,
         };
-        let registry = &metrics.registry;
-        registry.register(Box::new(metrics.reconciles.clone()))?;
-        registry.register(Box::new(metrics.failures.clone()))?;
-        registry.register(Box::new(metrics.duration.clone()))?;
-        registry.register(Box::new(metrics.running.clone()))?;
-        registry.register(Box::new(metrics.writes.clone()))?;
-        registry.register(Box::new(metrics.watch_errors.clone()))?;
-        registry.register(Box::new(metrics.resident_memory.clone()))?;
+        metrics.register()?;
         Ok(metrics)
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        let registry = &self.registry;
+        registry.register(Box::new(self.reconciles.clone()))?;
+        registry.register(Box::new(self.failures.clone()))?;
+        registry.register(Box::new(self.duration.clone()))?;
+        registry.register(Box::new(self.running.clone()))?;
+        registry.register(Box::new(self.writes.clone()))?;
+        registry.register(Box::new(self.watch_errors.clone()))?;
+        registry.register(Box::new(self.resident_memory.clone()))
     }
 
     /// Starts the clock of a reconcile; dropping it stops the clock, also when it is cancelled.

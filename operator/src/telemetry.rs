@@ -21,7 +21,11 @@ pub fn init(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match config.log_format {
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .try_init(),
         LogFormat::Text => lines.try_init(),
     }
 }

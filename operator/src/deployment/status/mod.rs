@@ -36,6 +36,8 @@ const WHILE_LOADING: Duration = Duration::from_secs(1);
 const WHILE_STARTING: Duration = Duration::from_secs(10);
 /// A model that waits for its first request is looked at this rarely.
 const WHILE_WAITING: Duration = Duration::from_secs(15);
+/// A server that serves but does not answer the operator (a network policy) is rarely asked again.
+const WHILE_UNREACHABLE: Duration = Duration::from_secs(300);
 /// Steps in which progress is written: each one is a request to the API server.
 const PERCENT_STEP: u8 = 5;
 
@@ -158,9 +160,11 @@ pub(super) fn next_look(
             .find(|condition| condition.type_ == type_)
             .map(|condition| (condition.status.as_str(), condition.reason.as_str()))
     };
+    let answered = observed.pods.iter().any(|pod| pod.report.is_some());
     match (condition(names::READY), condition(names::MODEL_LOADED)) {
         (Some(("True", _)), Some(("True", _))) if status.model.is_some() => None,
-        (Some(("True", _)), _) => Some(WHILE_WAITING),
+        (Some(("True", _)), _) if answered => Some(WHILE_WAITING),
+        (Some(("True", _)), _) => Some(WHILE_UNREACHABLE),
         (Some((_, names::CONTAINER_STARTING)), _) => Some(WHILE_STARTING),
         _ if observed
             .pods

@@ -87,9 +87,16 @@ fn why_not(
         .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
     if let Some(refused) = refused {
         let message = refused.message.as_deref().unwrap_or("no reason was given");
+        let cure = if message.contains("PodSecurity") {
+            "; use pvc:// instead of file://, or a namespace with another Pod Security level"
+        } else if message.contains("quota") {
+            "; raise the quota, or lower spec.resources"
+        } else {
+            ""
+        };
         return (
             conditions::REPLICA_FAILURE,
-            format!("pods may not be created: {message}"),
+            format!("pods may not be created: {message}{cure}"),
         );
     }
     let failing = diagnoses.iter().find_map(|diagnosis| match diagnosis {
@@ -100,18 +107,34 @@ fn why_not(
         Diagnosis::Progress(reason, message) => Some((*reason, message.clone())),
         Diagnosis::Failing(..) | Diagnosis::Ready => None,
     });
-    failing.or(progress).unwrap_or_else(|| {
-        if diagnoses.is_empty() {
-            let message = format!("{} to be created", words::pods(desired));
-            (conditions::PODS_PENDING, message)
-        } else if serving >= desired {
-            let message = "pods of an earlier configuration are being replaced".to_owned();
-            (conditions::ROLLOUT_IN_PROGRESS, message)
-        } else {
-            let message = format!("{} more to be created", words::pods(desired - serving));
-            (conditions::ROLLOUT_IN_PROGRESS, message)
-        }
-    })
+    failing
+        .or(progress)
+        .unwrap_or_else(|| waiting_for_the_workload(diagnoses.len(), workload, serving, desired))
+}
+
+/// All pods that exist are well, but they are not yet the ones that are wanted.
+fn waiting_for_the_workload(
+    existing: usize,
+    workload: &DeploymentStatus,
+    serving: usize,
+    desired: usize,
+) -> (&'static str, String) {
+    if existing == 0 {
+        let message = format!("{} to be created", words::pods(desired));
+        return (conditions::PODS_PENDING, message);
+    }
+    if serving < desired {
+        let message = format!("{} more to be created", words::pods(desired - serving));
+        return (conditions::ROLLOUT_IN_PROGRESS, message);
+    }
+    let ready = usize::try_from(workload.ready_replicas.unwrap_or_default()).unwrap_or_default();
+    if ready < desired && workload.updated_replicas == workload.replicas {
+        // Kubernetes counts a moment later than the pods change.
+        let message = "the model is loaded and is about to serve".to_owned();
+        return (conditions::LOADING, message);
+    }
+    let message = "pods of an earlier form, or too many, are being stopped".to_owned();
+    (conditions::ROLLOUT_IN_PROGRESS, message)
 }
 
 /// Whether every pod has a node.

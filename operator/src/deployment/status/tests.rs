@@ -208,7 +208,7 @@ fn troubles_without_a_pod_have_reasons_too() {
             applied(refused),
             json!({}),
             "ReplicaFailure",
-            "exceeded quota",
+            "exceeded quota; raise the quota",
         ),
         (
             applied(json!({})),
@@ -306,6 +306,7 @@ fn ready_is_impossible_while_a_pod_crashes_or_an_old_one_remains() {
             "RolloutInProgress",
         ),
         (counts(1, 1, 1), vec![ready_pod()], "RolloutInProgress"),
+        (counts(2, 2, 1), vec![ready_pod(), ready_pod()], "Loading"),
     ];
     for (counts, pods, reason) in cases {
         let status = derive(
@@ -381,6 +382,19 @@ fn a_model_that_waits_for_its_first_request_is_ready_but_not_loaded() {
         "WaitingForRequest"
     );
     assert_eq!(next_look(&observed, &outcome, &status), Some(WHILE_WAITING));
+}
+
+#[test]
+fn a_server_that_serves_but_cannot_be_asked_is_ready_and_rarely_asked_again() {
+    let outcome = applied(counts(1, 1, 1));
+    let observed = seen(vec![ready_pod()]);
+    let status = derive(&resource(json!({})), &observed, &outcome, now());
+    assert_eq!(condition(&status, "Ready").status, "True");
+    assert_eq!(condition(&status, "ModelLoaded").status, "True");
+    assert_eq!(
+        next_look(&observed, &outcome, &status),
+        Some(WHILE_UNREACHABLE)
+    );
 }
 
 #[test]
