@@ -58,3 +58,27 @@ pub const SERVER_NOT_STARTED: &str = "ServerNotStarted";
 pub const NOT_ANSWERING: &str = "NotAnswering";
 /// `Ready`: pods of an earlier configuration are still being replaced.
 pub const ROLLOUT_IN_PROGRESS: &str = "RolloutInProgress";
+
+#[cfg(test)]
+mod tests {
+    use crate::names::reasons::LoadFailure;
+
+    const PAGE: &str = include_str!("../../../docs/operations/conditions.md");
+
+    #[test]
+    fn the_page_for_operators_explains_every_condition_and_reason() {
+        let names = include_str!("conditions.rs")
+            .lines()
+            .filter(|line| line.starts_with("pub const"))
+            .filter_map(|line| line.split('"').nth(1))
+            .chain(LoadFailure::ALL.map(LoadFailure::as_str));
+        let missing: Vec<_> = names
+            .filter(|name| !PAGE.contains(&format!("| `{name}` |")))
+            .collect();
+        assert_eq!(
+            missing,
+            Vec::<&str>::new(),
+            "docs/operations/conditions.md lacks these"
+        );
+    }
+}

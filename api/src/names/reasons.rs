@@ -28,6 +28,20 @@ pub enum LoadFailure {
 }
 
 impl LoadFailure {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::ModelNotFound,
+        Self::ModelAccessDenied,
+        Self::CorruptModel,
+        Self::ChecksumMismatch,
+        Self::UnsupportedArchitecture,
+        Self::UnsupportedPrecision,
+        Self::UnsupportedTokenizer,
+        Self::InsufficientMemory,
+        Self::InvalidConfiguration,
+        Self::EngineFailure,
+    ];
+
     /// The name as it appears in conditions and messages.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -52,4 +66,19 @@ pub struct TerminationMessage {
     pub reason: LoadFailure,
     /// What happened and what to do, for people.
     pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_on_the_wire_is_the_condition_s_reason() {
+        for reason in LoadFailure::ALL {
+            assert_eq!(
+                serde_json::to_string(&reason).unwrap(),
+                format!("\"{}\"", reason.as_str())
+            );
+        }
+    }
 }
