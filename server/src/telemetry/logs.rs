@@ -1,5 +1,6 @@
 //! Log lines to standard output: text for people, JSON for collectors. Prompts are never in them.
 use candlepower_api::server_config::{LogConfig, LogFormat};
+use std::io::{self, IsTerminal};
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 /// A log configuration that cannot be used.
@@ -23,7 +24,9 @@ pub enum LogError {
 /// Writes the log lines of this process from now on.
 pub fn init(config: &LogConfig) -> Result<(), LogError> {
     let filter = filter(&config.filter)?;
-    let lines = fmt().with_env_filter(filter);
+    let lines = fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stdout().is_terminal());
     let result = match config.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines

@@ -321,9 +321,9 @@ pub fn time_per_output_token(measured: &Measured) -> Option<Duration> {
     Some((last - first) / gaps)
 }
 
-/// Milliseconds with fractions, for people.
+/// Milliseconds with three digits after the point, for people.
 pub fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn integer(count: usize) -> i64 {

@@ -29,7 +29,7 @@ async fn a_stream_that_nobody_reads_any_more_frees_its_place() {
         .unwrap();
     let mut stream = response.into_body();
     stream.frame().await.unwrap().unwrap();
-    assert_eq!(server.state.host.served().unwrap().engine.load().0, 1);
+    server.busy().await;
     drop(stream);
     server.idle().await;
     assert_eq!(server.metric(ABORTED).await, 1.0);
@@ -66,9 +66,7 @@ async fn a_closed_connection_frees_its_place() {
         if stream {
             assert!(connection.read(&mut [0; 256]).await.unwrap() > 0);
         } else {
-            while server.state.host.served().unwrap().engine.load() == (0, 0) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            server.busy().await;
         }
         drop(connection);
         server.idle().await;

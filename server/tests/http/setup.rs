@@ -206,14 +206,23 @@ impl TestServer {
 
     /// Waits until the engine has nothing to do.
     pub(crate) async fn idle(&self) {
+        self.wait_for_load("idle", |load| load == (0, 0)).await;
+    }
+
+    /// Waits until the engine computes a request. It says so a moment after the first token.
+    pub(crate) async fn busy(&self) {
+        self.wait_for_load("busy", |(running, _)| running > 0).await;
+    }
+
+    async fn wait_for_load(&self, state: &str, reached: impl Fn((usize, usize)) -> bool) {
         let engine = self.state.host.served().unwrap().engine.clone();
         for _ in 0..500 {
-            if engine.load() == (0, 0) {
+            if reached(engine.load()) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("still busy: {:?}", engine.load());
+        panic!("not {state} in 5 s: {:?}", engine.load());
     }
 }
 
