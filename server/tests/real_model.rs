@@ -54,6 +54,7 @@ async fn answer(model: &ServedModel, question: &str, max_tokens: usize) -> Vec<u
     let mut tokens = Vec::new();
     loop {
         match generation.next().await {
+            GenerationEvent::Started { .. } => {}
             GenerationEvent::Token { id, .. } => tokens.push(id),
             GenerationEvent::Finished { .. } => return tokens,
             GenerationEvent::Failed(error) => panic!("{error}"),

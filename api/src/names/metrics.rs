@@ -52,7 +52,7 @@ pub const ITERATION_TOKENS: &str = "llm_iteration_tokens_total";
 /// Histogram: sequences per engine step.
 pub const BATCH_SIZE: &str = "llm_batch_size";
 
-/// Label of [`REQUEST_SUCCESS`]: `stop` or `length`.
+/// Label of [`REQUEST_SUCCESS`]: `stop`, `length`, or `abort` where the client went away.
 pub const LABEL_FINISHED_REASON: &str = "finished_reason";
 /// Label of [`REQUEST_ERRORS`].
 pub const LABEL_ERROR_TYPE: &str = "error_type";

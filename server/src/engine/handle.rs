@@ -180,6 +180,10 @@ mod tests {
         let mut generation = engine.submit(request(2, 9)).unwrap();
         assert!(matches!(
             generation.next().await,
+            GenerationEvent::Started { .. }
+        ));
+        assert!(matches!(
+            generation.next().await,
             GenerationEvent::Token { id: 7, .. }
         ));
         let GenerationEvent::Finished {
@@ -241,7 +245,7 @@ mod tests {
         engine.stop();
         loop {
             match generation.next().await {
-                GenerationEvent::Token { .. } => {}
+                GenerationEvent::Started { .. } | GenerationEvent::Token { .. } => {}
                 GenerationEvent::Failed(error) => {
                     assert!(matches!(error, GenerationError::ShuttingDown));
                     break;

@@ -14,7 +14,5 @@ mod worker;
 
 pub use batch::{Batch, Engine, EngineError, EngineLimits, SequenceId};
 pub use handle::{EngineHandle, EngineOptions, Generation, SubmitError};
-pub use request::{
-    FinishReason, GenerationError, GenerationEvent, GenerationRequest, Sampling, Timings,
-};
+pub use request::{FinishReason, GenerationError, GenerationEvent, GenerationRequest, Sampling};
 pub use scheduler::{StepObserver, StepSummary};

@@ -52,23 +52,17 @@ impl FinishReason {
     }
 }
 
-/// When the parts of a generation happened.
-#[derive(Clone, Copy, Debug)]
-pub struct Timings {
-    /// It entered the queue.
-    pub queued: Instant,
-    /// Its first step began.
-    pub first_step: Instant,
-    /// Its first token was picked.
-    pub first_token: Instant,
-    /// Its last token was picked.
-    pub last_token: Instant,
-}
-
-/// What the engine tells about a generation. Tokens come in order; exactly one `Finished` or
-/// `Failed` ends it.
+/// What the engine tells about a generation: `Started`, then tokens in order, then exactly one
+/// `Finished` or `Failed`.
 #[derive(Debug)]
 pub enum GenerationEvent {
+    /// Its first step begins.
+    Started {
+        /// When it entered the queue.
+        queued: Instant,
+        /// When the step began.
+        first_step: Instant,
+    },
     /// A token was picked. The model's own end-of-text tokens are not reported.
     Token {
         /// Its id.
@@ -80,8 +74,8 @@ pub enum GenerationEvent {
     Finished {
         /// Why.
         reason: FinishReason,
-        /// When its parts happened.
-        timings: Timings,
+        /// When the last token was picked.
+        at: Instant,
         /// Tokens picked, the end-of-text token included.
         generated: usize,
     },

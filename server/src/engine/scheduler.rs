@@ -6,7 +6,7 @@
 use super::{
     batch::{Batch, Engine, SequenceId},
     handle::EngineOptions,
-    request::{FinishReason, GenerationError, GenerationEvent, GenerationRequest, Timings},
+    request::{FinishReason, GenerationError, GenerationEvent, GenerationRequest},
     sampler::Sampler,
     worker::Place,
 };
@@ -59,8 +59,7 @@ struct Running {
     last: Option<u32>,
     generated: usize,
     queued: Instant,
-    first_step: Option<Instant>,
-    first_token: Option<Instant>,
+    started: bool,
     /// Held until the sequence ends, so that the queue's limit counts it.
     _place: Place,
 }
@@ -215,8 +214,7 @@ impl Scheduler {
                 last: None,
                 generated: 0,
                 queued: next.queued,
-                first_step: None,
-                first_token: None,
+                started: false,
                 _place: next.place,
             });
         }
@@ -243,7 +241,15 @@ impl Scheduler {
                 );
                 budget -= chunk.len();
                 sequence.prefilled = end;
-                sequence.first_step.get_or_insert(now);
+                if !sequence.started {
+                    sequence.started = true;
+                    let queued = sequence.queued;
+                    let event = GenerationEvent::Started {
+                        queued,
+                        first_step: now,
+                    };
+                    let _ = sequence.events.send(event);
+                }
             }
         }
         batch
@@ -281,7 +287,6 @@ impl Scheduler {
         let at = Instant::now();
         sequence.generated += 1;
         sequence.last = Some(token);
-        let first_token = *sequence.first_token.get_or_insert(at);
         let outcome = sequence.outcome(token, &self.end_tokens);
         if outcome != Some(FinishReason::Stop) {
             let _ = sequence
@@ -289,18 +294,12 @@ impl Scheduler {
                 .send(GenerationEvent::Token { id: token, at });
         }
         if let Some(reason) = outcome {
-            let timings = Timings {
-                queued: sequence.queued,
-                first_step: sequence.first_step.unwrap_or(at),
-                first_token,
-                last_token: at,
-            };
             let generated = sequence.generated;
             self.end(
                 index,
                 GenerationEvent::Finished {
                     reason,
-                    timings,
+                    at,
                     generated,
                 },
             );

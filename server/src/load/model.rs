@@ -95,6 +95,8 @@ pub fn load(
     let read = SystemTime::now();
     progress(LoadStage::WarmingUp, 0);
     warm_up(engine.as_mut())?;
+    // The tokenizer compiles its patterns at its first text.
+    tokenizer.encode("warm up", true)?;
     let warm = SystemTime::now();
 
     let facts = LoadedModel {

@@ -1,10 +1,7 @@
 //! One request as it was measured, reported once, whichever way it ends: to the histograms, as a
 //! tree of spans, and as a log line.
 use super::{metrics::ABORT, metrics::Metrics, spans::Spans, spans::TreeSpan};
-use crate::{
-    engine::{FinishReason, Timings},
-    http::error::ErrorKind,
-};
+use crate::{engine::FinishReason, http::error::ErrorKind};
 use axum::http::HeaderMap;
 use candlepower_api::names::spans as names;
 use opentelemetry::{Array, KeyValue, StringValue, Value};
@@ -49,9 +46,8 @@ pub struct Measured {
     pub generated: usize,
     /// When the first and the last token were picked.
     pub tokens: Option<(Instant, Instant)>,
-    /// When the engine's phases happened. The engine tells at its end, so it is not known of an
-    /// answer that a stop string, an error or the client ended.
-    pub timings: Option<Timings>,
+    /// When it entered the queue and when its first step began.
+    pub queue: Option<(Instant, Instant)>,
     /// Time spent turning tokens into text, in all.
     pub detokenize: Duration,
     /// Prompt and answer, only where they are to be captured.
@@ -174,19 +170,15 @@ impl Observation {
         if let Some(gap) = time_per_output_token(measured) {
             requests.time_per_output_token.observe(gap.as_secs_f64());
         }
-        if let Some((first, last)) = measured.tokens {
-            requests.decode.observe((last - first).as_secs_f64());
+        if let Some((queued, first_step)) = measured.queue {
+            requests.queue.observe((first_step - queued).as_secs_f64());
         }
-        if let Some(timings) = measured.timings {
-            requests
-                .queue
-                .observe((timings.first_step - timings.queued).as_secs_f64());
-            requests
-                .prefill
-                .observe((timings.first_token - timings.first_step).as_secs_f64());
+        if let (Some((_, first_step)), Some((first, last))) = (measured.queue, measured.tokens) {
+            requests.prefill.observe((first - first_step).as_secs_f64());
+            requests.decode.observe((last - first).as_secs_f64());
             requests
                 .inference
-                .observe((timings.last_token - timings.first_step).as_secs_f64());
+                .observe((last - first_step).as_secs_f64());
         }
     }
 
@@ -262,12 +254,11 @@ impl Observation {
             seconds(names::TIME_TO_FIRST_TOKEN, first - self.started);
             seconds(names::TIME_IN_MODEL_DECODE, last - first);
         }
-        if let Some(timings) = measured.timings {
-            seconds(names::TIME_IN_QUEUE, timings.first_step - timings.queued);
-            seconds(
-                names::TIME_IN_MODEL_PREFILL,
-                timings.first_token - timings.first_step,
-            );
+        if let Some((queued, first_step)) = measured.queue {
+            seconds(names::TIME_IN_QUEUE, first_step - queued);
+            if let Some((first, _)) = measured.tokens {
+                seconds(names::TIME_IN_MODEL_PREFILL, first - first_step);
+            }
         }
     }
 
@@ -279,11 +270,11 @@ impl Observation {
         if let Some((from, to)) = measured.tokenize {
             phase(span, names::TOKENIZE_INPUT, from, to);
         }
-        if let Some(timings) = measured.timings {
-            phase(span, names::QUEUE, timings.queued, timings.first_step);
+        if let Some((queued, first_step)) = measured.queue {
+            phase(span, names::QUEUE, queued, first_step);
         }
         if let Some((first, last)) = measured.tokens {
-            let begin = measured.timings.map_or(first, |timings| timings.first_step);
+            let begin = measured.queue.map_or(first, |(_, first_step)| first_step);
             let model = span.child(names::MODEL_GENERATE, self.wall(begin));
             if begin < first {
                 phase(&model, names::PREFILL, begin, first);

@@ -35,6 +35,8 @@ async fn a_stream_is_pieces_then_the_response() {
     assert_eq!(last["finish_reason"], "stop");
     assert_eq!(last["usage"]["completion_tokens"], 5);
     assert!(last["timings"]["total_ms"].is_number());
+    // Known although the stop string ended the answer before the engine did.
+    assert!(last["timings"]["queue_ms"].is_number());
 }
 
 #[tokio::test]

@@ -185,8 +185,8 @@ async fn an_answer_moves_the_series_by_what_it_was() {
         ("llm_prompt_tokens_total", 15.0),
         ("llm_generation_tokens_total", 8.0),
         ("llm_time_to_first_token_seconds_count", 2.0),
-        // Four gaps between five tokens, and one between two.
-        ("llm_inter_token_latency_seconds_count", 5.0),
+        // Five gaps between six tokens, the end token included, and one between two.
+        ("llm_inter_token_latency_seconds_count", 6.0),
         ("llm_request_time_per_output_token_seconds_count", 2.0),
         ("llm_e2e_request_latency_seconds_count", 2.0),
         ("llm_request_queue_time_seconds_count", 2.0),

@@ -64,6 +64,7 @@ fn tokens(receiver: &mut UnboundedReceiver<GenerationEvent>) -> (Vec<u32>, Optio
         match event {
             GenerationEvent::Token { id, .. } => tokens.push(id),
             GenerationEvent::Finished { reason, .. } => return (tokens, Some(reason)),
+            GenerationEvent::Started { .. } => {}
             GenerationEvent::Failed(_) => return (tokens, None),
         }
     }
@@ -186,6 +187,10 @@ fn a_failed_step_fails_its_requests_and_the_next_ones_are_served() {
     assert!(bench.scheduler.is_idle());
     assert!(matches!(
         first.try_recv(),
+        Ok(GenerationEvent::Started { .. })
+    ));
+    assert!(matches!(
+        first.try_recv(),
         Ok(GenerationEvent::Token { .. })
     ));
     assert!(matches!(
@@ -199,18 +204,21 @@ fn a_failed_step_fails_its_requests_and_the_next_ones_are_served() {
 
 #[test]
 fn the_times_of_a_generation_are_in_order() {
-    let mut bench = bench(
-        MockEngine::new().with_step_time(Duration::from_millis(1)),
-        options(),
-    );
+    let engine = MockEngine::new().with_step_time(Duration::from_millis(1));
+    let mut bench = bench(engine, options());
     let mut receiver = bench.submit(3, 10);
     bench.run_to_idle();
-    let timings = loop {
-        if let GenerationEvent::Finished { timings, .. } = receiver.try_recv().unwrap() {
-            break timings;
+    let mut times = Vec::new();
+    while let Ok(event) = receiver.try_recv() {
+        match event {
+            GenerationEvent::Started { queued, first_step } => times.extend([queued, first_step]),
+            GenerationEvent::Token { at, .. } | GenerationEvent::Finished { at, .. } => {
+                times.push(at);
+            }
+            GenerationEvent::Failed(error) => panic!("{error}"),
         }
-    };
-    assert!(timings.queued <= timings.first_step);
-    assert!(timings.first_step < timings.first_token);
-    assert!(timings.first_token < timings.last_token);
+    }
+    assert_eq!(times.len(), 5, "queued, first step, two tokens, the end");
+    assert!(times.is_sorted(), "{times:?}");
+    assert!(times[2] - times[1] >= Duration::from_millis(1));
 }

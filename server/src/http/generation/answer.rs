@@ -69,7 +69,7 @@ pub struct Usage {
 /// How long the parts of an answer took, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Timings {
-    /// Admission to first step; unknown (null) where a stop string ended the answer.
+    /// Admission to first step.
     pub queue_ms: Option<f64>,
     /// Request start to first token.
     pub time_to_first_token_ms: Option<f64>,
@@ -112,15 +112,20 @@ impl Answer {
                 return Err(ApiError::new(ErrorKind::Internal, "the answer is over"));
             };
             let text = match running.generation.next().await {
+                GenerationEvent::Started { queued, first_step } => {
+                    self.measured.queue = Some((queued, first_step));
+                    continue;
+                }
                 GenerationEvent::Token { id, at } => self.token(id, at)?,
                 GenerationEvent::Finished {
                     reason,
-                    timings,
+                    at,
                     generated,
                 } => {
-                    self.measured.timings = Some(timings);
-                    self.measured.tokens = Some((timings.first_token, timings.last_token));
-                    self.count_generated(generated);
+                    // The model's end token is computed like any other, but not reported.
+                    if generated > self.measured.generated {
+                        self.measure_token(at);
+                    }
                     self.rest(reason)?
                 }
                 GenerationEvent::Failed(error) => return Err(failure(&error)),
@@ -197,18 +202,9 @@ impl Answer {
             at
         };
         self.measured.tokens = Some((first, at));
-        self.count_generated(self.measured.generated + 1);
-    }
-
-    /// Counts tokens as they come, so that rates are smooth while long answers run.
-    fn count_generated(&mut self, generated: usize) {
-        let new = generated.saturating_sub(self.measured.generated);
-        self.observed
-            .metrics()
-            .requests
-            .generation_tokens
-            .inc_by(new as u64);
-        self.measured.generated = generated;
+        // Counted as they come, so that rates are smooth while long answers run.
+        requests.generation_tokens.inc();
+        self.measured.generated += 1;
     }
 
     /// Stops the generation and notes how the answer ended.
@@ -226,8 +222,8 @@ impl Answer {
             },
             timings: Timings {
                 queue_ms: measured
-                    .timings
-                    .map(|timings| millis(timings.first_step - timings.queued)),
+                    .queue
+                    .map(|(queued, first_step)| millis(first_step - queued)),
                 time_to_first_token_ms: measured.tokens.map(|(first, _)| since_start(first)),
                 time_per_output_token_ms: time_per_output_token(measured).map(millis),
                 total_ms: since_start(Instant::now()),
