@@ -21,6 +21,8 @@ def llm(name: str = "smollm2", **spec: Any) -> dict[str, Any]:
         "engine": {"maxContextLength": 2048, "maxBatchSize": 8},
         "resources": {"cpu": "2", "memory": "1Gi", "requests": {"cpu": "50m", "memory": "64Mi"}},
         "observability": {"tracing": {"mode": "None"}},
+        # A namespace takes half of its pods' grace periods to go.
+        "rollout": {"drainTimeout": "1s"},
     }
     fields.update(copy.deepcopy(spec))
     return {

