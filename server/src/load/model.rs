@@ -46,7 +46,7 @@ pub struct LoadTrace {
 }
 
 /// Told the stage and the percentage done within it.
-pub type Progress<'a> = dyn Fn(LoadStage, u8) + 'a;
+pub type Progress<'a> = dyn Fn(LoadStage, u8) + Sync + 'a;
 
 /// Loads the model that `config` names and starts its engine.
 pub fn load(

@@ -12,7 +12,11 @@ use crate::{
 use candle_core::{D, Device, Module, Result, Tensor, quantized::QMatMul};
 use candle_nn::kv_cache::KvCache;
 use candle_transformers::quantized_nn::RmsNorm;
-use std::{cell::Cell, collections::HashMap};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// The model, its weights and its KV cache.
 pub(super) struct Llama {
@@ -56,13 +60,13 @@ impl Llama {
         context_length: usize,
         kv_cache_tokens: usize,
         device: &Device,
-        progress: &dyn Fn(u8),
+        progress: &(dyn Fn(u8) + Sync),
     ) -> std::result::Result<Self, LoadError> {
         let weights = Weights {
             file,
             device,
             progress,
-            read: Cell::new(0),
+            read: AtomicU64::new(0),
             epsilon: shape.norm_epsilon,
         };
         let embeddings = weights.matrix("token_embd.weight")?;
@@ -72,7 +76,9 @@ impl Llama {
         } else {
             embeddings.clone()
         };
+        // Weights that are held in another format than the file's are converted on all cores.
         let layers = (0..shape.layers)
+            .into_par_iter()
             .map(|index| Layer::load(&weights, shape, index))
             .collect::<std::result::Result<_, _>>()?;
         let factors = if file.has("rope_freqs.weight") {
@@ -239,8 +245,8 @@ fn rows_of(tensor: &Tensor, part: &BatchSequence) -> Result<Tensor> {
 struct Weights<'a> {
     file: &'a GgufFile,
     device: &'a Device,
-    progress: &'a dyn Fn(u8),
-    read: Cell<u64>,
+    progress: &'a (dyn Fn(u8) + Sync),
+    read: AtomicU64,
     epsilon: f64,
 }
 
@@ -258,10 +264,10 @@ impl Weights<'_> {
     }
 
     fn advance(&self, name: &str) {
-        self.read
-            .set(self.read.get() + self.file.stored_bytes(name));
+        let bytes = self.file.stored_bytes(name);
+        let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let total = (self.file.bytes().len() as u64).max(1);
-        (self.progress)(u8::try_from(self.read.get() * 100 / total).unwrap_or(100));
+        (self.progress)(u8::try_from(read * 100 / total).unwrap_or(100));
     }
 }
 

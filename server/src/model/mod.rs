@@ -20,7 +20,7 @@ pub fn build(
     context_length: usize,
     kv_cache_tokens: usize,
     device: &Device,
-    progress: &dyn Fn(u8),
+    progress: &(dyn Fn(u8) + Sync),
 ) -> Result<Box<dyn Engine>, LoadError> {
     // `ModelShape::of` lets only supported architectures pass, and so far there is one.
     let model = llama::Llama::load(
