@@ -19,7 +19,8 @@ pub mod deployment;
 pub mod names;
 pub mod precision;
 pub mod server_config;
-#[cfg(all(test, feature = "kubernetes"))]
+#[cfg(feature = "kubernetes")]
+#[cfg(test)]
 mod testing;
 pub mod value;
 

@@ -5,7 +5,7 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 /// Messages of the CEL rules that `spec` (with a source filled in) breaks.
-fn violations(name: &str, spec: Value) -> Vec<String> {
+fn violations(name: &str, spec: &Value) -> Vec<String> {
     let mut object = json!({
         "apiVersion": "candlepower.dev/v1alpha1",
         "kind": "LLMDeployment",
@@ -29,7 +29,7 @@ fn only_the_models_source_is_required_and_everything_else_has_a_default() {
         spec.alerts.time_to_first_token_p95.threshold.to_string(),
         "2s"
     );
-    assert_eq!(violations("a", json!({})), Vec::<String>::new());
+    assert_eq!(violations("a", &json!({})), Vec::<String>::new());
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
         ),
     ];
     for (spec, cure) in cases {
-        let messages = violations("a", spec.clone());
+        let messages = violations("a", &spec);
         assert!(
             messages.iter().any(|message| message.contains(cure)),
             "{spec}: {messages:?} lacks \"{cure}\""
@@ -110,9 +110,9 @@ fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
 
 #[test]
 fn a_name_that_children_could_not_carry_is_refused() {
-    assert!(violations(&"a".repeat(50), json!({})).is_empty());
-    assert!(violations(&"a".repeat(51), json!({}))[0].contains("at most 50"));
-    assert!(violations("a.b", json!({}))[0].contains("lower-case letters"));
+    assert!(violations(&"a".repeat(50), &json!({})).is_empty());
+    assert!(violations(&"a".repeat(51), &json!({}))[0].contains("at most 50"));
+    assert!(violations("a.b", &json!({}))[0].contains("lower-case letters"));
 }
 
 #[test]
@@ -125,11 +125,7 @@ fn good_values_pass() {
         json!({"rollout": {"drainTimeout": "1m30s"}}),
         json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 3}}),
     ] {
-        assert_eq!(
-            violations("a", spec.clone()),
-            Vec::<String>::new(),
-            "{spec}"
-        );
+        assert_eq!(violations("a", &spec), Vec::<String>::new(), "{spec}");
         let mut whole = spec;
         whole["model"] = json!({"source": "hf://owner/name"});
         serde_json::from_value::<LLMDeploymentSpec>(whole).unwrap();
