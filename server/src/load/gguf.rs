@@ -1,5 +1,5 @@
 //! GGUF files: a checked header, typed metadata, and tensors read straight from the mapped file.
-use super::error::LoadError;
+use super::{error::LoadError, q4_1};
 use candle_core::{
     Device,
     quantized::{
@@ -85,11 +85,12 @@ impl GgufFile {
             LoadError::corrupt(&self.path, format!("the tensor {name} is missing"))
         })?;
         let bytes = self.bytes_of(name, info)?;
-        let tensor = qtensor_from_ggml(info.ggml_dtype, bytes, info.shape.dims().to_vec(), device)?;
-        match held_as(info.ggml_dtype) {
-            Some(format) => Ok(QTensor::quantize(&tensor.dequantize(device)?, format)?),
-            None => Ok(tensor),
-        }
+        let dimensions = info.shape.dims().to_vec();
+        let tensor = match held_as(info.ggml_dtype) {
+            Some(format) => qtensor_from_ggml(format, &q4_1::to_q8_0(bytes), dimensions, device),
+            None => qtensor_from_ggml(info.ggml_dtype, bytes, dimensions, device),
+        };
+        Ok(tensor?)
     }
 
     /// Bytes that all weights take in memory. Weights in float formats are held as 32-bit floats.

@@ -5,6 +5,7 @@ pub mod gguf;
 pub mod host;
 pub mod memory;
 pub mod model;
+mod q4_1;
 
 pub use error::LoadError;
 pub use host::ModelHost;
