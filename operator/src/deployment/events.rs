@@ -22,16 +22,23 @@ pub(super) async fn publish_transitions(
 ) {
     for event in transitions(previous, current) {
         // An event that is lost is no reason to fail: the status says the same.
-        if let Err(error) = context
+        match context
             .recorder
             .publish(&event, &resource.object_ref(&()))
             .await
         {
-            tracing::warn!(%error, reason = event.reason, "an event could not be published");
-        } else {
-            context.metrics.wrote("Event");
+            Ok(()) => context.metrics.wrote("Event"),
+            Err(error) if namespace_is_ending(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, reason = event.reason, "an event could not be published");
+            }
         }
     }
+}
+
+/// Whether the namespace is being deleted, and so takes no new objects. Nobody would read the event.
+fn namespace_is_ending(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.message.contains("is being terminated"))
 }
 
 fn transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) -> Vec<Event> {
