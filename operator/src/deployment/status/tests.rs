@@ -1,4 +1,4 @@
-//! Each kind of trouble, and what the status says of it.
+//! What the status says of each situation.
 use super::*;
 use crate::deployment::{
     apply::{Applied, Refusal},
@@ -15,6 +15,8 @@ use k8s_openapi::{
     jiff::SignedDuration,
 };
 use serde_json::Value;
+
+mod troubles;
 
 /// An applied Deployment with this status, up to date with its specification.
 fn applied(status: Value) -> Outcome {
@@ -111,146 +113,6 @@ fn ready_of(pod: ObservedPod) -> (String, String) {
     let ready = condition(&status, "Ready");
     assert_eq!(ready.status, "False");
     (ready.reason.clone(), ready.message.clone())
-}
-
-#[test]
-fn each_trouble_of_a_pod_has_a_reason_and_a_cure() {
-    let oom = json!({"exitCode": 137, "reason": "OOMKilled"});
-    let crash = json!({"exitCode": 101, "reason": "Error", "message": "starting\npanicked at x\n"});
-    let stuck = ObservedPod {
-        start_failure: Some("hostPath type check failed".into()),
-        ..waiting("ContainerCreating", "")
-    };
-    let cases = [
-        (
-            unscheduled(
-                "0/1 nodes are available: 1 Insufficient memory. no new claims to deallocate, preemption: 0/1",
-            ),
-            "Unschedulable",
-            "1 Insufficient memory; add a node, or lower spec.resources",
-        ),
-        (
-            unscheduled(
-                "0/1 nodes are available: persistentvolumeclaim \"m\" not found. not found",
-            ),
-            "Unschedulable",
-            "\"m\" not found; create the claim",
-        ),
-        (
-            waiting(
-                "ImagePullBackOff",
-                "Back-off pulling image \"i\": ErrImagePull: no such tag",
-            ),
-            "ImagePullFailed",
-            "cannot be pulled: no such tag; correct",
-        ),
-        (
-            waiting("CreateContainerConfigError", "secret \"a\" not found"),
-            "ContainerConfigError",
-            "secret \"a\" not found; check what spec.pod refers to",
-        ),
-        (stuck, "VolumeNotReady", "hostPath type check failed"),
-        (
-            waiting("ContainerCreating", ""),
-            "ContainerStarting",
-            "mounts the volumes",
-        ),
-        (crashed(&oom), "OOMKilled", "memory limit of 4Gi"),
-        (crashed(&last_words()), "CorruptModel", "copy it again"),
-        (
-            crashed(&crash),
-            "CrashLoop",
-            "exit code 101 (restarts: 2); its last line: panicked at x",
-        ),
-        (
-            pod(json!({"phase": "Failed", "reason": "Evicted", "message": "low on disk"})),
-            "PodFailed",
-            "Evicted: low on disk",
-        ),
-        (running(None), "Loading", "the server starts"),
-        (
-            running(Some(report(LoadStage::ReadingWeights, 43))),
-            "Loading",
-            "reading weights, 40 %",
-        ),
-        (
-            running_since("2026-01-01T11:50:00Z", None),
-            "NotAnswering",
-            "does not answer the operator",
-        ),
-        (pod(json!({})), "PodsPending", "no node has taken it yet"),
-    ];
-    for (pod, reason, message) in cases {
-        let ready = ready_of(pod);
-        assert_eq!(ready.0, reason, "{}", ready.1);
-        assert!(ready.1.contains(message), "{ready:?} lacks \"{message}\"");
-    }
-}
-
-#[test]
-fn a_server_that_starts_again_after_a_failure_still_shows_the_failure() {
-    let again = pod_in(
-        json!({"running": {"startedAt": NOW}}),
-        json!({"terminated": last_words()}),
-        3,
-    );
-    assert_eq!(ready_of(again).0, "CorruptModel");
-}
-
-#[test]
-fn troubles_without_a_pod_have_reasons_too() {
-    let refused = json!({"conditions": [{
-        "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
-        "message": "pods \"tiny-1\" is forbidden: exceeded quota",
-    }]});
-    let cases = [
-        (
-            applied(refused),
-            json!({}),
-            "ReplicaFailure",
-            "exceeded quota; raise the quota",
-        ),
-        (
-            applied(json!({})),
-            json!({}),
-            "PodsPending",
-            "1 pod to be created",
-        ),
-        (
-            applied(json!({})),
-            json!({"replicas": 0}),
-            "ScaledToZero",
-            "set it to 1",
-        ),
-        (
-            Outcome::Rejected(Rejection {
-                reason: "SourceNotSupported",
-                message: "use pvc://".into(),
-            }),
-            json!({}),
-            "SourceNotSupported",
-            "use pvc://",
-        ),
-        (
-            Outcome::Refused(Refusal {
-                kind: "Service".into(),
-                name: "tiny".into(),
-                message: "it is not ours".into(),
-            }),
-            json!({}),
-            "ChildRefused",
-            "the Service tiny was refused: it is not ours",
-        ),
-    ];
-    for (outcome, spec, reason, message) in cases {
-        let status = derive(&resource(spec), &seen(vec![]), &outcome, now());
-        let ready = condition(&status, "Ready");
-        assert_eq!(
-            (ready.status.as_str(), ready.reason.as_str()),
-            ("False", reason)
-        );
-        assert!(ready.message.contains(message), "{}", ready.message);
-    }
 }
 
 #[test]
