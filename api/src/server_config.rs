@@ -26,6 +26,9 @@ pub struct ServerConfig {
     /// Logs.
     #[serde(default)]
     pub log: LogConfig,
+    /// Means for tests.
+    #[serde(default)]
+    pub debug: DebugConfig,
     /// Where to leave the last words when loading fails.
     #[serde(default = "default_termination_log")]
     pub termination_log: PathBuf,
@@ -133,6 +136,9 @@ pub struct TracingConfig {
     pub endpoint: Option<String>,
     /// Share of the requests without a sampling decision of their own that is traced.
     pub sampling_ratio: Percentage,
+    /// A request that waits longer for its first token is always traced, and so is one that fails
+    /// through the server's fault.
+    pub slow_first_token: Duration,
     /// Put prompts and answers into spans. They may hold personal data.
     pub capture_prompts: bool,
 }
@@ -142,9 +148,33 @@ impl Default for TracingConfig {
         Self {
             endpoint: None,
             sampling_ratio: Percentage::of_hundred(10.0),
+            slow_first_token: Duration::from_secs(2),
             capture_prompts: false,
         }
     }
+}
+
+/// Means for tests, off by default.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct DebugConfig {
+    /// Let anybody who reaches the server slow it down and make it fail, by `PUT /debug/faults`, so
+    /// that alerts can be tried out.
+    pub allow_fault_injection: bool,
+}
+
+/// Faults that are injected now: body of `PUT /debug/faults` and of its answer.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct InjectedFaults {
+    /// Added before a request enters the queue.
+    pub first_token_delay: Duration,
+    /// Added to each step of the engine.
+    pub step_delay: Duration,
+    /// Share of the generation requests that fail with status 500.
+    pub error_rate: Option<Percentage>,
+    /// Memory that is held for nothing.
+    pub memory: Option<ByteSize>,
 }
 
 /// Logs to standard output.
@@ -252,6 +282,7 @@ impl ServerConfig {
             http: HttpConfig::default(),
             tracing: TracingConfig::default(),
             log: LogConfig::default(),
+            debug: DebugConfig::default(),
             termination_log: default_termination_log(),
         }
     }

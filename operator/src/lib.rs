@@ -11,6 +11,7 @@ pub mod config;
 pub mod deployment;
 pub mod http;
 pub mod metrics;
+pub mod observability;
 pub mod shutdown;
 pub mod telemetry;
 

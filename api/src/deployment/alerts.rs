@@ -4,9 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Thresholds of the alerts.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Alerts {
+    /// How far back rates and percentiles look; at least four times `observability.metrics.interval`.
+    pub window: Duration,
     /// The slowest twentieth of the requests waits too long for its first token.
     pub time_to_first_token_p95: TimeToFirstTokenAlert,
     /// Memory runs out.
@@ -15,6 +17,18 @@ pub struct Alerts {
     pub error_rate: ErrorRateAlert,
     /// Too few tokens per second while requests run.
     pub throughput: ThroughputAlert,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(300),
+            time_to_first_token_p95: TimeToFirstTokenAlert::default(),
+            memory_utilization: MemoryAlert::default(),
+            error_rate: ErrorRateAlert::default(),
+            throughput: ThroughputAlert::default(),
+        }
+    }
 }
 
 /// How urgent an alert is.

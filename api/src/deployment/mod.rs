@@ -4,6 +4,7 @@ mod alerts;
 mod autoscaling;
 mod engine;
 mod model;
+mod objectives;
 mod observability;
 mod pod;
 mod resources;
@@ -17,6 +18,7 @@ pub use alerts::{
 pub use autoscaling::Autoscaling;
 pub use engine::Engine;
 pub use model::{Credentials, Model, SecretReference};
+pub use objectives::{LatencyObjective, Objectives};
 pub use observability::{Dashboards, Metrics, MetricsMode, Observability, Tracing, TracingMode};
 pub use pod::PodOverrides;
 pub use resources::{Cache, ComputeRequests, Resources};
@@ -96,6 +98,9 @@ pub struct LLMDeploymentSpec {
     /// Thresholds of the alerts.
     #[serde(default)]
     pub alerts: Alerts,
+    /// Service level objectives; each one brings alerts for how fast its error budget burns.
+    #[serde(default)]
+    pub objectives: Objectives,
     /// Who may send requests.
     #[serde(default)]
     pub access: Access,

@@ -1,5 +1,5 @@
 //! `spec.observability`: metrics, traces and dashboards.
-use crate::value::Percentage;
+use crate::value::{Duration, Percentage};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,12 +17,23 @@ pub struct Observability {
 }
 
 /// How metrics are collected.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metrics {
     /// `Auto` creates a PodMonitor where the cluster serves that kind, and otherwise runs a
     /// Prometheus beside the model.
     pub mode: MetricsMode,
+    /// How often Prometheus scrapes the pods and evaluates the rules.
+    pub interval: Duration,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            mode: MetricsMode::Auto,
+            interval: Duration::from_secs(15),
+        }
+    }
 }
 
 /// A way to collect metrics.
@@ -44,7 +55,8 @@ pub enum MetricsMode {
 #[x_kube(validation = Rule::new("self.mode != 'Endpoint' || has(self.endpoint)").message("observability.tracing: mode Endpoint needs an endpoint, such as http://collector.observability:4317"))]
 #[serde(rename_all = "camelCase")]
 pub struct Tracing {
-    /// `Auto` sends to `endpoint` where it is set, and otherwise runs a Jaeger beside the model.
+    /// `Auto` sends to `endpoint` or the operator's own collector where one is set, and otherwise
+    /// runs a Jaeger beside the model.
     #[serde(default)]
     pub mode: TracingMode,
     /// An OTLP collector that speaks gRPC, such as `http://collector.observability:4317`.
@@ -55,6 +67,10 @@ pub struct Tracing {
     /// Share of the requests without a sampling decision of their own that is traced.
     #[serde(default = "one_in_ten")]
     pub sampling_ratio: Percentage,
+    /// A request that waits longer for its first token is always traced, and so is one that fails
+    /// through the server's fault.
+    #[serde(default = "two_seconds")]
+    pub slow_first_token: Duration,
     /// Put prompts and answers into spans. They may hold personal data.
     #[serde(default)]
     pub capture_prompts: bool,
@@ -66,6 +82,7 @@ impl Default for Tracing {
             mode: TracingMode::Auto,
             endpoint: None,
             sampling_ratio: one_in_ten(),
+            slow_first_token: two_seconds(),
             capture_prompts: false,
         }
     }
@@ -75,10 +92,14 @@ const fn one_in_ten() -> Percentage {
     Percentage::of_hundred(10.0)
 }
 
+const fn two_seconds() -> Duration {
+    Duration::from_secs(2)
+}
+
 /// A way to collect traces.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub enum TracingMode {
-    /// Endpoint where one is set, otherwise Sidecar.
+    /// Endpoint where one is set, here or in the operator, otherwise Sidecar.
     #[default]
     Auto,
     /// To `endpoint`.

@@ -1,4 +1,5 @@
 //! `status`: what the operator applied and observed.
+use super::{MetricsMode, TracingMode};
 use crate::{
     server_config::{LoadStage, LoadedModel},
     value::Duration,
@@ -46,6 +47,25 @@ pub struct LLMDeploymentStatus {
     /// Alerts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alerts: Option<AlertStatus>,
+    /// Where metrics and traces go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observability: Option<ObservabilityStatus>,
+}
+
+/// Where metrics and traces go, after `Auto` has been decided.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservabilityStatus {
+    /// How metrics are collected; never `Auto`.
+    pub metrics: MetricsMode,
+    /// How traces are collected; never `Auto`.
+    pub tracing: TracingMode,
+    /// Prometheus, where its address is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<String>,
+    /// Where spans are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traces: Option<String>,
 }
 
 /// How far loading has come.
@@ -66,10 +86,12 @@ pub struct Load {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Performance {
-    /// Time to first token.
-    pub ttft: Percentiles,
-    /// Time per output token.
-    pub tpot: Percentiles,
+    /// Time to first token; absent where no request got one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft: Option<Percentiles>,
+    /// Time per output token; absent where no answer had two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tpot: Option<Percentiles>,
     /// Generated tokens per second.
     pub tokens_per_second: String,
     /// Requests per second.
@@ -98,7 +120,7 @@ pub struct Percentiles {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertStatus {
-    /// Names of the alerts that fire.
+    /// Names of the alerts that fire, as the operator sees them in the pods' own metrics.
     #[serde(default)]
     pub firing: Vec<String>,
 }

@@ -9,6 +9,8 @@ pub const SCHEDULED: &str = "Scheduled";
 pub const MODEL_LOADED: &str = "ModelLoaded";
 /// Condition: no field is set that this version ignores.
 pub const SPEC_SUPPORTED: &str = "SpecSupported";
+/// Condition: metrics and traces are collected as asked for.
+pub const OBSERVABILITY_READY: &str = "ObservabilityReady";
 
 /// `Ready`: all wanted pods serve.
 pub const ALL_PODS_READY: &str = "AllPodsReady";
@@ -58,6 +60,22 @@ pub const SERVER_NOT_STARTED: &str = "ServerNotStarted";
 pub const NOT_ANSWERING: &str = "NotAnswering";
 /// `Ready`: pods of an earlier configuration are still being replaced.
 pub const ROLLOUT_IN_PROGRESS: &str = "RolloutInProgress";
+/// `ObservabilityReady`: the collector that was chosen collects, as far as can be seen.
+pub const COLLECTING: &str = "Collecting";
+/// `ObservabilityReady`: everything is created, but whether it is scraped is not known.
+pub const NOT_VERIFIED: &str = "NotVerified";
+/// `ObservabilityReady`: `metrics.mode` and `tracing.mode` are None.
+pub const COLLECTION_OFF: &str = "CollectionOff";
+/// `ObservabilityReady`: mode PodMonitor is asked for, but the cluster does not serve that kind.
+pub const POD_MONITOR_NOT_SERVED: &str = "PodMonitorNotServed";
+/// `ObservabilityReady`: Prometheus does not scrape the pods.
+pub const NOT_SCRAPED: &str = "NotScraped";
+/// `ObservabilityReady`: Prometheus has not loaded the resource's rules.
+pub const RULES_NOT_LOADED: &str = "RulesNotLoaded";
+/// `ObservabilityReady`: Prometheus does not answer.
+pub const PROMETHEUS_UNREACHABLE: &str = "PrometheusUnreachable";
+/// `ObservabilityReady`: there is no pod yet that could be scraped.
+pub const WAITING_FOR_PODS: &str = "WaitingForPods";
 
 #[cfg(test)]
 mod tests {

@@ -24,8 +24,65 @@ pub const PROMPT_TOKENS: &str = "llm_prompt_tokens_total";
 pub const GENERATION_TOKENS: &str = "llm_generation_tokens_total";
 /// Counter by `finished_reason`: requests answered.
 pub const REQUEST_SUCCESS: &str = "llm_request_success_total";
-/// Counter by `error_type`: requests refused or failed.
+/// Counter by `error_type` and `fault`: requests refused or failed.
 pub const REQUEST_ERRORS: &str = "llm_request_errors_total";
+/// Counter: sequences that lost their place in the batch. Admission reserves what a request may
+/// need, so it stays 0; vLLM's dashboards ask for it.
+pub const NUM_PREEMPTIONS: &str = "llm_num_preemptions_total";
+/// Counter, tokens: prompt tokens that were looked up in the prefix cache.
+pub const PREFIX_CACHE_QUERIES: &str = "llm_prefix_cache_queries_total";
+/// Counter, tokens: prompt tokens that the prefix cache held.
+pub const PREFIX_CACHE_HITS: &str = "llm_prefix_cache_hits_total";
+/// Counter, seconds: time in which at least one request was being computed. Tokens by these
+/// seconds are the throughput while requests run, however rarely they come.
+pub const ENGINE_BUSY_SECONDS: &str = "llm_engine_busy_seconds_total";
+
+/// Counter: spans that the collector took.
+pub const TRACE_SPANS_EXPORTED: &str = "llm_trace_spans_exported_total";
+/// Counter: spans that were lost, because the queue was full or the collector did not take them.
+pub const TRACE_SPANS_DROPPED: &str = "llm_trace_spans_dropped_total";
+/// Counter: batches of spans that could not be sent.
+pub const TRACE_EXPORT_FAILURES: &str = "llm_trace_export_failures_total";
+
+/// Counter, seconds: CPU time of the container (its cgroup).
+pub const CONTAINER_CPU_SECONDS: &str = "llm_container_cpu_usage_seconds_total";
+/// Gauge: cores that the container may use; absent without a limit.
+pub const CONTAINER_CPU_LIMIT: &str = "llm_container_cpu_limit_cores";
+/// Counter: scheduler periods in which the container had work to do.
+pub const CONTAINER_CPU_PERIODS: &str = "llm_container_cpu_periods_total";
+/// Counter: periods in which it used up its quota.
+pub const CONTAINER_CPU_THROTTLED_PERIODS: &str = "llm_container_cpu_throttled_periods_total";
+/// Counter, seconds: time that its threads stood still because the quota was used up.
+pub const CONTAINER_CPU_THROTTLED_SECONDS: &str = "llm_container_cpu_throttled_seconds_total";
+/// Gauge: memory in use that cannot simply be dropped (what kubelet calls the working set).
+pub const CONTAINER_MEMORY: &str = "llm_container_memory_working_set_bytes";
+/// Gauge: memory that the container may use; absent without a limit.
+pub const CONTAINER_MEMORY_LIMIT: &str = "llm_container_memory_limit_bytes";
+/// Counter: bytes that the pod's network received.
+pub const CONTAINER_NETWORK_RECEIVED: &str = "llm_container_network_receive_bytes_total";
+/// Counter: bytes that the pod's network sent.
+pub const CONTAINER_NETWORK_SENT: &str = "llm_container_network_transmit_bytes_total";
+/// Counter: bytes read from disks by the container.
+pub const CONTAINER_DISK_READ: &str = "llm_container_disk_read_bytes_total";
+/// Counter: bytes written to disks by the container.
+pub const CONTAINER_DISK_WRITTEN: &str = "llm_container_disk_written_bytes_total";
+
+/// Gauge by `gpu`, always 1: the GPU's name, id and driver, in its labels.
+pub const GPU_INFO: &str = "llm_gpu_info";
+/// Gauge by `gpu`, 0 to 1: time in which a kernel ran.
+pub const GPU_UTILIZATION: &str = "llm_gpu_utilization_ratio";
+/// Gauge by `gpu`, 0 to 1: time in which the memory controller worked.
+pub const GPU_MEMORY_ACTIVITY: &str = "llm_gpu_memory_controller_utilization_ratio";
+/// Gauge by `gpu`: memory in use.
+pub const GPU_MEMORY_USED: &str = "llm_gpu_memory_used_bytes";
+/// Gauge by `gpu`: memory not in use.
+pub const GPU_MEMORY_FREE: &str = "llm_gpu_memory_free_bytes";
+/// Gauge by `gpu`: all its memory.
+pub const GPU_MEMORY_TOTAL: &str = "llm_gpu_memory_total_bytes";
+/// Gauge by `gpu`.
+pub const GPU_TEMPERATURE: &str = "llm_gpu_temperature_celsius";
+/// Gauge by `gpu`.
+pub const GPU_POWER: &str = "llm_gpu_power_watts";
 
 /// Histogram, seconds: request start to first token.
 pub const TIME_TO_FIRST_TOKEN: &str = "llm_time_to_first_token_seconds";
@@ -56,6 +113,12 @@ pub const BATCH_SIZE: &str = "llm_batch_size";
 pub const LABEL_FINISHED_REASON: &str = "finished_reason";
 /// Label of [`REQUEST_ERRORS`].
 pub const LABEL_ERROR_TYPE: &str = "error_type";
+/// Label of [`REQUEST_ERRORS`]: [`FAULT_SERVER`] or [`FAULT_CLIENT`].
+pub const LABEL_FAULT: &str = "fault";
+/// The server failed, or could not take the request: what alerts and objectives count.
+pub const FAULT_SERVER: &str = "server";
+/// The request was wrong.
+pub const FAULT_CLIENT: &str = "client";
 /// Label of [`MODEL_INFO`]: the name that requests use.
 pub const LABEL_MODEL_NAME: &str = "model_name";
 /// Label of [`MODEL_INFO`]: the architecture that the weights declare.
@@ -64,3 +127,7 @@ pub const LABEL_ARCHITECTURE: &str = "architecture";
 pub const LABEL_PRECISION: &str = "precision";
 /// Label of [`MODEL_INFO`]: `cpu` or `cuda`.
 pub const LABEL_DEVICE: &str = "device";
+/// Label of [`MODEL_INFO`]: which version of the weights, where it is known.
+pub const LABEL_REVISION: &str = "revision";
+/// Label of the GPU series: the GPU's index.
+pub const LABEL_GPU: &str = "gpu";

@@ -20,6 +20,8 @@ pub const METRICS: &str = "/metrics";
 pub const DOCS: &str = "/docs";
 /// The API's OpenAPI 3.1 document.
 pub const OPENAPI: &str = "/openapi.json";
+/// Injected faults, for tests of alerts; only where the server allows them.
+pub const DEBUG_FAULTS: &str = "/debug/faults";
 /// The operator's liveness.
 pub const HEALTHZ: &str = "/healthz";
 /// The operator's readiness.

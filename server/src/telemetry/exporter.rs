@@ -132,7 +132,7 @@ mod tests {
         let config = TracingConfig {
             endpoint: Some("http://127.0.0.1:9".into()),
             sampling_ratio: Percentage::of_hundred(100.0),
-            capture_prompts: false,
+            ..TracingConfig::default()
         };
         let spans = spans(&config).unwrap();
         let start = Instant::now();

@@ -1,10 +1,13 @@
 //! The Prometheus series. Their names come from [`names`]; their labels never come from requests.
-use super::buckets;
+
 use crate::{
     engine::{FinishReason, StepObserver, StepSummary},
     http::error::ErrorKind,
 };
-use candlepower_api::{names::metrics as names, server_config::LoadedModel};
+use candlepower_api::{
+    names::{buckets, metrics as names},
+    server_config::LoadedModel,
+};
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder, core::Collector,

@@ -1,5 +1,4 @@
 //! What the server tells about itself: metrics, spans and logs.
-pub mod buckets;
 pub mod exporter;
 pub mod logs;
 pub mod metrics;

@@ -64,6 +64,7 @@ fn tracing(tracing: &Tracing) -> TracingConfig {
     TracingConfig {
         endpoint,
         sampling_ratio: tracing.sampling_ratio,
+        slow_first_token: tracing.slow_first_token,
         capture_prompts: tracing.capture_prompts,
     }
 }

@@ -87,6 +87,7 @@ pub(super) fn derive(
         image,
         performance: previous.performance.clone(),
         alerts: previous.alerts.clone(),
+        observability: previous.observability.clone(),
     }
 }
 

@@ -1,0 +1,45 @@
+//! Metrics that the operator exports about each resource. All carry [`LABEL_NAMESPACE`] and
+//! [`LABEL_LLM_DEPLOYMENT`].
+
+/// Gauge, always 1: what the resource asks for, in its labels.
+pub const INFO: &str = "candlepower_llmdeployment_info";
+/// Gauge by [`LABEL_CONDITION`] and [`LABEL_STATUS`]: 1 for the status that the condition has, 0
+/// for the others.
+pub const CONDITION: &str = "candlepower_llmdeployment_condition";
+/// Gauge by [`LABEL_STATE`]: `desired` or `ready`.
+pub const REPLICAS: &str = "candlepower_llmdeployment_replicas";
+/// Gauge, seconds: from the resource's creation, or its last change, to Ready.
+pub const TIME_TO_READY: &str = "candlepower_llmdeployment_time_to_ready_seconds";
+/// Gauge by [`LABEL_ALERT`] and `severity`: 1 while the operator sees the alert fire.
+pub const ALERT_FIRING: &str = "candlepower_llmdeployment_alert_firing";
+/// Counter by [`LABEL_RESULT`]: scrapes of pods.
+pub const SCRAPES: &str = "candlepower_operator_scrapes_total";
+/// Histogram, seconds: how long a scrape of all pods takes.
+pub const SCRAPE_DURATION: &str = "candlepower_operator_scrape_duration_seconds";
+/// Counter: reconciles that ended, by `controller` and `result`.
+pub const RECONCILES: &str = "candlepower_operator_reconciles_total";
+/// Counter: reconciles that failed, by `controller` and `category`.
+pub const RECONCILE_FAILURES: &str = "candlepower_operator_reconcile_failures_total";
+/// Histogram, seconds: how long a reconcile takes.
+pub const RECONCILE_DURATION: &str = "candlepower_operator_reconcile_duration_seconds";
+/// Gauge: reconciles that run now.
+pub const RECONCILES_RUNNING: &str = "candlepower_operator_reconciles_running";
+/// Counter: objects written to the API server, by `controller` and `kind`.
+pub const WRITES: &str = "candlepower_operator_writes_total";
+/// Counter: watches that broke off, by `controller` and `kind`.
+pub const WATCH_ERRORS: &str = "candlepower_operator_watch_errors_total";
+
+/// The resource's namespace.
+pub const LABEL_NAMESPACE: &str = "namespace";
+/// The resource's name.
+pub const LABEL_LLM_DEPLOYMENT: &str = "llmdeployment";
+/// A condition's type.
+pub const LABEL_CONDITION: &str = "condition";
+/// `true`, `false` or `unknown`.
+pub const LABEL_STATUS: &str = "status";
+/// `desired` or `ready`.
+pub const LABEL_STATE: &str = "state";
+/// An alert's name.
+pub const LABEL_ALERT: &str = "alert";
+/// `success` or `failure`.
+pub const LABEL_RESULT: &str = "result";

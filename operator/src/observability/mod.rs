@@ -1,0 +1,19 @@
+//! Alert rules and dashboards of one resource, as pure functions of it.
+//!
+//! - [`rules`]: recording and alerting rules;
+//! - [`dashboards`]: Grafana dashboards.
+pub mod dashboards;
+pub mod rules;
+
+use candlepower_api::deployment::LLMDeploymentSpec;
+
+/// The resource that rules and dashboards are about.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// What it asks for.
+    pub spec: &'a LLMDeploymentSpec,
+}
