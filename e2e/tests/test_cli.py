@@ -45,7 +45,7 @@ def test_top_lists_every_model(namespace: str, answered: str) -> None:
 
 
 def test_traces_says_where_the_time_went(namespace: str, answered: str) -> None:
-    table = candlepower("traces", NAME, "--namespace", namespace, "--lookback", "1h", "--limit", "200")
+    table = candlepower("traces", NAME, "--namespace", namespace, "--limit", "200")
     assert "prefill" in table
     assert "decode" in table
 

@@ -23,6 +23,7 @@ def under_load(namespace: str, claim: str, monitoring_stack: monitoring.Promethe
         objectives={"availability": "99%", "timeToFirstToken": {"threshold": "2s", "target": "95%"}},
         pod=load.FAULTS_ALLOWED,
     )
+    watch_the_operator()
     kube.apply(resource, namespace)
     kube.wait_for_condition(NAME, namespace, "Ready", "True", seconds=120)
     monitoring.wait_until_collected(monitoring_stack, namespace, NAME)
@@ -34,6 +35,14 @@ def under_load(namespace: str, claim: str, monitoring_stack: monitoring.Promethe
             60,
         )
         yield NAME
+
+
+def watch_the_operator() -> None:
+    """Applies the chart's PodMonitor for the operator, as the chart does on a cluster that served the kind before."""
+    chart = kube.E2E.parent / "charts" / "candlepower"
+    values = ["--values", kube.E2E / "lib" / "test-values.yaml", "--set-string", "podMonitor.operator=true"]
+    template = ["--namespace", kube.OPERATOR_NAMESPACE, "--show-only", "templates/podmonitor.yaml"]
+    kube.kubectl("apply", "-f", "-", stdin=kube.run("helm", "template", "candlepower", chart, *template, *values))
 
 
 def test_every_panel_s_query_finds_data(namespace: str, under_load: str) -> None:
