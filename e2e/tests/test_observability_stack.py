@@ -24,16 +24,16 @@ FAULTS = {
     "CandlepowerErrorRateHigh": {"errorRate": "50%"},
     "CandlepowerTimeToFirstTokenHigh": {"firstTokenDelay": "3s"},
     "CandlepowerThroughputLow": {"stepDelay": "400ms"},
-    "CandlepowerMemoryHigh": {"memory": "512Mi"},
+    "CandlepowerMemoryHigh": {"memory": "1Gi"},
 }
 ALERTS = {
     "window": "20s",
     "timeToFirstTokenP95": {"threshold": "2s", "for": "5s"},
-    "memoryUtilization": {"threshold": "65%", "for": "5s"},
+    "memoryUtilization": {"threshold": "60%", "for": "5s"},
     "errorRate": {"threshold": "5%", "for": "5s"},
     "throughput": {"threshold": 10, "for": "5s"},
 }
-FIRING = ["firing in Prometheus", "in Alertmanager", "in status.alerts"]
+FIRING = ["pending in Prometheus", "firing in Prometheus", "in Alertmanager", "in status.alerts"]
 RESOLVED = ["gone from Prometheus", "gone from Alertmanager", "gone from status.alerts"]
 
 
@@ -41,7 +41,9 @@ RESOLVED = ["gone from Prometheus", "gone from Alertmanager", "gone from status.
 def watched(namespace: str, claim: str, monitoring_stack: monitoring.Prometheus) -> dict[str, Any]:
     """A served model with tight thresholds, whose resource leaves the mode to Auto."""
     observability = {"metrics": {"interval": "5s"}, "tracing": {"mode": "None"}}
-    kube.apply(models.llm(NAME, observability=observability, alerts=ALERTS, pod=load.FAULTS_ALLOWED), namespace)
+    resources = {"cpu": "2", "memory": "2Gi", "requests": {"cpu": "50m", "memory": "64Mi"}}
+    resource = models.llm(NAME, observability=observability, alerts=ALERTS, resources=resources, pod=load.FAULTS_ALLOWED)
+    kube.apply(resource, namespace)
     return kube.wait_for_condition(NAME, namespace, "Ready", "True", seconds=120)
 
 
@@ -96,6 +98,8 @@ def test_a_fault_fires_its_alert_everywhere(alert: str, url: str, timeline: Time
 @pytest.mark.parametrize("alert", FAULTS)
 def test_the_alert_resolves_everywhere(alert: str, timeline: Timeline) -> None:
     timeline.wait_for(alert, RESOLVED, 120)
+    seen = timeline.seen[alert]
+    assert seen["pending in Prometheus"] >= seen["fault injected"], "it was the fault that brought it about"
 
 
 def test_a_deleted_pod_monitor_comes_back(namespace: str, watched: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ class Timeline:
 
     def run(self) -> None:
         while not self.over.wait(1):
-            with contextlib.suppress(kube.Refused):  # Prometheus reloads
+            with contextlib.suppress(kube.Refused, ValueError, KeyError):  # Prometheus reloads
                 self.observe()
 
     def __enter__(self) -> "Timeline":
