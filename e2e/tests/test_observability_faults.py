@@ -34,7 +34,7 @@ def test_without_a_collector_requests_are_answered_and_lost_spans_counted(namesp
         traces = {name: value for name, value in found.items() if name.startswith("llm_trace_")}
         return found["llm_trace_spans_dropped_total"] > 0 and found["llm_trace_export_failures_total"] > 0, traces
 
-    kube.wait_for("spans counted as lost", lost, 60)
+    kube.wait_for("spans counted as lost", lambda: monitoring.reached(lost), 60)
     assert load.chat(url, NAME) == 200
 
 
