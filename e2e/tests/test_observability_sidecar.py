@@ -49,7 +49,7 @@ def test_prometheus_and_jaeger_run_beside_the_model(namespace: str, prometheus: 
 
 def test_it_scrapes_the_server_and_has_loaded_the_rules(namespace: str, prometheus: monitoring.Prometheus) -> None:
     monitoring.wait_until_collected(prometheus, namespace, NAME)
-    kube.wait_for_condition(NAME, namespace, "ObservabilityReady", "True", seconds=60)
+    kube.wait_for_condition(NAME, namespace, "ObservabilityReady", "True", seconds=90)
     assert prometheus.value(f'llm_model_loaded{{namespace="{namespace}",llmdeployment="{NAME}"}}') == 1
 
 
