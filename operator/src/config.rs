@@ -1,6 +1,9 @@
 //! Flags and environment variables.
+pub mod monitoring;
+
 use candlepower_api::names::ports;
 use clap::{Parser, ValueEnum};
+use monitoring::MonitoringConfig;
 use std::net::{Ipv6Addr, SocketAddr};
 
 /// Keeps each LLMDeployment of a Kubernetes cluster served, and says in its status why where it
@@ -50,6 +53,10 @@ pub struct Config {
         default_value = "info"
     )]
     pub log_filter: String,
+
+    /// How the models are monitored
+    #[command(flatten)]
+    pub monitoring: MonitoringConfig,
 }
 
 /// When nodes pull the server's image.

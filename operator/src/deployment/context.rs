@@ -1,5 +1,5 @@
 //! What every reconcile of one controller shares.
-use super::{Guarded, caches::Caches, probe};
+use super::{Guarded, caches::Caches, monitoring::Monitoring, probe};
 use crate::{backoff::Backoff, config::PullPolicy, metrics::Metrics};
 use candlepower_api::deployment::LLMDeploymentStatus;
 use kube::{
@@ -22,6 +22,7 @@ pub(super) struct Context {
     pub(super) probe: probe::Client,
     pub(super) server: ServerDefaults,
     pub(super) written: WrittenStatuses,
+    pub(super) monitoring: Arc<Monitoring>,
 }
 
 /// The server that new resources get.

@@ -5,6 +5,12 @@ use super::{
     caches::{self, Caches},
     context::{Context, ServerDefaults, WrittenStatuses},
     error::Error,
+    monitoring::{
+        Monitoring,
+        kinds::{PodMonitor, PrometheusRule},
+        prometheus::Verifier,
+        served::{self, Served},
+    },
     probe, reconcile,
 };
 use crate::{
@@ -40,6 +46,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+use tokio::sync::watch;
 
 /// Less than the grace period of the operator's pod.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(20);
@@ -49,11 +56,15 @@ pub struct Controllers {
     scopes: Vec<Scope>,
     concurrency: u16,
     ready: Readiness,
+    client: Client,
+    discovery_interval: Duration,
+    served: watch::Sender<Option<Served>>,
 }
 
 impl Controllers {
     /// Wires everything; nothing runs yet.
     pub fn new(client: &Client, config: &Config, metrics: &Arc<Metrics>) -> Self {
+        let (served, known) = watch::channel(None);
         let shared = Shared {
             client: client.clone(),
             metrics: metrics.clone(),
@@ -64,6 +75,11 @@ impl Controllers {
                 image: config.server_image.clone(),
                 pull_policy: config.server_image_pull_policy,
             },
+            monitoring: Arc::new(Monitoring {
+                settings: Arc::new(config.monitoring.clone()),
+                served: known,
+                verifier: Verifier::new(),
+            }),
         };
         Self {
             scopes: config
@@ -73,6 +89,9 @@ impl Controllers {
                 .collect(),
             concurrency: config.concurrency,
             ready: Readiness::default(),
+            client: client.clone(),
+            discovery_interval: config.monitoring.discovery_interval.as_std(),
+            served,
         }
     }
 
@@ -89,6 +108,12 @@ impl Controllers {
             .map(|scope| scope.context.clone())
             .collect();
         let ready = self.ready;
+        tokio::spawn(served::follow(
+            self.client,
+            self.discovery_interval,
+            self.served,
+            shutdown.clone(),
+        ));
         tokio::spawn(async move {
             let filled = contexts.iter().map(|context| context.caches.filled());
             if future::try_join_all(filled).await.is_ok() {
@@ -121,6 +146,7 @@ struct Shared {
     recorder: Recorder,
     probe: probe::Client,
     server: ServerDefaults,
+    monitoring: Arc<Monitoring>,
 }
 
 /// One controller, and what its reconciles share.
@@ -139,8 +165,12 @@ impl Scope {
 
         let (resources, changes) =
             cached::<Guarded>(api(client, namespace), watch_all, caches::slim, metrics);
-        let (config_maps, config_map_changes) =
-            cached::<ConfigMap>(api(client, namespace), owned(), caches::slim, metrics);
+        let (config_maps, config_map_changes) = cached::<ConfigMap>(
+            api(client, namespace),
+            owned(),
+            caches::slim_config_map,
+            metrics,
+        );
         let (services, service_changes) =
             cached::<Service>(api(client, namespace), owned(), caches::slim, metrics);
         let (deployments, deployment_changes) =
@@ -148,22 +178,55 @@ impl Scope {
         let (pods, pod_changes) =
             cached::<Pod>(api(client, namespace), owned(), caches::slim_pod, metrics);
 
+        let known = &shared.monitoring.served;
+        let (pod_monitors, pod_monitor_changes) = reflected::<PodMonitor, _>(
+            served::while_served(
+                known.clone(),
+                |served| served.pod_monitor,
+                api(client, namespace),
+                owned(),
+            ),
+            caches::slim,
+            metrics,
+        );
+        let (prometheus_rules, prometheus_rule_changes) = reflected::<PrometheusRule, _>(
+            served::while_served(
+                known.clone(),
+                |served| served.prometheus_rule,
+                api(client, namespace),
+                owned(),
+            ),
+            caches::slim_rules,
+            metrics,
+        );
+
         // Without this filter each status that is written would start another reconcile.
         let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
         let controller = Controller::for_stream(changes, resources)
             .owns_stream(config_map_changes)
             .owns_stream(service_changes)
             .owns_stream(deployment_changes)
+            .owns_stream(pod_monitor_changes)
+            .owns_stream(prometheus_rule_changes)
+            .reconcile_all_on(served::changes(known.clone()))
             .watches_stream(pod_changes, |pod| resource_of(&pod));
         let context = Context {
             client: client.clone(),
-            caches: Caches::new(config_maps, services, deployments, pods),
+            caches: Caches::new(
+                config_maps,
+                services,
+                deployments,
+                pods,
+                pod_monitors,
+                prometheus_rules,
+            ),
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
             backoff: Backoff::default(),
             probe: shared.probe.clone(),
             server: shared.server.clone(),
             written: WrittenStatuses::default(),
+            monitoring: shared.monitoring.clone(),
         };
         Self {
             controller,
@@ -223,9 +286,26 @@ where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    reflected(watcher(api, config), slim, metrics)
+}
+
+/// The same for a watch that exists already.
+fn reflected<K, S>(
+    events: S,
+    slim: fn(&mut K),
+    metrics: &Arc<Metrics>,
+) -> (
+    Store<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, S>,
+)
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+{
     let (reader, writer) = reflector::store();
     let metrics = metrics.clone();
-    let changes = watcher(api, config)
+    let changes = events
         .backoff(WatchBackoff::default())
         .modify(slim)
         .reflect(writer)

@@ -10,6 +10,7 @@ mod controller;
 mod dereference;
 mod error;
 mod events;
+mod monitoring;
 mod probe;
 mod status;
 #[cfg(test)]
@@ -41,8 +42,9 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     let observed = dereference::dereference(resource, &context).await?;
     let outcome = match validate::validate(resource, &observed.previous, &context.server) {
         Ok(valid) => {
-            let children = build::children(&valid)?;
-            apply::apply(&valid, children, &observed, &context).await?
+            let plan = context.monitoring.plan(&observed);
+            let children = build::children(&valid, &plan)?;
+            Box::pin(apply::apply(&valid, children, &observed, &context)).await?
         }
         Err(rejection) => Outcome::Rejected(rejection),
     };
@@ -52,6 +54,13 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     if let Outcome::Refused(refusal) = outcome {
         return Err(Error::Refused(refusal));
     }
-    Ok(status::next_look(&observed, &outcome, &status)
+    let looks = [
+        status::next_look(&observed, &outcome, &status),
+        status::observability::next_look(&observed, &outcome, &status),
+    ];
+    Ok(looks
+        .into_iter()
+        .flatten()
+        .min()
         .map_or_else(Action::await_change, Action::requeue))
 }

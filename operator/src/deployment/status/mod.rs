@@ -1,6 +1,7 @@
 //! The status, as a pure function of what was applied and observed; writing it is the only
 //! request made here.
 mod conditions;
+pub(super) mod observability;
 mod pods;
 mod ready;
 mod supported;
@@ -66,6 +67,9 @@ pub(super) fn derive(
         resource, outcome, &pods, &diagnoses, previous,
     ));
     conditions.set(supported::spec_supported(&resource.spec));
+    conditions.set(observability::observability_ready(
+        resource, observed, outcome, &pods,
+    ));
 
     let (image, applied) = match outcome {
         Outcome::Applied(applied) => (Some(applied.image.clone()), true),
@@ -87,7 +91,7 @@ pub(super) fn derive(
         image,
         performance: previous.performance.clone(),
         alerts: previous.alerts.clone(),
-        observability: previous.observability.clone(),
+        observability: observability::status(resource, observed, outcome),
     }
 }
 
