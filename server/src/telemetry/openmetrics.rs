@@ -56,9 +56,9 @@ pub fn encode(families: &[MetricFamily], exemplars: &Exemplars) -> Result<String
                     histogram(&mut text, full, metric, known)?;
                 }
                 MetricType::COUNTER => {
-                    sample(&mut text, full, metric, metric.get_counter().value())?;
+                    sample(&mut text, full, metric, metric.get_counter().get_value())?;
                 }
-                _ => sample(&mut text, full, metric, metric.get_gauge().value())?,
+                _ => sample(&mut text, full, metric, metric.get_gauge().get_value())?,
             }
         }
     }
