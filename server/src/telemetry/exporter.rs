@@ -199,8 +199,12 @@ mod tests {
             .await
             .unwrap();
         assert!(start.elapsed() < Duration::from_secs(4));
+        // Half did not fit the queue, but for the batch that was on its way by then.
         let counted = metrics.traces.dropped.get();
-        assert!(counted >= QUEUE as u64, "{counted} spans counted as lost");
+        assert!(
+            counted >= (QUEUE - BATCH) as u64,
+            "{counted} spans counted as lost"
+        );
     }
 
     #[test]
