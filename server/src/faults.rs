@@ -1,7 +1,11 @@
 //! Injected faults, so that alerts can be tried out: delays, errors and memory on demand. Only where
 //! the configuration allows them; elsewhere there is nothing of this in a request's way.
 use crate::engine::{StepObserver, StepSummary};
-use candlepower_api::{names::paths, server_config::InjectedFaults};
+use candlepower_api::{
+    names::paths,
+    server_config::InjectedFaults,
+    value::{ByteSize, Percentage},
+};
 use std::{
     collections::TryReserveError,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -47,7 +51,7 @@ impl Faults {
 
     /// Injects `faults` from now on instead. Blocks while it fills memory.
     pub fn inject(&self, faults: InjectedFaults) -> Result<(), TooMuchMemory> {
-        let bytes = faults.memory.map_or(0, |size| size.bytes());
+        let bytes = faults.memory.map_or(0, ByteSize::bytes);
         // What was held goes first: the old and the new may not fit side by side.
         self.lock().ballast = Vec::new();
         let ballast = ballast(bytes)?;
@@ -62,10 +66,7 @@ impl Faults {
     /// Whether the next generation request is to fail. The failures are spread evenly.
     pub fn next_fails(&self) -> bool {
         let mut state = self.lock();
-        let rate = state
-            .injected
-            .error_rate
-            .map_or(0.0, |rate| rate.fraction());
+        let rate = state.injected.error_rate.map_or(0.0, Percentage::fraction);
         state.due += rate;
         // Ten times a tenth is a little less than 1.
         let fails = state.due > 1.0 - 1e-9;
@@ -133,7 +134,6 @@ impl StepObserver for SlowSteps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candlepower_api::value::{ByteSize, Percentage};
 
     #[test]
     fn errors_are_spread_evenly() {

@@ -176,7 +176,7 @@ mod tests {
         let families: Vec<_> = [counter.collect(), gauge.collect(), times.collect()].concat();
         assert_eq!(
             encode(&families, &exemplars).unwrap(),
-            r##"# HELP llm_tokens Tokens.
+            r#"# HELP llm_tokens Tokens.
 # TYPE llm_tokens counter
 llm_tokens_total 3.0
 # HELP llm_up Up \"now\".
@@ -190,7 +190,7 @@ llm_seconds_bucket{le="+Inf"} 2
 llm_seconds_sum 9.7
 llm_seconds_count 2
 # EOF
-"##
+"#
         );
     }
 

@@ -92,7 +92,8 @@ fn version_1_is_found_beside_version_2_and_with_cpu_and_cpuacct_in_one_folder() 
         );
         assert_eq!(found.cpu_seconds, Some(3.0), "{cpu}");
         assert_eq!(found.cpu_limit, Some(0.5));
-        assert_eq!(found.throttling.unwrap().throttled_seconds, 1.5);
+        let throttled = found.throttling.map(|found| found.throttled_seconds);
+        assert_eq!(throttled, Some(1.5));
         assert_eq!((found.memory, found.memory_limit), (Some(400.0), None));
         assert_eq!(found.disk, Some((7.0, 9.0)));
     }
