@@ -3,8 +3,9 @@
 use super::{
     Guarded,
     caches::{self, Caches},
-    context::{Context, ServerDefaults, WrittenStatuses},
+    context::{Context, ReadyTimes, ServerDefaults, WrittenStatuses},
     error::Error,
+    figures::{Figures, scrape::Scraper},
     monitoring::{
         Monitoring,
         kinds::{PodMonitor, PrometheusRule},
@@ -12,6 +13,7 @@ use super::{
         served::{self, Served},
     },
     probe, reconcile,
+    state::State,
 };
 use crate::{
     backoff::{Backoff, WatchBackoff},
@@ -21,7 +23,7 @@ use crate::{
     shutdown::Shutdown,
 };
 use candlepower_api::names::labels;
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt, channel::mpsc, future};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -55,6 +57,7 @@ const LONGEST_FAREWELL: Duration = Duration::from_secs(20);
 pub struct Controllers {
     scopes: Vec<Scope>,
     concurrency: u16,
+    figures_interval: Duration,
     ready: Readiness,
     client: Client,
     discovery_interval: Duration,
@@ -63,7 +66,11 @@ pub struct Controllers {
 
 impl Controllers {
     /// Wires everything; nothing runs yet.
-    pub fn new(client: &Client, config: &Config, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(
+        client: &Client,
+        config: &Config,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, prometheus::Error> {
         let (served, known) = watch::channel(None);
         let shared = Shared {
             client: client.clone(),
@@ -80,19 +87,27 @@ impl Controllers {
                 served: known,
                 verifier: Verifier::new(),
             }),
+            ready_times: Arc::default(),
         };
-        Self {
-            scopes: config
-                .namespaces()
-                .into_iter()
-                .map(|namespace| Scope::new(&shared, namespace.as_deref()))
-                .collect(),
+        let scopes: Vec<_> = config
+            .namespaces()
+            .into_iter()
+            .map(|namespace| Scope::new(&shared, namespace.as_deref()))
+            .collect();
+        let caches = scopes
+            .iter()
+            .map(|scope| scope.scraper.resources.clone())
+            .collect();
+        metrics.add(Box::new(State::new(caches, shared.ready_times)?))?;
+        Ok(Self {
+            scopes,
             concurrency: config.concurrency,
+            figures_interval: config.figures_interval.as_std(),
             ready: Readiness::default(),
             client: client.clone(),
             discovery_interval: config.monitoring.discovery_interval.as_std(),
             served,
-        }
+        })
     }
 
     /// Becomes true once every cache is filled.
@@ -124,7 +139,7 @@ impl Controllers {
         let running = self
             .scopes
             .into_iter()
-            .map(|scope| scope.run(self.concurrency, shutdown.clone()));
+            .map(|scope| scope.run(self.concurrency, self.figures_interval, shutdown.clone()));
         tokio::select! {
             _ = future::join_all(running) => {}
             () = patience_after(shutdown) => {
@@ -147,12 +162,14 @@ struct Shared {
     probe: probe::Client,
     server: ServerDefaults,
     monitoring: Arc<Monitoring>,
+    ready_times: Arc<ReadyTimes>,
 }
 
 /// One controller, and what its reconciles share.
 struct Scope {
     controller: Controller<Guarded>,
     context: Arc<Context>,
+    scraper: Scraper,
 }
 
 impl Scope {
@@ -200,6 +217,16 @@ impl Scope {
             metrics,
         );
 
+        let figures = Arc::new(Figures::default());
+        let (tell, told) = mpsc::unbounded();
+        let scraper = Scraper {
+            resources: resources.clone(),
+            pods: pods.clone(),
+            client: shared.probe.clone(),
+            metrics: metrics.clone(),
+            figures: figures.clone(),
+            tell,
+        };
         // Without this filter each status that is written would start another reconcile.
         let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
         let controller = Controller::for_stream(changes, resources)
@@ -208,6 +235,7 @@ impl Scope {
             .owns_stream(deployment_changes)
             .owns_stream(pod_monitor_changes)
             .owns_stream(prometheus_rule_changes)
+            .reconcile_on(told)
             .reconcile_all_on(served::changes(known.clone()))
             .watches_stream(pod_changes, |pod| resource_of(&pod));
         let context = Context {
@@ -227,16 +255,23 @@ impl Scope {
             server: shared.server.clone(),
             written: WrittenStatuses::default(),
             monitoring: shared.monitoring.clone(),
+            figures,
+            ready_times: shared.ready_times.clone(),
         };
         Self {
             controller,
             context: Arc::new(context),
+            scraper,
         }
     }
 
-    async fn run(self, concurrency: u16, shutdown: Shutdown) {
+    async fn run(self, concurrency: u16, figures_interval: Duration, shutdown: Shutdown) {
         let context = self.context.clone();
-        tokio::spawn(async move { context.caches.watch_filling().await });
+        let scraper = self.scraper;
+        let scraping = tokio::spawn(async move {
+            context.caches.watch_filling().await;
+            scraper.run(figures_interval).await;
+        });
         self.controller
             .with_config(controller::Config::default().concurrency(concurrency))
             .graceful_shutdown_on(shutdown.wait())
@@ -259,6 +294,7 @@ impl Scope {
                 future::ready(())
             })
             .await;
+        scraping.abort();
     }
 }
 

@@ -3,6 +3,7 @@ use super::{
     caches::of_resource,
     context::Context,
     error::Error,
+    figures::Reading,
     monitoring::{
         Choice,
         kinds::{PodMonitor, PrometheusRule},
@@ -41,6 +42,8 @@ pub(super) struct Observed {
     pub(super) choice: Choice,
     /// What Prometheus says, where there is one to ask.
     pub(super) finding: Option<Finding>,
+    /// What the pods' metrics say; `None` before they were asked.
+    pub(super) reading: Option<Reading>,
 }
 
 /// A pod, and what cannot be seen in it.
@@ -84,6 +87,7 @@ pub(super) async fn dereference(
     Ok(Observed {
         finding: context.monitoring.verify(resource, &choice, serving).await,
         choice,
+        reading: context.figures.of(&namespace, &name),
         pod_monitors: of_resource(&context.caches.pod_monitors, &namespace, &name),
         prometheus_rules: of_resource(&context.caches.prometheus_rules, &namespace, &name),
         pods,
