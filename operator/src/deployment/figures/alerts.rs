@@ -12,7 +12,7 @@ use std::{
 };
 
 /// How long a resource may be unready before that is an alert.
-const UNREADY: Duration = Duration::from_secs(300);
+const UNREADY: Duration = Duration::from_secs(600);
 /// How long requests may wait for a token.
 const NO_TOKEN: Duration = Duration::from_secs(120);
 /// An alert whose name is long is told without this in the table of `kubectl get`.
@@ -252,7 +252,7 @@ mod tests {
             }]}))
             .unwrap()
         };
-        resource.status = Some(unready("2026-01-01T11:50:00Z"));
+        resource.status = Some(unready("2026-01-01T11:49:00Z"));
         assert!(is_unready(&resource, testing::now()));
         resource.status = Some(unready("2026-01-01T11:59:00Z"));
         assert!(!is_unready(&resource, testing::now()));
