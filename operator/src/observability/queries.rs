@@ -54,6 +54,14 @@ impl Scope {
         }
     }
 
+    /// The operators that the reader of a fleet board has chosen.
+    pub fn of_operator() -> Self {
+        Self {
+            matchers: "namespace=~\"$operator\"".to_owned(),
+            window: "$__rate_interval".to_owned(),
+        }
+    }
+
     /// The same series over another window.
     #[must_use]
     pub fn over(&self, window: &str) -> Self {
@@ -87,6 +95,39 @@ impl Scope {
         format!(
             "max by (namespace, llmdeployment, {label}) ({})",
             self.each(metric)
+        )
+    }
+
+    /// How many series there are, by some labels.
+    pub fn count_by(&self, metric: &str, labels: &str) -> String {
+        format!("count by ({labels}) ({})", self.each(metric))
+    }
+
+    /// A gauge's sum over everything.
+    pub fn total(&self, metric: &str) -> String {
+        format!("sum ({})", self.each(metric))
+    }
+
+    /// A counter's rate, per second, by one label alone.
+    pub fn total_rate_by(&self, metric: &str, label: &str) -> String {
+        format!(
+            "sum by ({label}) (rate({}[{}]))",
+            self.each(metric),
+            self.window
+        )
+    }
+
+    /// 0 where `query` finds nothing, because a failure that never happened has no series.
+    pub fn or_zero(&self, query: &str) -> String {
+        format!("{query} or vector(0)")
+    }
+
+    /// A gauge of those processes that also export `other`.
+    pub fn beside(&self, metric: &str, other: &str) -> String {
+        format!(
+            "{} and on (instance) {}",
+            self.each(metric),
+            self.each(other)
         )
     }
 
