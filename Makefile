@@ -29,8 +29,9 @@ test: ## All checks, on a real cluster too (this is what CI runs)
 test-fast: ## All checks that need no cluster
 	@.ci/stages format-check lint-shell clippy unit build drift chart-test
 
-generate: ## Write what is generated: CRDs, the chart's copy of them, manifests/install.yaml
+generate: ## Write what is generated: CRDs, dashboards, the chart's copies of them, manifests/install.yaml
 	@cargo run --release -p candlepower-api --features kubernetes --bin crdgen -- crds
+	@cargo run --release -p candlepower-operator --bin observability-gen -- dashboards dashboards
 	@.ci/with-helm charts/generate
 
 measure: build ## Print sizes, memory and start-up times as a table
