@@ -24,7 +24,7 @@ FAULTS = {
     "CandlepowerErrorRateHigh": {"errorRate": "50%"},
     "CandlepowerTimeToFirstTokenHigh": {"firstTokenDelay": "3s"},
     "CandlepowerThroughputLow": {"stepDelay": "800ms"},
-    "CandlepowerMemoryHigh": {"memory": "1Gi"},
+    "CandlepowerMemoryHigh": {"memory": "1300Mi"},
 }
 ALERTS = {
     "window": "20s",

@@ -3,6 +3,7 @@ use super::panel::{DATASOURCE, DataSource, Panel, TRACES};
 use candlepower_api::names::{metrics, operator_metrics as operator};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::fmt::Write;
 
 const HEIGHT: u32 = 8;
 /// Columns of Grafana's grid.
@@ -74,7 +75,11 @@ impl Board {
             View::All => format!("candlepower-{}", self.name),
             View::Resource { namespace, name } => {
                 let hash = Sha256::digest(format!("{namespace}/{name}"));
-                let id: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+                let id = hash.iter().take(6).fold(String::new(), |mut id, byte| {
+                    // Writing to a string cannot fail.
+                    let _ = write!(id, "{byte:02x}");
+                    id
+                });
                 format!("candlepower-{}-{id}", self.name)
             }
         }
