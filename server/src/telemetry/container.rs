@@ -175,12 +175,14 @@ fn limit(text: &str) -> Option<f64> {
     number(text).filter(|bytes| *bytes < NO_LIMIT)
 }
 
+// A fold from 0, because the sum of no floats is -0, which would be printed so.
+
 /// Bytes read and written, over all devices: `8:0 rbytes=1 wbytes=2 …`.
 fn disk_v2(text: &str) -> (f64, f64) {
     let sum = |prefix| {
         text.split_whitespace()
             .filter_map(|word| number(word.strip_prefix(prefix)?))
-            .sum()
+            .fold(0.0, |sum, bytes| sum + bytes)
     };
     (sum("rbytes="), sum("wbytes="))
 }
@@ -193,7 +195,7 @@ fn disk_v1(text: &str) -> (f64, f64) {
                 let mut words = line.split_whitespace().skip(1);
                 (words.next()? == direction).then(|| number(words.next()?))?
             })
-            .sum()
+            .fold(0.0, |sum, bytes| sum + bytes)
     };
     (sum("Read"), sum("Write"))
 }

@@ -3,6 +3,7 @@ mod collectors;
 mod config_map;
 mod dashboards;
 mod deployment;
+mod environment;
 pub(super) mod labels;
 mod pod;
 mod pod_monitor;

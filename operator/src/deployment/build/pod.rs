@@ -1,5 +1,5 @@
 //! The pods: one container with the server, as unprivileged as Kubernetes allows, and sidecars.
-use super::{labels, sidecars};
+use super::{environment, labels, sidecars};
 use crate::deployment::{
     monitoring::Plan,
     validate::{ModelVolume, Valid},
@@ -84,7 +84,7 @@ fn container(valid: &Valid<'_>) -> Container {
         image: Some(valid.server.image.clone()),
         image_pull_policy: Some(valid.server.pull_policy.as_str().to_owned()),
         args: Some(vec!["--config".to_owned(), config_file]),
-        env: Some(valid.spec.pod.env.clone()).filter(|list| !list.is_empty()),
+        env: Some(environment::of_server(valid)),
         ports: Some(vec![ContainerPort {
             name: Some(ports::SERVER_HTTP_NAME.to_owned()),
             container_port: i32::from(ports::SERVER_HTTP),
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(pod.tolerations.unwrap().len(), 1);
         assert_eq!(pod.runtime_class_name.unwrap(), "nvidia");
         assert_eq!(pod.image_pull_secrets.unwrap()[0].name, "registry");
-        assert_eq!(pod.containers[0].env.as_ref().unwrap()[0].name, "A");
+        assert_eq!(pod.containers[0].env.as_ref().unwrap()[2].name, "A");
     }
 
     #[test]

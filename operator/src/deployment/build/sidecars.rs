@@ -1,6 +1,9 @@
 //! Prometheus and Jaeger beside the server, as native sidecars: they start before it, stop after it,
 //! and their state is not the pod's.
-use super::pod::{container_security, read_only};
+use super::{
+    environment,
+    pod::{container_security, read_only},
+};
 use crate::deployment::{
     monitoring::{Choice, Plan, Sidecar},
     validate::Valid,
@@ -13,7 +16,7 @@ use candlepower_api::{
 use k8s_openapi::{
     api::core::v1::{
         ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-        EnvVarSource, ObjectFieldSelector, ResourceRequirements, Volume, VolumeMount,
+        ResourceRequirements, Volume, VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -109,17 +112,7 @@ fn prometheus(plan: &Plan<'_>) -> Container {
             ),
             format!("--web.listen-address=:{}", ports::PROMETHEUS),
         ]),
-        env: Some(vec![EnvVar {
-            name: POD_NAME.to_owned(),
-            value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector {
-                    api_version: Some("v1".to_owned()),
-                    field_path: "metadata.name".to_owned(),
-                }),
-                ..EnvVarSource::default()
-            }),
-            ..EnvVar::default()
-        }]),
+        env: Some(vec![environment::pod_name()]),
         ports: Some(vec![port(ports::PROMETHEUS_NAME, ports::PROMETHEUS)]),
         volume_mounts: Some(vec![
             read_only(PROMETHEUS_CONFIG_VOLUME, PROMETHEUS_DIR),
