@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Wedge
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 PAGE, CARD, TEXT, DIM, GRID = "#111217", "#181b1f", "#d8d9da", "#8e8e8e", "#2c3235"
 COLOURS = ["#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#b877d9", "#8ab8ff", "#ff7383", "#37872d", "#fade2a", "#a352cc"]
@@ -52,7 +52,7 @@ def draw_panel(figure: Figure, panel: Panel, corner: tuple[float, float], size: 
     gap = (0.05 / wide, 0.05 / high)
     card = FancyBboxPatch(
         (corner[0] + gap[0], corner[1] + gap[1]), size[0] - 2 * gap[0], size[1] - 2 * gap[1],
-        boxstyle="square,pad=0", transform=figure.transFigure, facecolor=CARD, edgecolor=GRID, linewidth=0.8,
+        boxstyle="square,pad=0", transform=figure.transFigure, facecolor=CARD, edgecolor=GRID, linewidth=0.8, zorder=-1,
     )  # fmt: skip
     figure.add_artist(card)
     figure.text(corner[0] + 0.12 / wide, corner[1] + size[1] - 0.2 / high, panel["title"], color=TEXT, size=9, weight="bold", va="center")
@@ -86,6 +86,8 @@ def legend_columns(longest: int, wide: float) -> int:
 def lines(axes: Axes, panel: Panel, series: list[Any]) -> None:
     defaults = panel["fieldConfig"]["defaults"]
     stacked = defaults["custom"]["stacking"]["mode"] == "normal"
+    if stacked:  # the largest first, so that the legend names what can be seen
+        series = sorted(series, key=lambda one: -sum(value for value in one.values if value == value))
     every = sorted({at for one in series for at in one.times})
     when = [datetime.datetime.fromtimestamp(at, tz=datetime.UTC) for at in every]
     rows = np.array([[dict(zip(one.times, one.values, strict=True)).get(at, np.nan) for at in every] for one in series])
@@ -114,8 +116,13 @@ def lines(axes: Axes, panel: Panel, series: list[Any]) -> None:
 
 def decorate(axes: Axes, unit: str) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: text_of(value, unit)))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    top = axes.get_ylim()[1]
+    # Steps that are round in the unit that is shown: MiB, not millions of bytes.
+    factor = 1024.0 ** int(math.log(max(top, 1), 1024)) if unit == "bytes" else 1.0
+    axes.yaxis.set_major_locator(FixedLocator(MaxNLocator(5).tick_values(0, top / factor) * factor))
+    axes.set_ylim(0, top)
     clock(axes)
+    axes.set_axisbelow(True)
     axes.grid(visible=True, color=GRID, linewidth=0.6)
 
 
@@ -194,7 +201,7 @@ def heatmap(axes: Axes, panel: Panel, series: list[Any]) -> None:
     when = dates.date2num([datetime.datetime.fromtimestamp(at, tz=datetime.UTC) for at in every])
     step = when[1] - when[0] if len(when) > 1 else 1 / 1440
     sides = np.append(when, when[-1] + step)
-    mesh = axes.pcolormesh(sides, np.arange(high - low + 1), cells, cmap="YlOrRd_r", edgecolors=CARD, linewidth=0.2)
+    mesh = axes.pcolormesh(sides, np.arange(high - low + 1), cells, cmap="plasma")
     unit = panel["fieldConfig"]["defaults"]["unit"]
     axes.set_yticks(np.arange(1, high - low + 1), [text_of(edge(one), unit) for one in ordered[low:high]])
     axes.xaxis_date()
