@@ -14,7 +14,7 @@ CARGO_FLAGS := --release --workspace --all-features --locked
 SHELL_SCRIPTS := $(shell git ls-files -co --exclude-standard | xargs -r grep -lE '^\#!.*(bash|/sh)$$' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test build images \
+.PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test rules-test build images \
         cluster-test e2e measure up monitoring down
 
 help: ## List the commands
@@ -24,7 +24,7 @@ demo: ## A real cluster, a real model, the first tokens
 	@e2e/demo
 
 test: ## All checks, on a real cluster too (this is what CI runs)
-	@.ci/stages format-check lint-shell clippy deny unit build drift chart-test cluster-test e2e down
+	@.ci/stages format-check lint-shell clippy deny unit build drift chart-test rules-test cluster-test e2e down
 
 test-fast: ## All checks that need no cluster
 	@.ci/stages format-check lint-shell clippy unit build drift chart-test
@@ -81,6 +81,9 @@ chart-test: ## The Helm chart, without a cluster
 
 images: build ## Container images, loaded into the local cluster
 	@e2e/cluster/images server operator jaeger prometheus
+
+rules-test: build ## The alert rules: promtool checks them and lets each fire, and not fire
+	@operator/tests/rules/run
 
 cluster-test: ## The local cluster itself
 	@e2e/cluster/test

@@ -127,7 +127,7 @@ fn alerts(
                 severity: burn.severity,
                 summary,
                 description: format!(
-                    "{{{{ $value | humanizePercentage }}}} of the requests of the last {} {what}; the objective allows {}% and the budget burns {} times as fast as it may.",
+                    "{{{{ $value | humanizePercentage }}}} of the requests of the last {} {what}; the objective allows {}% and its budget burns more than {} times as fast as it may.",
                     burn.long,
                     number(budget * 100.0),
                     burn.factor
