@@ -22,16 +22,16 @@ CACHE = Path(os.environ.get("CANDLEPOWER_CACHE", Path.home() / ".cache" / "candl
 # What brings each of the alerts about. Two clients at 800 ms a step get 2.5 tokens a second.
 FAULTS = {
     "CandlepowerErrorRateHigh": {"errorRate": "50%"},
-    "CandlepowerTimeToFirstTokenHigh": {"firstTokenDelay": "3s"},
+    "CandlepowerTimeToFirstTokenHigh": {"firstTokenDelay": "6s"},
     "CandlepowerThroughputLow": {"stepDelay": "800ms"},
     "CandlepowerMemoryHigh": {"memory": "1300Mi"},
 }
 ALERTS = {
     "window": "20s",
-    "timeToFirstTokenP95": {"threshold": "2s", "for": "5s"},
+    "timeToFirstTokenP95": {"threshold": "4s", "for": "5s"},
     "memoryUtilization": {"threshold": "60%", "for": "5s"},
     "errorRate": {"threshold": "5%", "for": "5s"},
-    "throughput": {"threshold": 4, "for": "5s"},
+    "throughput": {"threshold": 3, "for": "5s"},
 }
 FIRING = ["pending in Prometheus", "firing in Prometheus", "in Alertmanager", "in status.alerts"]
 RESOLVED = ["gone from Prometheus", "gone from Alertmanager", "gone from status.alerts"]
