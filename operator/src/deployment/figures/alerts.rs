@@ -15,6 +15,9 @@ use std::{
 const UNREADY: Duration = Duration::from_secs(600);
 /// How long requests may wait for a token.
 const NO_TOKEN: Duration = Duration::from_secs(120);
+/// How long a full queue or lost spans are borne, as in the rules.
+const FULL: Duration = Duration::from_secs(120);
+const SPANS_LOST: Duration = Duration::from_secs(600);
 /// An alert whose name is long is told without this in the table of `kubectl get`.
 const COMMON_PREFIX: &str = "Candlepower";
 
@@ -91,13 +94,13 @@ pub(super) fn holding(
             throughput.enabled && weak,
             throughput.r#for.as_std(),
         ),
-        (alerts::NOT_READY, is_unready(resource, now), at_once),
+        (alerts::NOT_READY, is_unready(resource, now), Duration::ZERO),
         (alerts::NOT_SERVING, stuck, NO_TOKEN),
-        (alerts::QUEUE_FULL, window.queue_full > 0.0, at_once),
+        (alerts::QUEUE_FULL, window.queue_full > 0.0, FULL),
         (
             alerts::TRACE_EXPORT_FAILING,
             window.spans_dropped > 0.0,
-            at_once,
+            SPANS_LOST,
         ),
     ]
     .into_iter()
