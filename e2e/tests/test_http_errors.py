@@ -80,7 +80,7 @@ def test_the_official_client_raises_its_own_errors(url: str) -> None:
 
 
 def test_errors_are_counted_by_their_type(url: str, namespace: str, served: str) -> None:
-    name = 'llm_request_errors_total{error_type="invalid_request"}'
+    name = 'llm_request_errors_total{error_type="invalid_request",fault="client"}'
     before = models.series(kube.raw(namespace, served, "http", "/metrics"))
     post(url + CHAT, chat(temperature=9))
     after = models.series(kube.raw(namespace, served, "http", "/metrics"))

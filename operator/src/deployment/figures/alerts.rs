@@ -54,7 +54,6 @@ pub(super) fn holding(
     now: Timestamp,
 ) -> Vec<(&'static str, Duration)> {
     let thresholds = &resource.spec.alerts;
-    let at_once = Duration::ZERO;
     let (ttft, memory, errors, throughput) = (
         &thresholds.time_to_first_token_p95,
         &thresholds.memory_utilization,
