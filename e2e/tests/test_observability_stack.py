@@ -99,7 +99,7 @@ def test_a_fault_fires_its_alert_everywhere(alert: str, url: str, timeline: Time
 def test_the_alert_resolves_everywhere(alert: str, timeline: Timeline) -> None:
     timeline.wait_for(alert, RESOLVED, 120)
     seen = timeline.seen[alert]
-    assert seen["pending in Prometheus"] >= seen["fault injected"], "it was the fault that brought it about"
+    assert seen["firing in Prometheus"] >= seen["fault injected"], "it was the fault that brought it about"
 
 
 def test_a_deleted_pod_monitor_comes_back(namespace: str, watched: dict[str, Any]) -> None:
