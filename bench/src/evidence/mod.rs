@@ -1,0 +1,4 @@
+//! Where the evidence comes from: traces, and the way to services inside the cluster.
+pub mod cluster;
+pub mod jaeger;
+pub mod trace;

@@ -1,0 +1,17 @@
+//! `candlepower`, also found as `kubectl candlepower`.
+#![forbid(unsafe_code)]
+
+use candlepower_bench::cli::{Arguments, run};
+use clap::Parser;
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
