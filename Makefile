@@ -15,7 +15,7 @@ SHELL_SCRIPTS := $(shell git ls-files -co --exclude-standard | xargs -r grep -lE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test build images \
-        cluster-test e2e measure up down
+        cluster-test e2e measure up monitoring down
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,8 +29,9 @@ test: ## All checks, on a real cluster too (this is what CI runs)
 test-fast: ## All checks that need no cluster
 	@.ci/stages format-check lint-shell clippy unit build drift chart-test
 
-generate: ## Write what is generated: CRDs, the chart's copy of them, manifests/install.yaml
+generate: ## Write what is generated: CRDs, dashboards, the chart's copies of them, manifests/install.yaml
 	@cargo run --release -p candlepower-api --features kubernetes --bin crdgen -- crds
+	@cargo run --release -p candlepower-operator --bin observability-gen -- dashboards dashboards
 	@.ci/with-helm charts/generate
 
 measure: build ## Print sizes, memory and start-up times as a table
@@ -38,6 +39,10 @@ measure: build ## Print sizes, memory and start-up times as a table
 
 up: ## Start the local cluster
 	@e2e/cluster/up
+
+monitoring: up ## prometheus-operator, Prometheus and Alertmanager on the local cluster
+	@e2e/cluster/images monitoring
+	@e2e/cluster/monitoring/deploy
 
 down: ## Stop the local cluster and leave nothing behind
 	@e2e/cluster/down
@@ -75,7 +80,7 @@ chart-test: ## The Helm chart, without a cluster
 	@.ci/with-helm charts/test
 
 images: build ## Container images, loaded into the local cluster
-	@e2e/cluster/images server operator jaeger
+	@e2e/cluster/images server operator jaeger prometheus
 
 cluster-test: ## The local cluster itself
 	@e2e/cluster/test

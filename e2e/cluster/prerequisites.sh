@@ -39,7 +39,7 @@ check_tools() {
 }
 
 check_room() {
-  local needed=10 free memory
+  local needed=14 free memory
   [[ ! -d $KUBERNETES_BIN ]] || needed=3 # the build itself is most of it
   mkdir -p "$CACHE"
   free=$(($(stat -f -c '%a * %S' "$CACHE") / 1024 ** 3))

@@ -8,6 +8,7 @@ import pytest
 
 import kube
 import models
+import monitoring
 
 LABEL = "candlepower.dev/e2e"
 
@@ -16,8 +17,27 @@ LABEL = "candlepower.dev/e2e"
 def clean_cluster() -> Iterator[None]:
     """Removes what a killed run has left, and after the last test waits until all is gone."""
     remove_namespaces()
+    remove_monitoring()
     yield
     remove_namespaces()
+
+
+def remove_monitoring() -> None:
+    if "monitoring.coreos.com/" in kube.kubectl("api-versions"):
+        kube.run(kube.E2E / "cluster" / "monitoring" / "remove")
+
+
+@pytest.fixture(scope="session")
+def monitoring_stack() -> Iterator[monitoring.Prometheus]:
+    """A monitoring stack as real clusters have one, and its Prometheus."""
+    kube.run(kube.E2E / "cluster" / "monitoring" / "deploy")
+    yield monitoring.Prometheus()
+    remove_monitoring()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what needs a bare cluster, then what needs a monitoring stack, so that this is installed once."""
+    items.sort(key=lambda item: "monitoring_stack" in getattr(item, "fixturenames", []))
 
 
 def remove_namespaces() -> None:

@@ -20,7 +20,8 @@ def llm(name: str = "smollm2", **spec: Any) -> dict[str, Any]:
         "model": {"source": SOURCE},
         "engine": {"maxContextLength": 2048, "maxBatchSize": 8},
         "resources": {"cpu": "2", "memory": "1Gi", "requests": {"cpu": "50m", "memory": "64Mi"}},
-        "observability": {"tracing": {"mode": "None"}},
+        # What runs beside a model costs memory and time; the tests of it ask for it.
+        "observability": {"metrics": {"mode": "None"}, "tracing": {"mode": "None"}},
         # A namespace takes half of its pods' grace periods to go.
         "rollout": {"drainTimeout": "1s"},
     }

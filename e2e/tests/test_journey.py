@@ -13,6 +13,7 @@ from openai import OpenAI
 
 import kube
 import models
+import monitoring
 
 NAME = "smollm2"
 QUESTION = [{"role": "user", "content": "What is gravity?"}]
@@ -141,40 +142,14 @@ def test_a_request_is_one_trace_with_its_phases(client: OpenAI) -> None:
         temperature=0,
         extra_headers={"traceparent": f"00-{trace_id}-{caller}-01"},
     )
-    spans = wait_for_spans(trace_id)
-    parents = {name: span.get("parentSpanId", "") for name, span in spans.items()}
+    spans = monitoring.spans("observability", "jaeger", "query", trace_id)
+    monitoring.check_parents(spans, caller)
     server = spans["POST /v1/chat/completions"]
-    assert server["kind"] in (2, "SPAN_KIND_SERVER")
-    assert parents.pop("POST /v1/chat/completions") == caller
-    generate = spans["model_generate"]["spanId"]
-    assert parents == {
-        "tokenize_input": server["spanId"],
-        "queue": server["spanId"],
-        "model_generate": server["spanId"],
-        "prefill": generate,
-        "decode": generate,
-        "decode_output": server["spanId"],
-    }
     attributes = {item["key"]: next(iter(item["value"].values())) for item in server["attributes"]}
     assert attributes["gen_ai.request.model"] == NAME
     assert int(attributes["gen_ai.usage.input_tokens"]) == answer.usage.prompt_tokens
     assert int(attributes["gen_ai.usage.output_tokens"]) == answer.usage.completion_tokens
     assert not any("gravity" in json.dumps(span) for span in spans.values()), "prompts stay out of traces"
-
-
-def wait_for_spans(trace_id: str) -> dict[str, dict[str, Any]]:
-    """The trace's spans by name, once the last has arrived."""
-
-    def look() -> tuple[bool, Any]:
-        try:
-            answer = json.loads(kube.raw("observability", "jaeger", "query", f"/api/v3/traces/{trace_id}"))
-        except kube.Refused as refusal:  # not there yet
-            return False, str(refusal)
-        groups = answer["result"]["resourceSpans"]
-        spans = [span for group in groups for scope in group["scopeSpans"] for span in scope["spans"]]
-        return len(spans) >= 7, {span["name"]: span for span in spans}
-
-    return kube.wait_for("seven spans at Jaeger", look, seconds=20)
 
 
 def test_it_scales_to_two_and_back(namespace: str, client: OpenAI) -> None:

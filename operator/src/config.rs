@@ -1,6 +1,9 @@
 //! Flags and environment variables.
-use candlepower_api::names::ports;
+pub mod monitoring;
+
+use candlepower_api::{names::ports, value::Duration};
 use clap::{Parser, ValueEnum};
+use monitoring::MonitoringConfig;
 use std::net::{Ipv6Addr, SocketAddr};
 
 /// Keeps each LLMDeployment of a Kubernetes cluster served, and says in its status why where it
@@ -38,6 +41,10 @@ pub struct Config {
     #[arg(long, env = "CONCURRENCY", value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
 
+    /// How often the pods are asked for their metrics, for figures and alerts in the status
+    #[arg(long, env = "FIGURES_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = at_least_a_second)]
+    pub figures_interval: Duration,
+
     /// Form of the log lines: for collectors or for people
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
@@ -50,6 +57,18 @@ pub struct Config {
         default_value = "info"
     )]
     pub log_filter: String,
+
+    /// How the models are monitored
+    #[command(flatten)]
+    pub monitoring: MonitoringConfig,
+}
+
+fn at_least_a_second(text: &str) -> Result<Duration, String> {
+    let interval: Duration = text.parse().map_err(|error| format!("{error}"))?;
+    if interval < Duration::from_secs(1) {
+        return Err("write one second or more, such as 30s".to_owned());
+    }
+    Ok(interval)
 }
 
 /// When nodes pull the server's image.

@@ -48,7 +48,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         .map_err(StartError::Cluster)?;
     let metrics = Arc::new(Metrics::new()?);
     let shutdown = Shutdown::on_signal();
-    let controllers = deployment::Controllers::new(&client, &config, &metrics);
+    let controllers = deployment::Controllers::new(&client, &config, &metrics)?;
     let server = http::Server::bind(config.listen, metrics, controllers.readiness()).await?;
 
     tracing::info!(

@@ -1,8 +1,12 @@
 //! What the operator counts about itself.
+use candlepower_api::names::operator_metrics as names;
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    core::Collector,
 };
-use std::{fs, time::Instant};
+use std::time::{Duration, Instant};
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -15,7 +19,8 @@ pub struct Metrics {
     running: IntGauge,
     writes: IntCounterVec,
     watch_errors: IntCounterVec,
-    resident_memory: Gauge,
+    scrapes: IntCounterVec,
+    scrape_duration: Histogram,
 }
 
 /// One controller, for labels.
@@ -24,45 +29,46 @@ pub const DEPLOYMENT_CONTROLLER: &str = "llmdeployment";
 impl Metrics {
     /// Registers everything.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let name = |suffix: &str| format!("candlepower_operator_{suffix}");
-        let counters = |suffix: &str, help: &str, label: &str| {
-            IntCounterVec::new(Opts::new(name(suffix), help), &["controller", label])
+        let counters = |name: &str, help: &str, label: &str| {
+            IntCounterVec::new(Opts::new(name, help), &["controller", label])
+        };
+        let seconds = |name: &str, help: &str| {
+            let edges = vec![
+                0.000_1, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+            ];
+            Histogram::with_opts(HistogramOpts::new(name, help).buckets(edges))
         };
         let metrics = Self {
             registry: Registry::new(),
             reconciles: counters(
-                "reconciles_total",
+                names::RECONCILES,
                 "Reconciles that ended, by result.",
                 "result",
             )?,
             failures: counters(
-                "reconcile_failures_total",
+                names::RECONCILE_FAILURES,
                 "Reconciles that failed, by category.",
                 "category",
             )?,
-            duration: Histogram::with_opts(
-                HistogramOpts::new(
-                    name("reconcile_duration_seconds"),
-                    "How long a reconcile takes.",
-                )
-                .buckets(vec![
-                    0.000_1, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-                ]),
-            )?,
-            running: IntGauge::new(name("reconciles_running"), "Reconciles that run now.")?,
+            duration: seconds(names::RECONCILE_DURATION, "How long a reconcile takes.")?,
+            running: IntGauge::new(names::RECONCILES_RUNNING, "Reconciles that run now.")?,
             writes: counters(
-                "writes_total",
+                names::WRITES,
                 "Objects written to the API server, by kind.",
                 "kind",
             )?,
             watch_errors: counters(
-                "watch_errors_total",
+                names::WATCH_ERRORS,
                 "Watches that broke off and were started again, by kind.",
                 "kind",
             )?,
-            resident_memory: Gauge::new(
-                "process_resident_memory_bytes",
-                "Resident memory size in bytes.",
+            scrapes: IntCounterVec::new(
+                Opts::new(names::SCRAPES, "Scrapes of models' pods, by result."),
+                &[names::LABEL_RESULT],
+            )?,
+            scrape_duration: seconds(
+                names::SCRAPE_DURATION,
+                "How long it takes to scrape all pods.",
             )?,
         };
         metrics.register()?;
@@ -77,7 +83,11 @@ impl Metrics {
         registry.register(Box::new(self.running.clone()))?;
         registry.register(Box::new(self.writes.clone()))?;
         registry.register(Box::new(self.watch_errors.clone()))?;
-        registry.register(Box::new(self.resident_memory.clone()))
+        registry.register(Box::new(self.scrapes.clone()))?;
+        registry.register(Box::new(self.scrape_duration.clone()))?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(())
     }
 
     /// Starts the clock of a reconcile; dropping it stops the clock, also when it is cancelled.
@@ -120,11 +130,24 @@ impl Metrics {
             .inc();
     }
 
+    /// A pod was asked for its metrics.
+    pub fn scraped(&self, answered: bool) {
+        let result = if answered { "success" } else { "failure" };
+        self.scrapes.with_label_values(&[result]).inc();
+    }
+
+    /// All pods were asked; it took this long.
+    pub fn scraped_all(&self, took: Duration) {
+        self.scrape_duration.observe(took.as_secs_f64());
+    }
+
+    /// Exports what `collector` collects, too.
+    pub fn add(&self, collector: Box<dyn Collector>) -> Result<(), prometheus::Error> {
+        self.registry.register(collector)
+    }
+
     /// Everything in Prometheus' text form.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
-        if let Some(bytes) = resident_memory() {
-            self.resident_memory.set(bytes);
-        }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
@@ -145,17 +168,6 @@ impl Drop for RunningReconcile<'_> {
             .duration
             .observe(self.started.elapsed().as_secs_f64());
     }
-}
-
-/// Read from Linux's own account, because a collector crate for this one figure is larger than
-/// this file.
-fn resident_memory() -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024.0)
 }
 
 #[cfg(test)]

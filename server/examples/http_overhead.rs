@@ -84,6 +84,7 @@ async fn measure(
         metrics: Arc::clone(&metrics),
         spans: Spans::disabled(),
         drain: Drain::default(),
+        faults: None,
         options: Options::from(&ServerConfig::for_model("mock")),
     };
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;

@@ -36,6 +36,18 @@ pub struct Arguments {
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryArguments,
+    /// Let anybody who reaches the server slow it down and make it fail, by PUT /debug/faults; for
+    /// tests of alerts [default: false].
+    #[arg(
+        long,
+        env = "CANDLEPOWER_ALLOW_FAULT_INJECTION",
+        help_heading = "Debugging",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub allow_fault_injection: Option<bool>,
 }
 
 /// Which model to serve, and how.
@@ -134,6 +146,9 @@ pub struct TelemetryArguments {
     /// Share of the requests to trace where the caller did not decide [default: 10%].
     #[arg(long, env = "CANDLEPOWER_SAMPLING_RATIO", value_name = "PERCENT")]
     pub sampling_ratio: Option<Percentage>,
+    /// Trace every request that waits longer for its first token [default: 2s].
+    #[arg(long, env = "CANDLEPOWER_SLOW_FIRST_TOKEN", value_name = "DURATION")]
+    pub slow_first_token: Option<Duration>,
     /// Put prompts and answers into spans; they may hold personal data [default: false].
     #[arg(
         long,
@@ -210,6 +225,10 @@ pub fn resolve(arguments: Arguments, file: Option<&str>) -> Result<ServerConfig,
     arguments.engine.apply(&mut config);
     arguments.http.apply(&mut config);
     arguments.telemetry.apply(&mut config);
+    set(
+        &mut config.debug.allow_fault_injection,
+        arguments.allow_fault_injection,
+    );
     validate(&config)?;
     Ok(config)
 }
@@ -271,6 +290,7 @@ impl TelemetryArguments {
             endpoint.filter(|endpoint| !endpoint.is_empty()),
         );
         set(&mut config.tracing.sampling_ratio, self.sampling_ratio);
+        set(&mut config.tracing.slow_first_token, self.slow_first_token);
         set(&mut config.tracing.capture_prompts, self.capture_prompts);
         set(&mut config.log.format, self.log_format);
         set(&mut config.log.filter, self.log_filter);

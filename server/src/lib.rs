@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod engine;
+pub mod faults;
 pub mod http;
 pub mod load;
 pub mod model;

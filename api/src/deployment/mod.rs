@@ -54,7 +54,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "TTFT-P95", type_ = "string", json_path = ".status.performance.ttft.p95"),
     printcolumn(name = "Tok/s", type_ = "string", json_path = ".status.performance.tokensPerSecond"),
-    printcolumn(name = "Alerts", type_ = "string", json_path = ".status.alerts.firing"),
+    printcolumn(name = "Alerts", type_ = "string", json_path = ".status.alerts.summary"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Reason", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Replicas", type_ = "string", priority = 1, json_path = ".status.readyReplicas"),

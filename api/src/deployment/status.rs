@@ -123,4 +123,7 @@ pub struct AlertStatus {
     /// Names of the alerts that fire, as the operator sees them in the pods' own metrics.
     #[serde(default)]
     pub firing: Vec<String>,
+    /// The same in a few characters, for the table of `kubectl get`.
+    #[serde(default)]
+    pub summary: String,
 }

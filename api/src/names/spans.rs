@@ -42,3 +42,11 @@ pub const E2E: &str = "gen_ai.latency.e2e";
 pub const TIME_IN_MODEL_PREFILL: &str = "gen_ai.latency.time_in_model_prefill";
 /// Seconds from first token to last token.
 pub const TIME_IN_MODEL_DECODE: &str = "gen_ai.latency.time_in_model_decode";
+
+/// Why the request is exported although it was not chosen at its start: [`BECAUSE_SLOW`] or
+/// [`BECAUSE_ERROR`].
+pub const SAMPLED_BECAUSE: &str = "candlepower.sampled_because";
+/// Its first token came late, or not at all for as long.
+pub const BECAUSE_SLOW: &str = "slow";
+/// It failed through the server's fault.
+pub const BECAUSE_ERROR: &str = "error";

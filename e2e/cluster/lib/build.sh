@@ -90,13 +90,63 @@ compile_pause() {
   say "pause: built"
 }
 
-build_jaeger() { once "jaeger-$JAEGER_MODULE_VERSION" compile_jaeger; }
+# ---- Monitoring: programs from Go modules -------------------------------------------------------------
 
+build_jaeger() { once "jaeger-$JAEGER_MODULE_VERSION" compile_jaeger; }
 compile_jaeger() {
-  local package=github.com/jaegertracing/jaeger/cmd/jaeger
-  say "Jaeger $JAEGER_MODULE_VERSION is built from source, once: some minutes (log: $CACHE/log/jaeger.log)"
-  (cd "$WORK" && go mod init candlepower.dev/jaeger) >/dev/null 2>&1
-  with_progress "Jaeger, 1 of 2, download" "$CACHE/log/jaeger-download.log" go -C "$WORK" get "$package@v$JAEGER_MODULE_VERSION"
-  CGO_ENABLED=0 with_progress "Jaeger, 2 of 2, build" "$CACHE/log/jaeger.log" \
-    go -C "$WORK" build -v -trimpath -ldflags "-s -w" -o "$WORK/out/jaeger" "$package"
+  compile_module jaeger "Jaeger $JAEGER_MODULE_VERSION" "4 minutes" "" "github.com/jaegertracing/jaeger@v$JAEGER_MODULE_VERSION" cmd/jaeger
+}
+
+# Without the service discoveries of clouds, which are most of its size and of the time to build it. Its web pages
+# are not in the module; the API is.
+build_prometheus() { once "prometheus-$PROMETHEUS_MODULE_VERSION" compile_prometheus; }
+compile_prometheus() {
+  compile_module prometheus "Prometheus $PROMETHEUS_VERSION" "3 minutes" remove_all_sd,enable_kubernetes_sd \
+    "github.com/prometheus/prometheus@v$PROMETHEUS_MODULE_VERSION" cmd/prometheus cmd/promtool
+}
+
+# Its manifests, with the definitions of its custom resources, lie in the same module.
+build_prometheus_operator() { once "prometheus-operator-$PROMETHEUS_OPERATOR_VERSION" compile_prometheus_operator; }
+compile_prometheus_operator() {
+  local module=github.com/prometheus-operator/prometheus-operator
+  compile_module prometheus-operator "prometheus-operator $PROMETHEUS_OPERATOR_VERSION" "2 minutes" "" \
+    "$module@v$PROMETHEUS_OPERATOR_VERSION" cmd/operator cmd/prometheus-config-reloader
+  cp "$(go -C "$WORK" list -m -f '{{.Dir}}' "$module")/bundle.yaml" "$WORK/out/"
+  chmod 644 "$WORK/out/bundle.yaml"
+}
+
+build_coredns() { once "coredns-$COREDNS_VERSION" compile_coredns; }
+compile_coredns() {
+  compile_module coredns "CoreDNS $COREDNS_VERSION" "2 minutes" "" "github.com/coredns/coredns@v$COREDNS_VERSION" .
+}
+
+# compile_module NAME LABEL TIME TAGS MODULE@VERSION FOLDER...: builds static programs, each named after its folder.
+# TIME is what the build takes on two cores that have built nothing of it before.
+compile_module() {
+  local name=$1 label=$2 time=$3 tags=$4 module=$5 folder packages=()
+  shift 5
+  for folder in "$@"; do
+    [[ $folder == . ]] && packages+=("${module%@*}") || packages+=("${module%@*}/$folder")
+  done
+  say "$label is built from source, once: about $time on two cores (log: $CACHE/log/$name.log)"
+  (cd "$WORK" && go mod init "candlepower.dev/$name") >/dev/null 2>&1
+  with_progress "$label, 1 of 2, download" "$CACHE/log/$name-download.log" go -C "$WORK" get "${packages[@]/%/@${module#*@}}"
+  CGO_ENABLED=0 with_progress "$label, 2 of 2, build" "$CACHE/log/$name.log" \
+    go -C "$WORK" build -v -trimpath -tags "$tags" -ldflags "-s -w" -o "$WORK/out/" "${packages[@]}"
+}
+
+# ---- Alertmanager -------------------------------------------------------------------------------------
+
+# From the Debian package, because the Go module lacks its web pages and does not build without them. The package
+# is unpacked, not installed: it would start a service on this machine.
+build_alertmanager() { once "alertmanager-$ALERTMANAGER_VERSION" unpack_alertmanager; }
+unpack_alertmanager() {
+  (cd "$WORK" && { apt-get download prometheus-alertmanager || { apt-get update && apt-get download prometheus-alertmanager; }; }) \
+    >"$CACHE/log/alertmanager.log" 2>&1 || die "the Debian package prometheus-alertmanager cannot be downloaded" "the whole log: $CACHE/log/alertmanager.log"
+  dpkg-deb --extract "$WORK"/prometheus-alertmanager_*.deb "$WORK/package"
+  cp "$WORK/package/usr/bin/prometheus-alertmanager" "$WORK/out/alertmanager"
+  cp -r "$WORK/package/usr/share/prometheus/alertmanager" "$WORK/out/share"
+  "$WORK/out/alertmanager" --version 2>&1 | grep -q "version $ALERTMANAGER_VERSION" ||
+    die "Debian's Alertmanager is not $ALERTMANAGER_VERSION" "see: $(find "$WORK" -maxdepth 1 -name '*.deb')" "set ALERTMANAGER_VERSION in versions.env"
+  say "alertmanager: $ALERTMANAGER_VERSION"
 }

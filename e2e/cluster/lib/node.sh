@@ -58,6 +58,7 @@ start_kubelet() {
   mkdir -p "$STATE/kubelet"
   : >"$STATE/kubelet/resolv.conf" # the cluster has no outside, so nobody to ask for names
   # imageGCHighThresholdPercent: images come by import, so one that is thrown away cannot be pulled again.
+  # syncFrequency: how soon a changed ConfigMap is seen in a pod; the default of a minute makes tests long.
   cat >"$STATE/kubelet/config.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -72,6 +73,7 @@ resolvConf: $STATE/kubelet/resolv.conf
 clusterDomain: cluster.local
 clusterDNS: [$DNS_SERVICE_IP]
 imageGCHighThresholdPercent: 100
+syncFrequency: 10s
 evictionHard: {memory.available: 100Mi}
 authentication:
   anonymous: {enabled: false}

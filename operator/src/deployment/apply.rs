@@ -2,6 +2,7 @@
 //! never over an object that somebody else made.
 use super::{
     build::Children,
+    caches::as_cached,
     context::Context,
     dereference::{Observed, is_controlled_by},
     error::Error,
@@ -38,6 +39,9 @@ pub(super) struct Applied {
     pub(super) config_hash: String,
     /// The server's image.
     pub(super) image: String,
+    /// Why PodMonitor or PrometheusRule is not as it should be: no reason for the model to stand
+    /// still.
+    pub(super) monitoring_failure: Option<String>,
 }
 
 /// A child that the API server did not accept.
@@ -79,18 +83,48 @@ async fn apply_all(
     writer
         .apply(&children.config_map, &observed.config_maps)
         .await?;
+    for config_map in children.collectors.iter().chain(&children.dashboards) {
+        writer.apply(config_map, &observed.config_maps).await?;
+    }
     writer.apply(&children.service, &observed.services).await?;
     // Last, so that pods find everything that they need.
     let deployment = writer
         .apply(&children.deployment, &observed.deployments)
         .await?;
-    writer.delete_orphans(&observed.config_maps).await?;
-    writer.delete_orphans(&observed.services).await?;
-    writer.delete_orphans(&observed.deployments).await?;
+    let config_maps: Vec<_> = [&children.config_map]
+        .into_iter()
+        .chain(&children.collectors)
+        .chain(&children.dashboards)
+        .map(ResourceExt::name_any)
+        .collect();
+    let own_name = [valid.name.clone()];
+    writer
+        .delete_orphans(&observed.config_maps, &config_maps)
+        .await?;
+    writer.delete_orphans(&observed.services, &own_name).await?;
+    writer
+        .delete_orphans(&observed.deployments, &own_name)
+        .await?;
+    let monitoring = [
+        writer
+            .apply_optional(children.pod_monitor.as_ref(), &observed.pod_monitors)
+            .await,
+        writer
+            .apply_optional(
+                children.prometheus_rule.as_ref(),
+                &observed.prometheus_rules,
+            )
+            .await,
+    ];
     Ok(Applied {
         deployment,
         config_hash: children.config_hash,
         image: valid.server.image.clone(),
+        monitoring_failure: monitoring.into_iter().find_map(|result| match result {
+            Ok(()) => None,
+            Err(Failure::Refused(refusal)) => Some(refusal.to_string()),
+            Err(Failure::Error(error)) => Some(error.to_string()),
+        }),
     })
 }
 
@@ -113,7 +147,7 @@ impl Writer<'_> {
         if let Some(live) = live {
             self.is_ours(&**live, &name)?;
             let unchanged = live.annotations().get(labels::APPLIED_HASH) == Some(&hash);
-            if unchanged && contains(&json(&**live)?, &wanted) {
+            if unchanged && contains(&json(&**live)?, &as_cached(&wanted)) {
                 return Ok(K::clone(live));
             }
         } else {
@@ -128,6 +162,23 @@ impl Writer<'_> {
             .map_err(|error| failure::<K>("applying", &name, error))?;
         self.context.metrics.wrote(&K::kind(&()));
         Ok(written)
+    }
+
+    /// Writes `desired` where it is wanted, and deletes what is there where it is not.
+    async fn apply_optional<K>(
+        &self,
+        desired: Option<&K>,
+        observed: &[Arc<K>],
+    ) -> Result<(), Failure>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + DeserializeOwned + Serialize,
+    {
+        if let Some(desired) = desired {
+            self.apply(desired, observed).await?;
+        }
+        let wanted: Vec<_> = desired.map(ResourceExt::name_any).into_iter().collect();
+        self.delete_orphans(observed, &wanted).await
     }
 
     /// An apply would take over an object of the same name that somebody else made, and the
@@ -162,14 +213,14 @@ impl Writer<'_> {
     }
 
     /// Deletes children that carry the resource's label but are no longer asked for.
-    async fn delete_orphans<K>(&self, observed: &[Arc<K>]) -> Result<(), Failure>
+    async fn delete_orphans<K>(&self, observed: &[Arc<K>], wanted: &[String]) -> Result<(), Failure>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + Debug + DeserializeOwned,
     {
         let valid = self.valid;
         let orphans = observed.iter().filter(|child| {
-            child.name_any() != valid.name
+            !wanted.contains(&child.name_any())
                 && child.meta().deletion_timestamp.is_none()
                 && is_controlled_by(&***child, &valid.owner.uid)
         });

@@ -1,5 +1,5 @@
 //! What every reconcile of one controller shares.
-use super::{Guarded, caches::Caches, probe};
+use super::{Guarded, caches::Caches, figures::Figures, monitoring::Monitoring, probe};
 use crate::{backoff::Backoff, config::PullPolicy, metrics::Metrics};
 use candlepower_api::deployment::LLMDeploymentStatus;
 use kube::{
@@ -8,7 +8,7 @@ use kube::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -22,6 +22,9 @@ pub(super) struct Context {
     pub(super) probe: probe::Client,
     pub(super) server: ServerDefaults,
     pub(super) written: WrittenStatuses,
+    pub(super) monitoring: Arc<Monitoring>,
+    pub(super) figures: Arc<Figures>,
+    pub(super) ready_times: Arc<ReadyTimes>,
 }
 
 /// The server that new resources get.
@@ -58,6 +61,31 @@ impl WrittenStatuses {
                 watched
             }
         }
+    }
+}
+
+/// How long each resource took to become Ready the last time that this process saw it, in seconds.
+#[derive(Debug, Default)]
+pub(super) struct ReadyTimes(Mutex<HashMap<String, f64>>);
+
+impl ReadyTimes {
+    /// The object with this uid has become Ready.
+    pub(super) fn note(&self, uid: &str, seconds: f64) {
+        self.lock().insert(uid.to_owned(), seconds);
+    }
+
+    /// How long the object with this uid took.
+    pub(super) fn of(&self, uid: &str) -> Option<f64> {
+        self.lock().get(uid).copied()
+    }
+
+    /// Forgets an object that is being deleted.
+    pub(super) fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, f64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

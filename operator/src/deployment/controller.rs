@@ -3,9 +3,17 @@
 use super::{
     Guarded,
     caches::{self, Caches},
-    context::{Context, ServerDefaults, WrittenStatuses},
+    context::{Context, ReadyTimes, ServerDefaults, WrittenStatuses},
     error::Error,
+    figures::{Figures, scrape::Scraper},
+    monitoring::{
+        Monitoring,
+        kinds::{PodMonitor, PrometheusRule},
+        prometheus::Verifier,
+        served::{self, Served},
+    },
     probe, reconcile,
+    state::State,
 };
 use crate::{
     backoff::{Backoff, WatchBackoff},
@@ -15,7 +23,7 @@ use crate::{
     shutdown::Shutdown,
 };
 use candlepower_api::names::labels;
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt, channel::mpsc, future};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -40,6 +48,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+use tokio::sync::watch;
 
 /// Less than the grace period of the operator's pod.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(20);
@@ -48,12 +57,21 @@ const LONGEST_FAREWELL: Duration = Duration::from_secs(20);
 pub struct Controllers {
     scopes: Vec<Scope>,
     concurrency: u16,
+    figures_interval: Duration,
     ready: Readiness,
+    client: Client,
+    discovery_interval: Duration,
+    served: watch::Sender<Option<Served>>,
 }
 
 impl Controllers {
     /// Wires everything; nothing runs yet.
-    pub fn new(client: &Client, config: &Config, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(
+        client: &Client,
+        config: &Config,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, prometheus::Error> {
+        let (served, known) = watch::channel(None);
         let shared = Shared {
             client: client.clone(),
             metrics: metrics.clone(),
@@ -64,16 +82,32 @@ impl Controllers {
                 image: config.server_image.clone(),
                 pull_policy: config.server_image_pull_policy,
             },
+            monitoring: Arc::new(Monitoring {
+                settings: Arc::new(config.monitoring.clone()),
+                served: known,
+                verifier: Verifier::new(),
+            }),
+            ready_times: Arc::default(),
         };
-        Self {
-            scopes: config
-                .namespaces()
-                .into_iter()
-                .map(|namespace| Scope::new(&shared, namespace.as_deref()))
-                .collect(),
+        let scopes: Vec<_> = config
+            .namespaces()
+            .into_iter()
+            .map(|namespace| Scope::new(&shared, namespace.as_deref()))
+            .collect();
+        let caches = scopes
+            .iter()
+            .map(|scope| scope.scraper.resources.clone())
+            .collect();
+        metrics.add(Box::new(State::new(caches, shared.ready_times)?))?;
+        Ok(Self {
+            scopes,
             concurrency: config.concurrency,
+            figures_interval: config.figures_interval.as_std(),
             ready: Readiness::default(),
-        }
+            client: client.clone(),
+            discovery_interval: config.monitoring.discovery_interval.as_std(),
+            served,
+        })
     }
 
     /// Becomes true once every cache is filled.
@@ -89,6 +123,12 @@ impl Controllers {
             .map(|scope| scope.context.clone())
             .collect();
         let ready = self.ready;
+        tokio::spawn(served::follow(
+            self.client,
+            self.discovery_interval,
+            self.served,
+            shutdown.clone(),
+        ));
         tokio::spawn(async move {
             let filled = contexts.iter().map(|context| context.caches.filled());
             if future::try_join_all(filled).await.is_ok() {
@@ -99,7 +139,7 @@ impl Controllers {
         let running = self
             .scopes
             .into_iter()
-            .map(|scope| scope.run(self.concurrency, shutdown.clone()));
+            .map(|scope| scope.run(self.concurrency, self.figures_interval, shutdown.clone()));
         tokio::select! {
             _ = future::join_all(running) => {}
             () = patience_after(shutdown) => {
@@ -121,12 +161,15 @@ struct Shared {
     recorder: Recorder,
     probe: probe::Client,
     server: ServerDefaults,
+    monitoring: Arc<Monitoring>,
+    ready_times: Arc<ReadyTimes>,
 }
 
 /// One controller, and what its reconciles share.
 struct Scope {
     controller: Controller<Guarded>,
     context: Arc<Context>,
+    scraper: Scraper,
 }
 
 impl Scope {
@@ -139,8 +182,12 @@ impl Scope {
 
         let (resources, changes) =
             cached::<Guarded>(api(client, namespace), watch_all, caches::slim, metrics);
-        let (config_maps, config_map_changes) =
-            cached::<ConfigMap>(api(client, namespace), owned(), caches::slim, metrics);
+        let (config_maps, config_map_changes) = cached::<ConfigMap>(
+            api(client, namespace),
+            owned(),
+            caches::slim_config_map,
+            metrics,
+        );
         let (services, service_changes) =
             cached::<Service>(api(client, namespace), owned(), caches::slim, metrics);
         let (deployments, deployment_changes) =
@@ -148,32 +195,83 @@ impl Scope {
         let (pods, pod_changes) =
             cached::<Pod>(api(client, namespace), owned(), caches::slim_pod, metrics);
 
+        let known = &shared.monitoring.served;
+        let (pod_monitors, pod_monitor_changes) = reflected::<PodMonitor, _>(
+            served::while_served(
+                known.clone(),
+                |served| served.pod_monitor,
+                api(client, namespace),
+                owned(),
+            ),
+            caches::slim,
+            metrics,
+        );
+        let (prometheus_rules, prometheus_rule_changes) = reflected::<PrometheusRule, _>(
+            served::while_served(
+                known.clone(),
+                |served| served.prometheus_rule,
+                api(client, namespace),
+                owned(),
+            ),
+            caches::slim_rules,
+            metrics,
+        );
+
+        let figures = Arc::new(Figures::default());
+        let (tell, told) = mpsc::unbounded();
+        let scraper = Scraper {
+            resources: resources.clone(),
+            pods: pods.clone(),
+            client: shared.probe.clone(),
+            metrics: metrics.clone(),
+            figures: figures.clone(),
+            tell,
+        };
         // Without this filter each status that is written would start another reconcile.
         let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
         let controller = Controller::for_stream(changes, resources)
             .owns_stream(config_map_changes)
             .owns_stream(service_changes)
             .owns_stream(deployment_changes)
+            .owns_stream(pod_monitor_changes)
+            .owns_stream(prometheus_rule_changes)
+            .reconcile_on(told)
+            .reconcile_all_on(served::changes(known.clone()))
             .watches_stream(pod_changes, |pod| resource_of(&pod));
         let context = Context {
             client: client.clone(),
-            caches: Caches::new(config_maps, services, deployments, pods),
+            caches: Caches::new(
+                config_maps,
+                services,
+                deployments,
+                pods,
+                pod_monitors,
+                prometheus_rules,
+            ),
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
             backoff: Backoff::default(),
             probe: shared.probe.clone(),
             server: shared.server.clone(),
             written: WrittenStatuses::default(),
+            monitoring: shared.monitoring.clone(),
+            figures,
+            ready_times: shared.ready_times.clone(),
         };
         Self {
             controller,
             context: Arc::new(context),
+            scraper,
         }
     }
 
-    async fn run(self, concurrency: u16, shutdown: Shutdown) {
+    async fn run(self, concurrency: u16, figures_interval: Duration, shutdown: Shutdown) {
         let context = self.context.clone();
-        tokio::spawn(async move { context.caches.watch_filling().await });
+        let scraper = self.scraper;
+        let scraping = tokio::spawn(async move {
+            context.caches.watch_filling().await;
+            scraper.run(figures_interval).await;
+        });
         self.controller
             .with_config(controller::Config::default().concurrency(concurrency))
             .graceful_shutdown_on(shutdown.wait())
@@ -196,6 +294,7 @@ impl Scope {
                 future::ready(())
             })
             .await;
+        scraping.abort();
     }
 }
 
@@ -223,9 +322,26 @@ where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    reflected(watcher(api, config), slim, metrics)
+}
+
+/// The same for a watch that exists already.
+fn reflected<K, S>(
+    events: S,
+    slim: fn(&mut K),
+    metrics: &Arc<Metrics>,
+) -> (
+    Store<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, S>,
+)
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+{
     let (reader, writer) = reflector::store();
     let metrics = metrics.clone();
-    let changes = watcher(api, config)
+    let changes = events
         .backoff(WatchBackoff::default())
         .modify(slim)
         .reflect(writer)

@@ -1,5 +1,16 @@
 //! Everything that a reconcile reads: caches first, then the pods' own reports.
-use super::{caches::of_resource, context::Context, error::Error, status::is_settled};
+use super::{
+    caches::of_resource,
+    context::Context,
+    error::Error,
+    figures::Reading,
+    monitoring::{
+        Choice,
+        kinds::{PodMonitor, PrometheusRule},
+        prometheus::Finding,
+    },
+    status::is_settled,
+};
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentStatus},
     server_config::LoadReport,
@@ -25,6 +36,14 @@ pub(super) struct Observed {
     pub(super) deployments: Vec<Arc<Deployment>>,
     /// Pods that are not being deleted.
     pub(super) pods: Vec<ObservedPod>,
+    pub(super) pod_monitors: Vec<Arc<PodMonitor>>,
+    pub(super) prometheus_rules: Vec<Arc<PrometheusRule>>,
+    /// How metrics and traces are to be collected.
+    pub(super) choice: Choice,
+    /// What Prometheus says, where there is one to ask.
+    pub(super) finding: Option<Finding>,
+    /// What the pods' metrics say; `None` before they were asked.
+    pub(super) reading: Option<Reading>,
 }
 
 /// A pod, and what cannot be seen in it.
@@ -46,6 +65,7 @@ pub(super) async fn dereference(
     context: &Context,
 ) -> Result<Observed, Error> {
     context.caches.filled().await?;
+    context.monitoring.known().await?;
     let namespace = resource.namespace().ok_or(Error::Incomplete("namespace"))?;
     let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
     let name = resource.name_any();
@@ -57,8 +77,20 @@ pub(super) async fn dereference(
         .into_iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none())
         .map(|pod| observe(pod, settled, context));
+    let pods = join_all(pods).await;
+    let choice = context.monitoring.choose(resource);
+    let serving = pods
+        .iter()
+        .filter(|observed| is_ready(&observed.pod))
+        .filter_map(|observed| observed.pod.status.as_ref()?.pod_ip.clone())
+        .collect();
     Ok(Observed {
-        pods: join_all(pods).await,
+        finding: context.monitoring.verify(resource, &choice, serving).await,
+        choice,
+        reading: context.figures.of(&namespace, &name),
+        pod_monitors: of_resource(&context.caches.pod_monitors, &namespace, &name),
+        prometheus_rules: of_resource(&context.caches.prometheus_rules, &namespace, &name),
+        pods,
         config_maps: of_resource(&context.caches.config_maps, &namespace, &name),
         services: of_resource(&context.caches.services, &namespace, &name),
         deployments: of_resource(&context.caches.deployments, &namespace, &name),

@@ -60,7 +60,38 @@ fn transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) ->
         };
         events.push(event(ready, "Reconcile", type_));
     }
+    events.extend(alert_transitions(previous, current));
     events
+}
+
+/// An alert that starts or stops firing.
+fn alert_transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) -> Vec<Event> {
+    let firing = |status: &LLMDeploymentStatus| {
+        let alerts = status.alerts.as_ref();
+        alerts
+            .map(|alerts| alerts.firing.clone())
+            .unwrap_or_default()
+    };
+    let (before, now) = (firing(previous), firing(current));
+    let started = now.iter().filter(|name| !before.contains(name));
+    let ended = before.iter().filter(|name| !now.contains(name));
+    let event = |type_, reason: &str, note| Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note),
+        action: "Watch".to_owned(),
+        secondary: None,
+    };
+    started
+        .map(|name| event(EventType::Warning, "AlertFiring", format!("{name} fires")))
+        .chain(ended.map(|name| {
+            event(
+                EventType::Normal,
+                "AlertResolved",
+                format!("{name} is over"),
+            )
+        }))
+        .collect()
 }
 
 fn find<'a>(status: &'a LLMDeploymentStatus, type_: &str) -> Option<&'a Condition> {
@@ -84,6 +115,7 @@ fn event(condition: &Condition, action: &str, type_: EventType) -> Event {
 mod tests {
     use super::*;
     use crate::deployment::testing;
+    use candlepower_api::deployment::status::AlertStatus;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn status(conditions: &[(&str, &str, &str)]) -> LLMDeploymentStatus {
@@ -120,6 +152,25 @@ mod tests {
             ("ModelLoaded", "False", "Loading"),
         ]);
         assert_eq!(reasons(&loading, &loading), []);
+    }
+
+    #[test]
+    fn an_alert_is_told_when_it_starts_and_when_it_ends() {
+        let with = |firing: &[&str]| LLMDeploymentStatus {
+            alerts: Some(AlertStatus {
+                firing: firing.iter().map(|name| (*name).to_owned()).collect(),
+                summary: String::new(),
+            }),
+            ..LLMDeploymentStatus::default()
+        };
+        assert_eq!(
+            reasons(&with(&["A"]), &with(&["B"])),
+            [
+                (EventType::Warning, "AlertFiring".to_owned()),
+                (EventType::Normal, "AlertResolved".to_owned())
+            ]
+        );
+        assert_eq!(reasons(&with(&["A"]), &with(&["A"])), []);
     }
 
     #[test]

@@ -10,7 +10,10 @@ mod controller;
 mod dereference;
 mod error;
 mod events;
+mod figures;
+mod monitoring;
 mod probe;
+mod state;
 mod status;
 #[cfg(test)]
 mod testing;
@@ -35,14 +38,18 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     let resource = object.0.as_ref().map_err(Error::malformed)?;
     // Nothing outside the cluster needs cleaning: owner references take the children along.
     if resource.metadata.deletion_timestamp.is_some() {
+        context
+            .ready_times
+            .forget(resource.metadata.uid.as_deref().unwrap_or_default());
         return Ok(Action::await_change());
     }
 
     let observed = dereference::dereference(resource, &context).await?;
     let outcome = match validate::validate(resource, &observed.previous, &context.server) {
         Ok(valid) => {
-            let children = build::children(&valid)?;
-            apply::apply(&valid, children, &observed, &context).await?
+            let plan = context.monitoring.plan(&observed);
+            let children = build::children(&valid, &plan)?;
+            Box::pin(apply::apply(&valid, children, &observed, &context)).await?
         }
         Err(rejection) => Outcome::Rejected(rejection),
     };
@@ -52,6 +59,13 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     if let Outcome::Refused(refusal) = outcome {
         return Err(Error::Refused(refusal));
     }
-    Ok(status::next_look(&observed, &outcome, &status)
+    let looks = [
+        status::next_look(&observed, &outcome, &status),
+        status::observability::next_look(&observed, &outcome, &status),
+    ];
+    Ok(looks
+        .into_iter()
+        .flatten()
+        .min()
         .map_or_else(Action::await_change, Action::requeue))
 }

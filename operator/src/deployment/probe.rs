@@ -1,5 +1,8 @@
-//! Asks a pod's start-up probe how far loading has come.
-use axum::{body::Body, http::Request};
+//! Asks pods: how far loading has come, and for their metrics.
+use axum::{
+    body::{Body, Bytes},
+    http::{Request, StatusCode},
+};
 use candlepower_api::{
     names::{paths, ports},
     server_config::LoadReport,
@@ -9,13 +12,18 @@ use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 use tokio::time::timeout;
 
-/// A report is asked for again soon, so a slow one is not worth waiting for.
+/// Everything here is asked for again soon, so a slow answer is not worth waiting for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A report has a few hundred bytes.
-const LARGEST_BODY: usize = 64 * 1024;
+const LARGEST_REPORT: usize = 64 * 1024;
+/// A server's metrics have some 40 KiB.
+const LARGEST_METRICS: usize = 1024 * 1024;
 
 /// A small HTTP client for pods.
 #[derive(Clone, Debug)]
@@ -35,30 +43,42 @@ impl Client {
 
     /// What the server in the pod says; `None` while it does not answer.
     pub(super) async fn load_report(&self, pod_ip: &str) -> Option<LoadReport> {
-        let address: IpAddr = pod_ip.parse().ok()?;
-        let host = match address {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        };
-        let url = format!(
-            "http://{host}:{}{}",
-            ports::SERVER_HTTP,
-            paths::HEALTH_STARTUP
-        );
-        match timeout(PATIENCE, self.get(&url)).await {
-            Ok(Ok(report)) => Some(report),
-            Ok(Err(error)) => {
-                tracing::debug!(url, error, "no load report");
-                None
-            }
-            Err(_) => {
-                tracing::debug!(url, "no load report in time");
-                None
-            }
-        }
+        // 503 while loading and 200 afterwards carry the same body.
+        self.get(pod_ip, paths::HEALTH_STARTUP, LARGEST_REPORT)
+            .await
+            .and_then(|(_, body)| serde_json::from_slice(&body).map_err(|error| error.to_string()))
+            .inspect_err(|error| tracing::debug!(pod_ip, error, "no load report"))
+            .ok()
     }
 
-    async fn get(&self, url: &str) -> Result<LoadReport, String> {
+    /// The pod's metrics in Prometheus' text format, or why there are none.
+    pub(super) async fn metrics(&self, pod_ip: &str) -> Result<String, String> {
+        let (status, body) = self.get(pod_ip, paths::METRICS, LARGEST_METRICS).await?;
+        if !status.is_success() {
+            return Err(format!("status {status}"));
+        }
+        String::from_utf8(body.into()).map_err(|error| error.to_string())
+    }
+
+    async fn get(
+        &self,
+        pod_ip: &str,
+        path: &str,
+        largest: usize,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let address: IpAddr = pod_ip
+            .parse()
+            .map_err(|_| format!("{pod_ip} is not an address"))?;
+        let url = format!(
+            "http://{}{path}",
+            SocketAddr::from((address, ports::SERVER_HTTP))
+        );
+        timeout(PATIENCE, self.fetch(&url, largest))
+            .await
+            .unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    }
+
+    async fn fetch(&self, url: &str, largest: usize) -> Result<(StatusCode, Bytes), String> {
         let request = Request::get(url)
             .body(Body::empty())
             .map_err(|error| error.to_string())?;
@@ -67,12 +87,12 @@ impl Client {
             .request(request)
             .await
             .map_err(|error| error.to_string())?;
-        let body = Limited::new(response.into_body(), LARGEST_BODY)
+        let status = response.status();
+        let body = Limited::new(response.into_body(), largest)
             .collect()
             .await
             .map_err(|error| error.to_string())?
             .to_bytes();
-        // 503 while loading and 200 afterwards carry the same body.
-        serde_json::from_slice(&body).map_err(|error| error.to_string())
+        Ok((status, body))
     }
 }

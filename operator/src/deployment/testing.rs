@@ -5,11 +5,14 @@
 )]
 use super::{
     context::ServerDefaults,
+    dereference::Observed,
     dereference::ObservedPod,
+    monitoring::{Choice, choice, served::Served},
     validate::{Valid, validate},
 };
-use crate::config::PullPolicy;
+use crate::config::{Config, PullPolicy, monitoring::MonitoringConfig};
 use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};
+use clap::Parser;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -25,6 +28,23 @@ pub(super) fn server() -> ServerDefaults {
         image: "candlepower/server:test".to_owned(),
         pull_policy: PullPolicy::IfNotPresent,
     }
+}
+
+/// The operator's flags for monitoring.
+pub(super) fn settings(arguments: &[&str]) -> MonitoringConfig {
+    Config::try_parse_from([&["candlepower-operator"], arguments].concat())
+        .unwrap()
+        .monitoring
+}
+
+/// What is chosen for `resource` on a cluster that serves this.
+pub(super) fn choice(resource: &LLMDeployment, served: Served, arguments: &[&str]) -> Choice {
+    choice::choose(&resource.spec.observability, served, &settings(arguments))
+}
+
+/// Nothing exists yet.
+pub(super) fn observed() -> Observed {
+    Observed::default()
 }
 
 /// A resource with this `spec`, and a source where it has none.

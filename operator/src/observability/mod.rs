@@ -1,8 +1,10 @@
 //! Alert rules and dashboards of one resource, as pure functions of it.
 //!
+//! - [`queries`]: the PromQL that both are made of;
 //! - [`rules`]: recording and alerting rules;
 //! - [`dashboards`]: Grafana dashboards.
 pub mod dashboards;
+pub mod queries;
 pub mod rules;
 
 use candlepower_api::deployment::LLMDeploymentSpec;

@@ -1,7 +1,18 @@
 //! Recording and alerting rules in Prometheus' own form, which is also a PrometheusRule's `spec`.
+mod alerts;
+mod objectives;
+pub mod recording;
+#[cfg(test)]
+mod tests;
+
 use super::Subject;
+use candlepower_api::deployment::Severity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Where the runbooks are, unless the operator is told otherwise.
+pub const DEFAULT_RUNBOOKS: &str =
+    "https://github.com/candlepower/candlepower/blob/main/docs/runbooks";
 
 /// A file of rules, or a PrometheusRule's `spec`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -44,7 +55,107 @@ pub struct Rule {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// What is the same for all resources of one operator.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Options {
+    /// The folder of the runbooks; each alert's page is `<runbooks>/<alert>.md`.
+    pub runbooks: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            runbooks: DEFAULT_RUNBOOKS.to_owned(),
+        }
+    }
+}
+
 /// The rules of one resource.
-pub fn of_resource(_subject: &Subject<'_>) -> RuleFile {
-    RuleFile::default()
+pub fn of_resource(subject: &Subject<'_>) -> RuleFile {
+    with_options(subject, &Options::default())
+}
+
+/// The rules of one resource, with the runbooks where the operator says.
+pub fn with_options(subject: &Subject<'_>, options: &Options) -> RuleFile {
+    let interval = subject.spec.observability.metrics.interval;
+    let group = |part: &str, rules: Vec<Rule>| RuleGroup {
+        name: format!("candlepower:{}:{}:{part}", subject.namespace, subject.name),
+        // An interval of 0 means the Prometheus' own.
+        interval: (!interval.as_std().is_zero()).then(|| interval.to_string()),
+        rules,
+    };
+    let groups = [
+        group("recording", recording::rules(subject)),
+        group("alerts", alerts::rules(subject, options)),
+        group("objectives", objectives::rules(subject, options)),
+    ];
+    RuleFile {
+        groups: groups
+            .into_iter()
+            .filter(|group| !group.rules.is_empty())
+            .collect(),
+    }
+}
+
+/// What all alerts have, whichever group they are in.
+struct Alert<'a> {
+    name: &'a str,
+    expr: String,
+    hold: String,
+    severity: Severity,
+    /// The same for each firing of the alert.
+    summary: &'a str,
+    /// With the resource and the value, filled in by Prometheus.
+    description: String,
+}
+
+impl Alert<'_> {
+    fn into_rule(self, options: &Options) -> Rule {
+        let runbook = format!(
+            "{}/{}.md",
+            options.runbooks.trim_end_matches('/'),
+            self.name
+        );
+        Rule {
+            alert: Some(self.name.to_owned()),
+            expr: self.expr,
+            hold: Some(self.hold),
+            labels: text_map([("severity", severity(self.severity).to_owned())]),
+            annotations: text_map([
+                ("summary", self.summary.to_owned()),
+                (
+                    "description",
+                    format!(
+                        "{{{{ $labels.namespace }}}}/{{{{ $labels.llmdeployment }}}}: {}",
+                        self.description
+                    ),
+                ),
+                ("runbook_url", runbook),
+            ]),
+            ..Rule::default()
+        }
+    }
+}
+
+fn record(name: &str, expr: String) -> Rule {
+    Rule {
+        record: Some(name.to_owned()),
+        expr,
+        ..Rule::default()
+    }
+}
+
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "critical",
+        Severity::Warning => "warning",
+        Severity::Info => "info",
+    }
+}
+
+fn text_map<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }

@@ -30,8 +30,18 @@ pub struct StepSummary {
     pub kv_total_tokens: usize,
 }
 
+impl StepSummary {
+    /// Whether nothing is being computed and nothing waits.
+    pub const fn is_idle(&self) -> bool {
+        self.running == 0 && self.waiting == 0
+    }
+}
+
 /// Watches the engine's steps.
 pub trait StepObserver: Send + Sync {
+    /// Called before each step.
+    fn before_step(&self) {}
+
     /// Called after each step, and when the engine becomes idle.
     fn step(&self, summary: &StepSummary);
 }

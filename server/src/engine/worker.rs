@@ -3,7 +3,7 @@ use super::{
     batch::{Engine, EngineLimits},
     handle::EngineOptions,
     request::{GenerationError, GenerationEvent, GenerationRequest},
-    scheduler::{Scheduler, StepObserver},
+    scheduler::{Scheduler, StepObserver, StepSummary},
 };
 use std::{
     io,
@@ -149,6 +149,7 @@ impl Worker {
         // with the scheduler, which ends their streams, and `ended` turns liveness off.
         let outcome = catch_unwind(AssertUnwindSafe(|| self.serve()));
         self.shared.ended.store(true, Ordering::Release);
+        self.observe(&StepSummary::default());
         if outcome.is_err() {
             tracing::error!("the engine's thread has panicked; the server cannot serve any more");
         }
@@ -169,6 +170,7 @@ impl Worker {
                 }
             }
             self.shared.mark_step();
+            self.observer.before_step();
             let summary = self.scheduler.step();
             self.observe(&summary);
         }
@@ -221,7 +223,7 @@ impl Worker {
         }
     }
 
-    fn observe(&self, summary: &super::StepSummary) {
+    fn observe(&self, summary: &StepSummary) {
         self.shared
             .running
             .store(summary.running, Ordering::Relaxed);

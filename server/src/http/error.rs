@@ -4,6 +4,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use candlepower_api::names::metrics;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -87,6 +88,16 @@ impl ErrorKind {
             Self::QueueFull => StatusCode::TOO_MANY_REQUESTS,
             Self::Loading | Self::Draining | Self::LoadFailed => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Whose fault it is: the label of the error counter. A full queue is the server's, which could
+    /// not take the request, although its status tells the client to slow down.
+    pub fn fault(self) -> &'static str {
+        if self == Self::QueueFull || self.status().is_server_error() {
+            metrics::FAULT_SERVER
+        } else {
+            metrics::FAULT_CLIENT
         }
     }
 

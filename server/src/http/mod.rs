@@ -23,14 +23,14 @@ use axum::{
 use candlepower_api::names::paths;
 use error::{ApiError, ErrorKind};
 use middleware::{catch_panic, count_errors::count_errors, observe::observe};
-use routes::{chat_completions, completions, docs, generate, health, metrics, models};
+use routes::{chat_completions, completions, docs, faults, generate, health, metrics, models};
 
 /// All routes.
 pub fn router(state: AppState) -> Router {
     let observed = |path, route: MethodRouter<AppState>| {
         route.route_layer(from_fn_with_state((state.clone(), path), observe))
     };
-    Router::new()
+    let router = Router::new()
         .route(
             paths::CHAT_COMPLETIONS,
             observed(
@@ -56,7 +56,12 @@ pub fn router(state: AppState) -> Router {
         .route(paths::HEALTH_READY, get(health::ready))
         .route(paths::METRICS, get(metrics::metrics))
         .route(paths::OPENAPI, get(docs::openapi))
-        .route(paths::DOCS, get(docs::page))
+        .route(paths::DOCS, get(docs::page));
+    let router = match &state.faults {
+        Some(allowed) => router.route(paths::DEBUG_FAULTS, faults::methods(allowed.clone())),
+        None => router,
+    };
+    router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(catch_panic::layer())

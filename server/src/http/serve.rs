@@ -1,8 +1,9 @@
 //! The server's life: listen at once, load, serve, drain.
 use super::{AppState, Options, drain::Drain, router, shutdown};
 use crate::{
+    faults::{self, Faults},
     load::{LoadError, ModelHost},
-    telemetry::{Metrics, exporter},
+    telemetry::{Metrics, exporter, gpu::Gpus},
 };
 use axum::serve::{Listener, ListenerExt};
 use candlepower_api::{
@@ -62,11 +63,14 @@ impl ServeError {
 
 /// Serves until a signal asks to end, then drains.
 pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
-    let metrics = Arc::new(Metrics::new()?);
+    let metrics = Arc::new(Metrics::new()?.with_gpus(Gpus::find()));
+    let faults = config.debug.allow_fault_injection.then(Faults::allowed);
+    let observer = faults::observer(Arc::clone(&metrics) as _, faults.as_ref());
     let state = AppState {
-        host: ModelHost::new(config.clone(), Arc::clone(&metrics) as _),
+        faults,
+        host: ModelHost::new(config.clone(), observer),
+        spans: exporter::spans(&config.tracing, &metrics.traces)?,
         metrics,
-        spans: exporter::spans(&config.tracing)?,
         drain: Drain::default(),
         options: Options::from(config),
     };
@@ -80,7 +84,7 @@ pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
     let mut server = tokio::spawn(server.into_future());
 
     let outcome = tokio::select! {
-        error = loading(&state) => Err(ServeError::Load(error)),
+        error = loading(&state, config) => Err(ServeError::Load(error)),
         () = shutdown::signal() => {
             shutdown::drain(&state, &config.http).await;
             Ok(())
@@ -128,7 +132,7 @@ pub fn prompt(listener: TcpListener) -> impl Listener<Addr = SocketAddr, Io = Tc
 }
 
 /// Tells metrics, traces and logs when the model serves. Ends only if it never will.
-async fn loading(state: &AppState) -> Arc<LoadError> {
+async fn loading(state: &AppState, config: &ServerConfig) -> Arc<LoadError> {
     match state.host.outcome().await {
         Err(error) => error,
         Ok(model) => {
@@ -137,7 +141,9 @@ async fn loading(state: &AppState) -> Arc<LoadError> {
                 .finished
                 .duration_since(model.trace.started)
                 .unwrap_or_default();
-            state.metrics.model_loaded(&model.facts, took);
+            // The checksum names the version of the weights; without one it is not known.
+            let revision = config.model.sha256.as_deref().unwrap_or_default();
+            state.metrics.model_loaded(&model.facts, revision, took);
             state.spans.load(&model.trace);
             tracing::info!(
                 model = model.facts.name,

@@ -4,6 +4,7 @@ use super::{
     error::{ApiError, ErrorKind},
 };
 use crate::{
+    faults::Faults,
     load::{ModelHost, ServedModel},
     telemetry::{Metrics, Spans},
 };
@@ -21,6 +22,8 @@ pub struct AppState {
     pub spans: Spans,
     /// Whether requests are still accepted, and how many run.
     pub drain: Drain,
+    /// Injected faults, where they are allowed.
+    pub faults: Option<Faults>,
     /// What the configuration says about requests.
     pub options: Options,
 }

@@ -1,14 +1,22 @@
 //! Sending spans to an OpenTelemetry collector, on a thread of its own and with a bounded queue: a
 //! collector that is slow or away costs spans, never a request's time.
-use super::spans::Spans;
+use super::{
+    queue::{Occupancy, SpanQueue},
+    spans::Spans,
+    traces::TraceMetrics,
+};
 use candlepower_api::{names::labels, server_config::TracingConfig};
-use opentelemetry::KeyValue;
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Link, SpanKind, TraceId},
+};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter as OtlpExporter, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     trace::{
-        BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter,
+        BatchConfigBuilder, BatchSpanProcessor, Sampler, SamplingDecision, SamplingResult,
+        SdkTracerProvider, ShouldSample, SpanData, SpanExporter,
     },
 };
 use std::{
@@ -26,7 +34,7 @@ const DELAY: Duration = Duration::from_secs(1);
 /// Spans as configured: exported to the endpoint, or none where there is no endpoint.
 ///
 /// Call it inside the Tokio runtime, which drives the connection.
-pub fn spans(config: &TracingConfig) -> Result<Spans, ExporterBuildError> {
+pub fn spans(config: &TracingConfig, metrics: &TraceMetrics) -> Result<Spans, ExporterBuildError> {
     let Some(endpoint) = &config.endpoint else {
         return Ok(Spans::disabled());
     };
@@ -39,20 +47,55 @@ pub fn spans(config: &TracingConfig) -> Result<Spans, ExporterBuildError> {
         .with_max_export_batch_size(BATCH)
         .with_scheduled_delay(DELAY)
         .build();
-    let processor = BatchSpanProcessor::builder(LoggedExporter::new(exporter, endpoint.clone()))
+    let occupancy = Occupancy::default();
+    let watched = WatchedExporter {
+        inner: exporter,
+        endpoint: endpoint.clone(),
+        failing: AtomicBool::new(false),
+        occupancy: occupancy.clone(),
+        metrics: metrics.clone(),
+    };
+    let processor = BatchSpanProcessor::builder(watched)
         .with_batch_config(batches)
         .build();
+    let queue = SpanQueue::new(processor, QUEUE, occupancy, metrics.dropped.clone());
     let provider = SdkTracerProvider::builder()
-        .with_span_processor(processor)
+        .with_span_processor(queue)
         .with_sampler(sampler(config.sampling_ratio.fraction()))
         .with_resource(resource())
         .build();
-    Ok(Spans::new(provider))
+    Ok(Spans::new(provider).with_slow_first_token(config.slow_first_token.as_std()))
 }
 
-/// Follows the caller's decision; a request without one is traced with probability `ratio`.
-pub fn sampler(ratio: f64) -> Sampler {
-    Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)))
+/// Follows the caller's decision; a request without one is traced with probability `ratio`. What
+/// is not to be exported is recorded nevertheless: its end may show that it should be.
+pub fn sampler(ratio: f64) -> impl ShouldSample + 'static {
+    KeepRecording(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
+        ratio,
+    ))))
+}
+
+#[derive(Clone, Debug)]
+struct KeepRecording(Sampler);
+
+impl ShouldSample for KeepRecording {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        trace_id: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let mut result = self
+            .0
+            .should_sample(parent, trace_id, name, kind, attributes, links);
+        if result.decision == SamplingDecision::Drop {
+            result.decision = SamplingDecision::RecordOnly;
+        }
+        result
+    }
 }
 
 /// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, and our name where they give none.
@@ -69,27 +112,28 @@ fn resource() -> Resource {
         .build()
 }
 
-/// Says once when the collector cannot be reached, and once when it can again.
+/// Counts what arrives and what does not; says once when the collector cannot be reached, and once
+/// when it can again.
 #[derive(Debug)]
-struct LoggedExporter<E> {
+struct WatchedExporter<E> {
     inner: E,
     endpoint: String,
     failing: AtomicBool,
+    occupancy: Occupancy,
+    metrics: TraceMetrics,
 }
 
-impl<E> LoggedExporter<E> {
-    const fn new(inner: E, endpoint: String) -> Self {
-        Self {
-            inner,
-            endpoint,
-            failing: AtomicBool::new(false),
-        }
-    }
-}
-
-impl<E: SpanExporter> SpanExporter for LoggedExporter<E> {
+impl<E: SpanExporter> SpanExporter for WatchedExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        self.occupancy.leave(spans);
         let result = self.inner.export(batch).await;
+        if result.is_ok() {
+            self.metrics.exported.inc_by(spans as u64);
+        } else {
+            self.metrics.failures.inc();
+            self.metrics.dropped.inc_by(spans as u64);
+        }
         let failed = self.failing.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !failed => tracing::warn!(
@@ -119,12 +163,15 @@ impl<E: SpanExporter> SpanExporter for LoggedExporter<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
     use candlepower_api::value::Percentage;
     use std::time::Instant;
 
     #[test]
     fn without_an_endpoint_nothing_is_exported() {
-        assert!(!spans(&TracingConfig::default()).unwrap().is_enabled());
+        let metrics = Metrics::new().unwrap();
+        let spans = spans(&TracingConfig::default(), &metrics.traces).unwrap();
+        assert!(!spans.is_enabled());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -134,7 +181,8 @@ mod tests {
             sampling_ratio: Percentage::of_hundred(100.0),
             ..TracingConfig::default()
         };
-        let spans = spans(&config).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let spans = spans(&config, &metrics.traces).unwrap();
         let start = Instant::now();
         for _ in 0..2 * QUEUE {
             let span = spans.start_request(
@@ -151,6 +199,12 @@ mod tests {
             .await
             .unwrap();
         assert!(start.elapsed() < Duration::from_secs(4));
+        // Half did not fit the queue, but for the batch that was on its way by then.
+        let counted = metrics.traces.dropped.get();
+        assert!(
+            counted >= (QUEUE - BATCH) as u64,
+            "{counted} spans counted as lost"
+        );
     }
 
     #[test]

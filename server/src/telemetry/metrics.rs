@@ -1,5 +1,9 @@
 //! The Prometheus series. Their names come from [`names`]; their labels never come from requests.
 
+use super::{
+    busy::BusyClock, container::Container, exemplars::TracedHistogram, family, gpu::Gpus,
+    openmetrics, traces::TraceMetrics,
+};
 use crate::{
     engine::{FinishReason, StepObserver, StepSummary},
     http::error::ErrorKind,
@@ -10,13 +14,29 @@ use candlepower_api::{
 };
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder, core::Collector,
+    Registry, TextEncoder, core::Collector, proto::MetricFamily,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The `finished_reason` of a request whose client went away before the answer was complete; the
 /// name is vLLM's.
 pub const ABORT: &str = "abort";
+
+/// Counters that vLLM's dashboards ask for, of what this server does not do yet.
+const NOT_YET: [(&str, &str); 3] = [
+    (
+        names::NUM_PREEMPTIONS,
+        "Sequences that lost their place in the batch: always 0, admission reserves what they need.",
+    ),
+    (
+        names::PREFIX_CACHE_QUERIES,
+        "Prompt tokens looked up in the prefix cache: always 0, there is none yet.",
+    ),
+    (
+        names::PREFIX_CACHE_HITS,
+        "Prompt tokens found in the prefix cache: always 0, there is none yet.",
+    ),
+];
 
 /// All series of one server, in a registry of its own.
 #[derive(Debug)]
@@ -24,8 +44,13 @@ pub struct Metrics {
     registry: Registry,
     /// Series about requests.
     pub requests: RequestMetrics,
+    /// Series about spans.
+    pub traces: TraceMetrics,
     steps: StepMetrics,
     model: ModelMetrics,
+    busy: BusyClock,
+    container: Container,
+    gpus: Gpus,
 }
 
 /// Series about requests.
@@ -36,13 +61,13 @@ pub struct RequestMetrics {
     /// Tokens generated.
     pub generation_tokens: IntCounter,
     /// Request start to first token.
-    pub time_to_first_token: Histogram,
+    pub time_to_first_token: TracedHistogram,
     /// Gap between successive tokens.
     pub inter_token_latency: Histogram,
     /// (last token − first token) / (tokens − 1).
-    pub time_per_output_token: Histogram,
+    pub time_per_output_token: TracedHistogram,
     /// Request start to last byte.
-    pub end_to_end: Histogram,
+    pub end_to_end: TracedHistogram,
     /// Admission to first step.
     pub queue: Histogram,
     /// First step to first token.
@@ -85,8 +110,15 @@ impl Metrics {
             requests: RequestMetrics::new(&registry)?,
             steps: StepMetrics::new(&registry)?,
             model: ModelMetrics::new(&registry)?,
+            traces: TraceMetrics::new(&registry)?,
+            busy: BusyClock::default(),
+            container: Container::default(),
+            gpus: Gpus::default(),
             registry,
         };
+        for (name, help) in NOT_YET {
+            counter(&metrics.registry, name, help)?;
+        }
         #[cfg(target_os = "linux")]
         metrics.registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
@@ -94,13 +126,15 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// The model serves; it took `load_time`.
-    pub fn model_loaded(&self, model: &LoadedModel, load_time: Duration) {
+    /// The model serves; it took `load_time`. `revision` says which version of the weights it is,
+    /// and is empty where that is not known.
+    pub fn model_loaded(&self, model: &LoadedModel, revision: &str, load_time: Duration) {
         let labels = [
             &*model.name,
             &*model.architecture,
             &*model.precision,
             &*model.device,
+            revision,
         ];
         self.model.info.with_label_values(&labels).set(1.0);
         self.model.weights_bytes.set(model.weights_bytes as f64);
@@ -118,13 +152,53 @@ impl Metrics {
     /// The text form that Prometheus reads.
     pub fn render(&self) -> prometheus::Result<String> {
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&self.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+
+    /// The same as OpenMetrics, with exemplars.
+    pub fn render_openmetrics(&self) -> Result<String, std::fmt::Error> {
+        let requests = &self.requests;
+        let exemplars = [
+            &requests.time_to_first_token,
+            &requests.time_per_output_token,
+            &requests.end_to_end,
+        ]
+        .map(TracedHistogram::exemplars);
+        openmetrics::encode(&self.gather(), &exemplars.into())
+    }
+
+    /// Adds the series of this machine's GPUs.
+    #[must_use]
+    pub fn with_gpus(mut self, gpus: Gpus) -> Self {
+        self.gpus = gpus;
+        self
+    }
+
+    /// All series at this moment, the read ones behind the counted ones.
+    fn gather(&self) -> Vec<MetricFamily> {
+        let mut families = self.registry.gather();
+        let busy = self.busy.total(Instant::now()).as_secs_f64();
+        families.extend(family::counters(
+            names::ENGINE_BUSY_SECONDS,
+            "Time in which at least one request was being computed.",
+            vec![(Vec::new(), busy)],
+        ));
+        families.extend(self.container.families());
+        families.extend(self.gpus.families());
+        families
     }
 }
 
 impl StepObserver for Metrics {
+    fn before_step(&self) {
+        self.busy.begin(Instant::now());
+    }
+
     fn step(&self, summary: &StepSummary) {
+        if summary.is_idle() {
+            self.busy.end(Instant::now());
+        }
         self.set_load((summary.running, summary.waiting));
         let total = summary.kv_total_tokens.max(1);
         self.steps
@@ -145,7 +219,7 @@ impl RequestMetrics {
         let metrics = Self {
             prompt_tokens: counter(registry, names::PROMPT_TOKENS, "Prompt tokens processed.")?,
             generation_tokens: counter(registry, names::GENERATION_TOKENS, "Tokens generated.")?,
-            time_to_first_token: histogram(
+            time_to_first_token: traced(
                 registry,
                 names::TIME_TO_FIRST_TOKEN,
                 "TTFT: first token's time - request start.",
@@ -155,13 +229,17 @@ impl RequestMetrics {
                 names::INTER_TOKEN_LATENCY,
                 "ITL: each gap between successive tokens.",
             )?,
-            time_per_output_token: gap(
+            time_per_output_token: traced(
+                registry,
                 names::REQUEST_TIME_PER_OUTPUT_TOKEN,
                 "TPOT per request: (last token - first token) / (tokens - 1), for 2 tokens or more.",
+                buckets::TOKEN_GAP,
             )?,
-            end_to_end: seconds(
+            end_to_end: traced(
+                registry,
                 names::E2E_REQUEST_LATENCY,
                 "E2E: last byte - request start.",
+                buckets::REQUEST_SECONDS,
             )?,
             queue: seconds(
                 names::REQUEST_QUEUE_TIME,
@@ -190,15 +268,17 @@ impl RequestMetrics {
                 IntCounterVec::new(
                     Opts::new(
                         names::REQUEST_ERRORS,
-                        "Requests refused or failed, by kind.",
+                        "Requests refused or failed, by kind and by whose fault it is.",
                     ),
-                    &[names::LABEL_ERROR_TYPE],
+                    &[names::LABEL_ERROR_TYPE, names::LABEL_FAULT],
                 ),
             )?,
         };
         // A series that is there at 0 from the start lets `rate()` see the first error.
         for kind in ErrorKind::ALL {
-            metrics.errors.with_label_values(&[kind.as_str()]);
+            metrics
+                .errors
+                .with_label_values(&[kind.as_str(), kind.fault()]);
         }
         for reason in [
             FinishReason::Stop.as_str(),
@@ -217,7 +297,9 @@ impl RequestMetrics {
 
     /// A request was refused or failed.
     pub fn failed(&self, kind: ErrorKind) {
-        self.errors.with_label_values(&[kind.as_str()]).inc();
+        self.errors
+            .with_label_values(&[kind.as_str(), kind.fault()])
+            .inc();
     }
 }
 
@@ -262,6 +344,7 @@ impl ModelMetrics {
             names::LABEL_ARCHITECTURE,
             names::LABEL_PRECISION,
             names::LABEL_DEVICE,
+            names::LABEL_REVISION,
         ];
         Ok(Self {
             loaded: int_gauge(registry, names::MODEL_LOADED, "1 while a model is loaded.")?,
@@ -294,7 +377,7 @@ impl ModelMetrics {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(
+pub(super) fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     collector: prometheus::Result<C>,
 ) -> prometheus::Result<C> {
@@ -303,7 +386,11 @@ fn register<C: Collector + Clone + 'static>(
     Ok(collector)
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+pub(super) fn counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+) -> prometheus::Result<IntCounter> {
     register(registry, IntCounter::new(name, help))
 }
 
@@ -323,6 +410,16 @@ fn histogram(
 ) -> prometheus::Result<Histogram> {
     let options = HistogramOpts::new(name, help).buckets(edges.to_vec());
     register(registry, Histogram::with_opts(options))
+}
+
+fn traced(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    edges: &'static [f64],
+) -> prometheus::Result<TracedHistogram> {
+    let histogram = histogram(registry, name, help, edges)?;
+    Ok(TracedHistogram::new(histogram, edges))
 }
 
 fn gauge_value(count: usize) -> i64 {
@@ -345,8 +442,9 @@ mod tests {
         let text = Metrics::new().unwrap().render().unwrap();
         for kind in ErrorKind::ALL {
             let series = format!(
-                "llm_request_errors_total{{error_type=\"{}\"}}",
-                kind.as_str()
+                "llm_request_errors_total{{error_type=\"{}\",fault=\"{}\"}}",
+                kind.as_str(),
+                kind.fault()
             );
             assert!(line(&text, &series).ends_with(" 0"));
         }
@@ -384,6 +482,26 @@ mod tests {
     }
 
     #[test]
+    fn the_engine_is_busy_from_before_a_step_until_it_is_idle() {
+        let metrics = Metrics::new().unwrap();
+        let busy = || metrics.busy.total(Instant::now());
+        assert_eq!(busy(), Duration::ZERO);
+        metrics.before_step();
+        let first = busy();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(busy() > first, "within the step");
+        metrics.step(&StepSummary {
+            running: 1,
+            ..StepSummary::default()
+        });
+        let between = busy();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(busy() > between, "between steps");
+        metrics.step(&StepSummary::default());
+        assert_eq!(busy(), busy(), "idle");
+    }
+
+    #[test]
     fn a_loaded_model_shows_in_labels_and_gauges() {
         let metrics = Metrics::new().unwrap();
         assert!(line(&metrics.render().unwrap(), "llm_model_loaded").ends_with(" 0"));
@@ -396,7 +514,7 @@ mod tests {
             weights_bytes: 1000,
             kv_cache_bytes: 0,
         };
-        metrics.model_loaded(&model, Duration::from_millis(1500));
+        metrics.model_loaded(&model, "abc", Duration::from_millis(1500));
         let text = metrics.render().unwrap();
         assert!(line(&text, "llm_model_loaded").ends_with(" 1"));
         let info = line(&text, "llm_model_info{");
@@ -404,6 +522,7 @@ mod tests {
             "model_name=\"smol\"",
             "architecture=\"llama\"",
             "precision=\"q4_1\"",
+            "revision=\"abc\"",
         ] {
             assert!(info.contains(label), "{info}");
         }

@@ -3,10 +3,13 @@
 use super::{metrics::ABORT, metrics::Metrics, spans::Spans, spans::TreeSpan};
 use crate::{engine::FinishReason, http::error::ErrorKind};
 use axum::http::HeaderMap;
-use candlepower_api::names::spans as names;
+use candlepower_api::names::{metrics::FAULT_SERVER, spans as names};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -64,7 +67,9 @@ pub struct Observation {
     started: Instant,
     started_at: SystemTime,
     trace_id: Option<String>,
-    sampled: bool,
+    sampled: AtomicBool,
+    recorded: bool,
+    slow_first_token: Duration,
     /// Until it is reported.
     open: Mutex<Option<Open>>,
 }
@@ -93,7 +98,9 @@ impl Observation {
             started: Instant::now(),
             started_at,
             trace_id: span.trace_id().map(|id| id.to_string()),
-            sampled: span.is_sampled(),
+            sampled: AtomicBool::new(span.is_sampled()),
+            recorded: spans.is_enabled(),
+            slow_first_token: spans.slow_first_token(),
             open: Mutex::new(Some(Open {
                 span,
                 measured: Measured::default(),
@@ -113,7 +120,9 @@ impl Observation {
 
     /// Its trace's id, if the trace is exported.
     pub fn sampled_trace_id(&self) -> Option<&str> {
-        self.trace_id.as_deref().filter(|_| self.sampled)
+        self.trace_id
+            .as_deref()
+            .filter(|_| self.sampled.load(Ordering::Relaxed))
     }
 
     /// Keeps what is known of its generation.
@@ -129,6 +138,10 @@ impl Observation {
             return;
         };
         let ended = Instant::now();
+        if let Some(because) = self.sampled_because(&measured, outcome, ended) {
+            span.sample_late(because);
+            self.sampled.store(span.is_sampled(), Ordering::Relaxed);
+        }
         self.count(&measured, outcome, ended);
         self.log(&measured, outcome, ended);
         if span.is_sampled() {
@@ -136,6 +149,32 @@ impl Observation {
             self.trace_phases(&span, &measured, ended);
             span.end(self.wall(ended));
         }
+    }
+
+    /// Why it is exported in any case.
+    fn sampled_because(
+        &self,
+        measured: &Measured,
+        outcome: Outcome,
+        ended: Instant,
+    ) -> Option<&'static str> {
+        let waited = measured.tokens.map_or(ended, |(first, _)| first) - self.started;
+        match outcome {
+            Outcome::Failed(kind) if kind.fault() == FAULT_SERVER => Some(names::BECAUSE_ERROR),
+            _ if self.is_slow(waited) => Some(names::BECAUSE_SLOW),
+            _ => None,
+        }
+    }
+
+    fn is_slow(&self, waited: Duration) -> bool {
+        self.recorded && waited > self.slow_first_token
+    }
+
+    /// The trace's id for an exemplar of a first token that was `waited` for: that a slow request
+    /// will be exported is known by then.
+    pub fn exemplar(&self, waited: Duration) -> Option<&str> {
+        let exported = self.sampled.load(Ordering::Relaxed) || self.is_slow(waited);
+        self.trace_id.as_deref().filter(|_| exported)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
@@ -158,9 +197,10 @@ impl Observation {
             return;
         };
         requests.succeeded(reason.as_str());
+        let exemplar = self.sampled_trace_id();
         requests
             .end_to_end
-            .observe((ended - self.started).as_secs_f64());
+            .observe((ended - self.started).as_secs_f64(), exemplar);
         requests
             .prompt_length
             .observe(measured.prompt_tokens as f64);
@@ -168,7 +208,9 @@ impl Observation {
             .generation_length
             .observe(measured.generated as f64);
         if let Some(gap) = time_per_output_token(measured) {
-            requests.time_per_output_token.observe(gap.as_secs_f64());
+            requests
+                .time_per_output_token
+                .observe(gap.as_secs_f64(), exemplar);
         }
         if let Some((queued, first_step)) = measured.queue {
             requests.queue.observe((first_step - queued).as_secs_f64());

@@ -1,5 +1,6 @@
 //! OpenTelemetry spans, made after the fact from what was measured: nothing is traced while an
 //! answer is computed, so tracing costs nothing where time matters.
+use super::queue;
 use crate::load::LoadTrace;
 use axum::http::HeaderMap;
 use candlepower_api::names::spans as names;
@@ -27,12 +28,16 @@ const SCOPE: &str = "candlepower-server";
 #[derive(Clone, Debug)]
 pub struct Spans {
     target: Option<(SdkTracerProvider, SdkTracer)>,
+    slow_first_token: Duration,
 }
 
 impl Spans {
     /// No span is recorded. A caller's trace id is still read, for logs.
     pub const fn disabled() -> Self {
-        Self { target: None }
+        Self {
+            target: None,
+            slow_first_token: Duration::MAX,
+        }
     }
 
     /// Spans go to `provider`.
@@ -40,7 +45,20 @@ impl Spans {
         let tracer = provider.tracer(SCOPE);
         Self {
             target: Some((provider, tracer)),
+            slow_first_token: Duration::MAX,
         }
+    }
+
+    /// A request that waits longer for its first token is always exported.
+    #[must_use]
+    pub const fn with_slow_first_token(mut self, limit: Duration) -> Self {
+        self.slow_first_token = limit;
+        self
+    }
+
+    /// How long a request may wait for its first token before it is exported in any case.
+    pub const fn slow_first_token(&self) -> Duration {
+        self.slow_first_token
     }
 
     /// Whether spans go anywhere.
@@ -121,6 +139,16 @@ impl TreeSpan {
     /// Whether it will be exported.
     pub fn is_sampled(&self) -> bool {
         self.recording.is_some() && self.context.is_sampled()
+    }
+
+    /// Has it and the children that are made from now on exported, although its start decided
+    /// otherwise; `because` says why. Nothing where tracing is off or it is exported anyway.
+    pub fn sample_late(&mut self, because: &'static str) {
+        if self.recording.is_none() || self.is_sampled() {
+            return;
+        }
+        self.set(KeyValue::new(names::SAMPLED_BECAUSE, because));
+        self.context = queue::sampled(&self.context);
     }
 
     /// Adds an attribute.

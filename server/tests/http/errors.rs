@@ -184,7 +184,7 @@ async fn a_full_queue_is_429_with_a_time_to_come_back() {
     assert_eq!(body["error"]["type"], "rate_limit_error");
     assert!(
         server
-            .metric("llm_request_errors_total{error_type=\"queue_full\"}")
+            .metric("llm_request_errors_total{error_type=\"queue_full\",fault=\"server\"}")
             .await
             >= 1.0
     );
@@ -266,7 +266,7 @@ async fn an_engine_failure_within_a_stream_is_an_event_before_the_end() {
     assert_eq!(text, "hel");
     assert_eq!(
         server
-            .metric("llm_request_errors_total{error_type=\"engine\"}")
+            .metric("llm_request_errors_total{error_type=\"engine\",fault=\"server\"}")
             .await,
         1.0
     );

@@ -10,6 +10,7 @@ mod cancel;
 mod chat_completions;
 mod completions;
 mod errors;
+mod faults;
 mod generate;
 mod health;
 mod models;

@@ -10,13 +10,20 @@ use candlepower_server::{
         EngineHandle, EngineOptions,
         mock::{END_TOKEN, MockEngine},
     },
+    faults::{self, Faults},
     http::{AppState, Options, drain::Drain, router},
     load::{LoadTrace, ModelHost, ServedModel},
-    telemetry::{Metrics, Spans, exporter},
+    telemetry::{
+        Metrics, Spans, exporter,
+        queue::{Occupancy, SpanQueue},
+    },
     text::{ChatTemplate, Tokenizer},
 };
 use http_body_util::BodyExt;
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{
+    InMemorySpanExporter, SdkTracerProvider, SimpleSpanProcessor, SpanData,
+};
+use prometheus::IntCounter;
 use serde_json::Value;
 use std::{
     sync::Arc,
@@ -32,6 +39,7 @@ const TEMPLATE: &str =
 pub(crate) struct TestServer {
     pub(crate) state: AppState,
     spans: InMemorySpanExporter,
+    faults: Faults,
 }
 
 /// A response that has been read to its end.
@@ -102,13 +110,14 @@ impl TestServer {
 
     pub(crate) fn with_queue(engine: MockEngine, batch: usize, queue: usize) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
+        let faults = Faults::default();
         let options = EngineOptions {
             max_batch_size: batch,
             max_batch_wait: Duration::ZERO,
             max_queue_depth: queue,
             prefill_chunk: 512,
         };
-        let observer = Arc::clone(&metrics);
+        let observer = faults::observer(Arc::clone(&metrics) as _, Some(&faults));
         let engine =
             EngineHandle::start(Box::new(engine), vec![END_TOKEN], options, observer).unwrap();
         let now = SystemTime::now();
@@ -134,7 +143,15 @@ impl TestServer {
                 finished: now,
             },
         });
-        Self::of(host, metrics, true)
+        let mut server = Self::of(host, metrics, true);
+        server.faults = faults;
+        server
+    }
+
+    /// Lets faults be injected.
+    pub(crate) fn allowing_faults(mut self) -> Self {
+        self.state.faults = Some(self.faults.clone());
+        self
     }
 
     /// A server whose model is not loaded and cannot be.
@@ -145,16 +162,19 @@ impl TestServer {
         Self::of(host, metrics, preload)
     }
 
+    /// Traces requests with probability `ratio`, and those that wait longer than `slow`.
+    pub(crate) fn sampling(mut self, ratio: f64, slow: Duration) -> Self {
+        self.state.spans = tracing(&self.spans, ratio).with_slow_first_token(slow);
+        self
+    }
+
     fn of(host: ModelHost, metrics: Arc<Metrics>, preload: bool) -> Self {
         let spans = InMemorySpanExporter::default();
-        let provider = SdkTracerProvider::builder()
-            .with_simple_exporter(spans.clone())
-            .with_sampler(exporter::sampler(1.0))
-            .build();
         let state = AppState {
             host,
             metrics,
-            spans: Spans::new(provider),
+            spans: tracing(&spans, 1.0),
+            faults: None,
             drain: Drain::default(),
             options: Options {
                 preload,
@@ -162,7 +182,11 @@ impl TestServer {
                 capture_prompts: false,
             },
         };
-        Self { state, spans }
+        Self {
+            state,
+            spans,
+            faults: Faults::default(),
+        }
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -224,6 +248,20 @@ impl TestServer {
         }
         panic!("not {state} in 5 s: {:?}", engine.load());
     }
+}
+
+fn tracing(exporter: &InMemorySpanExporter, ratio: f64) -> Spans {
+    let queue = SpanQueue::new(
+        SimpleSpanProcessor::new(exporter.clone()),
+        usize::MAX,
+        Occupancy::default(),
+        IntCounter::new("dropped", "dropped").unwrap(),
+    );
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(queue)
+        .with_sampler(exporter::sampler(ratio))
+        .build();
+    Spans::new(provider)
 }
 
 pub(crate) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {

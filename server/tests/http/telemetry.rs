@@ -216,8 +216,111 @@ async fn refusals_are_counted_by_kind() {
         .post("/generate", &json!({"prompt": "a", "oops": 1}))
         .await;
     server.get("/nowhere").await;
-    let errors = |kind| format!("llm_request_errors_total{{error_type=\"{kind}\"}}");
-    assert_eq!(server.metric(&errors("invalid_request")).await, 2.0);
-    assert_eq!(server.metric(&errors("not_found")).await, 1.0);
-    assert_eq!(server.metric(&errors("engine")).await, 0.0);
+    let errors = |kind, fault| {
+        format!("llm_request_errors_total{{error_type=\"{kind}\",fault=\"{fault}\"}}")
+    };
+    for (series, expected) in [
+        (errors("invalid_request", "client"), 2.0),
+        (errors("not_found", "client"), 1.0),
+        (errors("engine", "server"), 0.0),
+        (errors("queue_full", "server"), 0.0),
+    ] {
+        assert_eq!(server.metric(&series).await, expected, "{series}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_chosen_is_not_exported() {
+    let server = TestServer::new(answering("hello")).sampling(0.0, Duration::from_secs(60));
+    let answer = server.send(chat()).await;
+    server.send(post("/generate", "{}")).await;
+    assert_eq!(server.finished_spans().len(), 0);
+    assert!(!answer.headers.contains_key("x-trace-id"));
+}
+
+#[tokio::test]
+async fn a_slow_request_is_exported_whole_although_it_was_not_chosen() {
+    let engine = answering("hello").with_step_time(Duration::from_millis(5));
+    let server = TestServer::new(engine).sampling(0.0, Duration::from_millis(1));
+    let mut request = chat();
+    let unsampled = CALLER.replace("-01", "-00");
+    request
+        .headers_mut()
+        .insert("traceparent", unsampled.parse().unwrap());
+    server.send(request).await;
+    let spans = server.finished_spans();
+    let spans = by_name(&spans);
+    let root = spans["POST /v1/chat/completions"];
+    assert_eq!(root.parent_span_id.to_string(), "b7ad6b7169203331");
+    assert_eq!(
+        attribute(root, "candlepower.sampled_because"),
+        Some(Value::from("slow"))
+    );
+    assert_eq!(
+        spans["model_generate"].parent_span_id,
+        root.span_context.span_id()
+    );
+    assert_eq!(
+        spans["prefill"].parent_span_id,
+        spans["model_generate"].span_context.span_id()
+    );
+    for span in spans.values() {
+        assert_eq!(
+            span.span_context.trace_id().to_string(),
+            "0af7651916cd43dd8448eb211c80319c"
+        );
+        assert!(span.span_context.is_sampled(), "{}", span.name);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_the_server_is_exported_although_it_was_not_chosen() {
+    let server =
+        TestServer::new(MockEngine::new().failing_at(0)).sampling(0.0, Duration::from_secs(60));
+    let answer = server.send(chat()).await;
+    let spans = server.finished_spans();
+    let root = by_name(&spans)["POST /v1/chat/completions"];
+    assert_eq!(
+        attribute(root, "candlepower.sampled_because"),
+        Some(Value::from("error"))
+    );
+    assert_eq!(
+        answer.headers["x-trace-id"],
+        root.span_context.trace_id().to_string()
+    );
+}
+
+#[tokio::test]
+async fn openmetrics_carries_the_traces_of_exported_requests() {
+    let server = TestServer::new(answering("hello"));
+    let trace_id = server.send(chat()).await.headers["x-trace-id"].clone();
+    let request = axum::http::Request::get("/metrics")
+        .header(
+            "accept",
+            "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+        )
+        .body(Body::empty())
+        .unwrap();
+    let answer = server.send(request).await;
+    assert!(
+        answer.headers["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
+    assert!(answer.text.ends_with("# EOF\n"));
+    assert!(answer.text.len() <= 64 * 1024, "{}", answer.text.len());
+    let exemplar = format!("# {{trace_id=\"{}\"}}", trace_id.to_str().unwrap());
+    for name in [
+        "llm_time_to_first_token_seconds",
+        "llm_request_time_per_output_token_seconds",
+        "llm_e2e_request_latency_seconds",
+    ] {
+        let found = answer
+            .text
+            .lines()
+            .filter(|line| line.starts_with(&format!("{name}_bucket")) && line.contains(&exemplar));
+        assert_eq!(found.count(), 1, "{name}");
+    }
+    assert!(!server.get("/metrics").await.text.contains("trace_id"));
 }

@@ -1,8 +1,8 @@
 //! The ConfigMap: the server's configuration.
 use super::metadata;
-use crate::deployment::{error::Error, validate::Valid};
+use crate::deployment::{error::Error, monitoring::Choice, validate::Valid};
 use candlepower_api::{
-    deployment::{Engine, Tracing, TracingMode},
+    deployment::{Engine, Tracing},
     names::paths,
     server_config::{EngineConfig, HttpConfig, ModelConfig, ServerConfig, TracingConfig},
 };
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt::Write};
 
 /// What the server of `valid` is to do.
-pub(super) fn server_config(valid: &Valid<'_>) -> ServerConfig {
+pub(super) fn server_config(valid: &Valid<'_>, choice: &Choice) -> ServerConfig {
     let spec = valid.spec;
     ServerConfig {
         model: ModelConfig {
@@ -37,7 +37,7 @@ pub(super) fn server_config(valid: &Valid<'_>) -> ServerConfig {
             drain_timeout: spec.rollout.drain_timeout,
             ..HttpConfig::default()
         },
-        tracing: tracing(&spec.observability.tracing),
+        tracing: tracing(&spec.observability.tracing, choice),
         ..ServerConfig::for_model(&valid.model.path)
     }
 }
@@ -56,13 +56,9 @@ fn engine(engine: &Engine) -> EngineConfig {
     }
 }
 
-fn tracing(tracing: &Tracing) -> TracingConfig {
-    let endpoint = match tracing.mode {
-        TracingMode::Auto | TracingMode::Endpoint => tracing.endpoint.clone(),
-        TracingMode::Sidecar | TracingMode::None => None,
-    };
+fn tracing(tracing: &Tracing, choice: &Choice) -> TracingConfig {
     TracingConfig {
-        endpoint,
+        endpoint: choice.endpoint.clone(),
         sampling_ratio: tracing.sampling_ratio,
         slow_first_token: tracing.slow_first_token,
         capture_prompts: tracing.capture_prompts,
@@ -118,8 +114,14 @@ pub(super) fn hash(config: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::testing;
+    use crate::deployment::{monitoring::served::Served, testing};
+    use candlepower_api::deployment::LLMDeployment;
     use serde_json::json;
+
+    fn written_for(resource: &LLMDeployment) -> ServerConfig {
+        let choice = testing::choice(resource, Served::default(), &[]);
+        server_config(&testing::valid(resource), &choice)
+    }
 
     #[test]
     fn the_server_reads_what_the_resource_says() {
@@ -130,9 +132,9 @@ mod tests {
             "engine": {"maxBatchSize": 8, "maxContextLength": 2048, "maxBatchWait": "5ms"},
             "resources": {"cpu": "3500m", "memory": "1Gi"},
             "rollout": {"drainTimeout": "5s"},
-            "observability": {"tracing": {"endpoint": "http://jaeger:4317", "samplingRatio": "100%"}},
+            "observability": {"tracing": {"endpoint": "http://jaeger:4317", "samplingRatio": "100%", "slowFirstToken": "1s"}},
         }));
-        let written = server_config(&testing::valid(&resource));
+        let written = written_for(&resource);
         let read = ServerConfig::from_yaml(&to_yaml(&written).unwrap()).unwrap();
         assert_eq!(read, written);
         assert_eq!(read.model.served_name.as_deref(), Some("a"));
@@ -143,6 +145,7 @@ mod tests {
         assert_eq!(read.engine.memory_limit.unwrap().to_string(), "1Gi");
         assert_eq!(read.http.drain_timeout.to_string(), "5s");
         assert_eq!(read.tracing.endpoint.as_deref(), Some("http://jaeger:4317"));
+        assert_eq!(read.tracing.slow_first_token.to_string(), "1s");
     }
 
     #[test]
@@ -150,16 +153,19 @@ mod tests {
         let resource = testing::resource(json!({
             "observability": {"tracing": {"mode": "None", "endpoint": "http://jaeger:4317"}},
         }));
-        assert_eq!(
-            server_config(&testing::valid(&resource)).tracing.endpoint,
-            None
-        );
+        assert_eq!(written_for(&resource).tracing.endpoint, None);
+    }
+
+    #[test]
+    fn spans_go_to_the_jaeger_in_the_same_pod_where_no_collector_is_known() {
+        let tracing = written_for(&testing::resource(json!({}))).tracing;
+        assert_eq!(tracing.endpoint.as_deref(), Some("http://127.0.0.1:4317"));
     }
 
     #[test]
     fn the_model_is_named_after_the_resource_where_it_has_no_name() {
         let resource = testing::resource(json!({}));
-        let config = server_config(&testing::valid(&resource));
+        let config = written_for(&resource);
         assert_eq!(config.model.served_name.as_deref(), Some("tiny"));
     }
 }

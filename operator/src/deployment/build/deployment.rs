@@ -1,6 +1,6 @@
 //! The Deployment: how many pods, and in which order they are replaced.
 use super::{labels, metadata, pod};
-use crate::deployment::validate::Valid;
+use crate::deployment::{monitoring::Plan, validate::Valid};
 use candlepower_api::deployment::RolloutStrategy;
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -10,7 +10,7 @@ use k8s_openapi::{
 /// Kubernetes' way to write "no deadline": a large model may load for longer than any guess.
 const NO_DEADLINE: i32 = i32::MAX;
 
-pub(super) fn deployment(valid: &Valid<'_>, config_hash: &str) -> Deployment {
+pub(super) fn deployment(valid: &Valid<'_>, plan: &Plan<'_>, config_hash: &str) -> Deployment {
     Deployment {
         metadata: metadata(valid),
         spec: Some(DeploymentSpec {
@@ -20,7 +20,7 @@ pub(super) fn deployment(valid: &Valid<'_>, config_hash: &str) -> Deployment {
                 ..LabelSelector::default()
             },
             strategy: Some(strategy(valid)),
-            template: pod::template(valid, config_hash),
+            template: pod::template(valid, plan, config_hash),
             progress_deadline_seconds: Some(NO_DEADLINE),
             revision_history_limit: Some(3),
             ..DeploymentSpec::default()

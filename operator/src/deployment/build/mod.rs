@@ -1,13 +1,25 @@
 //! The children of a resource, as pure functions of it.
+mod collectors;
 mod config_map;
+mod dashboards;
 mod deployment;
 pub(super) mod labels;
 mod pod;
+mod pod_monitor;
 mod service;
+mod sidecars;
 
 pub(super) use pod::CONTAINER;
 
-use super::{error::Error, validate::Valid};
+use super::{
+    error::Error,
+    monitoring::{
+        Plan,
+        kinds::{PodMonitor, PrometheusRule},
+    },
+    validate::Valid,
+};
+use crate::observability::Subject;
 use candlepower_api::names::ports;
 use k8s_openapi::{
     api::{
@@ -21,19 +33,28 @@ use k8s_openapi::{
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Children {
     pub(super) config_map: ConfigMap,
+    /// Configurations of the sidecars.
+    pub(super) collectors: Vec<ConfigMap>,
+    pub(super) dashboards: Option<ConfigMap>,
     pub(super) service: Service,
     pub(super) deployment: Deployment,
+    pub(super) pod_monitor: Option<PodMonitor>,
+    pub(super) prometheus_rule: Option<PrometheusRule>,
     /// Which configuration the pods are to run with.
     pub(super) config_hash: String,
 }
 
 /// Builds the children of `valid`.
-pub(super) fn children(valid: &Valid<'_>) -> Result<Children, Error> {
-    let config = config_map::to_yaml(&config_map::server_config(valid))?;
+pub(super) fn children(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Children, Error> {
+    let config = config_map::to_yaml(&config_map::server_config(valid, &plan.choice))?;
     let config_hash = config_map::hash(&config);
     Ok(Children {
-        service: service::service(valid),
-        deployment: deployment::deployment(valid, &config_hash),
+        service: service::service(valid, &plan.choice),
+        deployment: deployment::deployment(valid, plan, &config_hash),
+        collectors: collectors::config_maps(valid, plan)?,
+        dashboards: dashboards::config_map(valid, plan),
+        pod_monitor: pod_monitor::pod_monitor(valid, plan),
+        prometheus_rule: pod_monitor::prometheus_rule(valid, plan),
         config_map: config_map::config_map(valid, config),
         config_hash,
     })
@@ -42,6 +63,23 @@ pub(super) fn children(valid: &Valid<'_>) -> Result<Children, Error> {
 /// Where requests go inside the cluster.
 pub(super) fn url(name: &str, namespace: &str) -> String {
     format!("http://{name}.{namespace}.svc:{}", ports::SERVER_HTTP)
+}
+
+/// What rules and dashboards are about.
+fn subject<'a>(valid: &'a Valid<'_>) -> Subject<'a> {
+    Subject {
+        namespace: &valid.namespace,
+        name: &valid.name,
+        spec: valid.spec,
+    }
+}
+
+/// The same for a further child of the same kind.
+fn metadata_of(valid: &Valid<'_>, part: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(format!("{}-{part}", valid.name)),
+        ..metadata(valid)
+    }
 }
 
 /// Name, owner and labels, which all children have in common.
@@ -56,47 +94,4 @@ fn metadata(valid: &Valid<'_>) -> ObjectMeta {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::deployment::testing;
-    use serde_json::json;
-
-    #[test]
-    fn the_children_of_a_resource_with_everything_left_to_its_default() {
-        let resource = testing::resource(json!({}));
-        let children = children(&testing::valid(&resource)).unwrap();
-        insta::assert_yaml_snapshot!("default_config_map", children.config_map);
-        insta::assert_yaml_snapshot!("default_service", children.service);
-        insta::assert_yaml_snapshot!("default_deployment", children.deployment);
-    }
-
-    #[test]
-    fn a_change_of_alerts_dashboards_or_access_does_not_touch_the_pods() {
-        let before = testing::resource(json!({}));
-        let after = testing::resource(json!({
-            "alerts": {"errorRate": {"threshold": "1%"}},
-            "observability": {"dashboards": {"enabled": false}},
-            "access": {"networkPolicy": {"enabled": false}},
-        }));
-        assert_eq!(
-            children(&testing::valid(&before)).unwrap(),
-            children(&testing::valid(&after)).unwrap()
-        );
-    }
-
-    #[test]
-    fn a_change_of_engine_precision_or_model_rolls_the_pods() {
-        let hash = |spec| {
-            let resource = testing::resource(spec);
-            children(&testing::valid(&resource)).unwrap().config_hash
-        };
-        let before = hash(json!({}));
-        for spec in [
-            json!({"engine": {"maxBatchSize": 4}}),
-            json!({"precision": "q8_0"}),
-            json!({"model": {"source": "pvc://models/b.gguf"}}),
-        ] {
-            assert_ne!(hash(spec.clone()), before, "{spec}");
-        }
-    }
-}
+mod tests;

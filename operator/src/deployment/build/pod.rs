@@ -1,9 +1,12 @@
-//! The pods: one container with the server, as unprivileged as Kubernetes allows.
-use super::labels;
-use crate::deployment::validate::{ModelVolume, Valid};
+//! The pods: one container with the server, as unprivileged as Kubernetes allows, and sidecars.
+use super::{labels, sidecars};
+use crate::deployment::{
+    monitoring::Plan,
+    validate::{ModelVolume, Valid},
+};
 use candlepower_api::{
     deployment::Resources,
-    names::{labels as names, paths, ports},
+    names::{containers, labels as names, paths, ports},
 };
 use k8s_openapi::{
     api::core::v1::{
@@ -19,7 +22,7 @@ use k8s_openapi::{
 use std::collections::BTreeMap;
 
 /// The container that serves.
-pub(in crate::deployment) const CONTAINER: &str = "server";
+pub(in crate::deployment) const CONTAINER: &str = containers::SERVER;
 
 /// The user of distroless images named "nonroot".
 const NON_ROOT: i64 = 65_532;
@@ -34,7 +37,7 @@ const CONFIG_VOLUME: &str = "config";
 const MODEL_VOLUME: &str = "model";
 const TMP_VOLUME: &str = "tmp";
 
-pub(super) fn template(valid: &Valid<'_>, config_hash: &str) -> PodTemplateSpec {
+pub(super) fn template(valid: &Valid<'_>, plan: &Plan<'_>, config_hash: &str) -> PodTemplateSpec {
     let overrides = &valid.spec.pod;
     let mut pod_labels = overrides.labels.clone();
     pod_labels.extend(labels::all(&valid.name));
@@ -46,15 +49,19 @@ pub(super) fn template(valid: &Valid<'_>, config_hash: &str) -> PodTemplateSpec 
             annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
-        spec: Some(spec(valid)),
+        spec: Some(spec(valid, plan)),
     }
 }
 
-fn spec(valid: &Valid<'_>) -> PodSpec {
+fn spec(valid: &Valid<'_>, plan: &Plan<'_>) -> PodSpec {
     let overrides = valid.spec.pod.clone();
+    let beside = sidecars::containers(plan);
+    let mut all_volumes = volumes(valid);
+    all_volumes.extend(sidecars::volumes(valid, plan));
     PodSpec {
         containers: vec![container(valid)],
-        volumes: Some(volumes(valid)),
+        init_containers: Some(beside).filter(|list| !list.is_empty()),
+        volumes: Some(all_volumes),
         security_context: Some(pod_security()),
         // The server never talks to the API server.
         automount_service_account_token: Some(false),
@@ -152,7 +159,7 @@ fn volumes(valid: &Valid<'_>) -> Vec<Volume> {
     ]
 }
 
-fn read_only(name: &str, path: &str) -> VolumeMount {
+pub(super) fn read_only(name: &str, path: &str) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
@@ -226,7 +233,7 @@ fn pod_security() -> PodSecurityContext {
     }
 }
 
-fn container_security() -> SecurityContext {
+pub(super) fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
@@ -241,7 +248,7 @@ fn container_security() -> SecurityContext {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::testing;
+    use crate::deployment::{monitoring::Choice, testing};
     use serde_json::json;
 
     #[test]
@@ -270,7 +277,15 @@ mod tests {
             "imagePullSecrets": [{"name": "registry"}],
             "env": [{"name": "A", "value": "b"}],
         }}));
-        let template = template(&testing::valid(&resource), "abc");
+        let template = template(
+            &testing::valid(&resource),
+            &Plan::new(
+                Choice::default(),
+                &testing::settings(&[]),
+                &testing::observed(),
+            ),
+            "abc",
+        );
         let metadata = template.metadata.unwrap();
         let labels = metadata.labels.unwrap();
         assert_eq!(labels["team"], "a");
@@ -299,7 +314,14 @@ mod tests {
     #[test]
     fn a_file_on_the_node_is_mounted_by_its_folder_for_reading_only() {
         let resource = testing::resource(json!({"model": {"source": "file:///srv/models/a.gguf"}}));
-        let pod = spec(&testing::valid(&resource));
+        let pod = spec(
+            &testing::valid(&resource),
+            &Plan::new(
+                Choice::default(),
+                &testing::settings(&[]),
+                &testing::observed(),
+            ),
+        );
         let volumes = pod.volumes.unwrap();
         let model = volumes.iter().find(|v| v.name == MODEL_VOLUME).unwrap();
         assert_eq!(model.host_path.as_ref().unwrap().path, "/srv/models");

@@ -1,6 +1,7 @@
 //! The status, as a pure function of what was applied and observed; writing it is the only
 //! request made here.
 mod conditions;
+pub(super) mod observability;
 mod pods;
 mod ready;
 mod supported;
@@ -14,6 +15,7 @@ use super::{
     dereference::{Observed, ObservedPod, is_ready},
     error::Error,
     events,
+    figures::{self, Reading},
 };
 use candlepower_api::{
     GROUP, VERSION,
@@ -66,7 +68,11 @@ pub(super) fn derive(
         resource, outcome, &pods, &diagnoses, previous,
     ));
     conditions.set(supported::spec_supported(&resource.spec));
+    conditions.set(observability::observability_ready(
+        resource, observed, outcome, &pods,
+    ));
 
+    let reading = reading(observed);
     let (image, applied) = match outcome {
         Outcome::Applied(applied) => (Some(applied.image.clone()), true),
         Outcome::Rejected(_) | Outcome::Refused(_) => (previous.image.clone(), false),
@@ -85,9 +91,22 @@ pub(super) fn derive(
         selector: Some(labels::selector_text(&name)),
         url: has_children.then(|| build::url(&name, &resource.namespace().unwrap_or_default())),
         image,
-        performance: previous.performance.clone(),
-        alerts: previous.alerts.clone(),
-        observability: previous.observability.clone(),
+        performance: reading.performance,
+        alerts: reading.alerts,
+        observability: observability::status(resource, observed, outcome),
+    }
+}
+
+/// Figures and alerts. Those of before stay where nothing was asked yet, and where nothing but the
+/// time would change.
+fn reading(observed: &Observed) -> Reading {
+    let before = Reading {
+        performance: observed.previous.performance.clone(),
+        alerts: observed.previous.alerts.clone(),
+    };
+    match &observed.reading {
+        Some(reading) if !figures::says_the_same(reading, &before) => reading.clone(),
+        _ => before,
     }
 }
 
@@ -191,6 +210,35 @@ pub(super) fn is_progress(reason: &str) -> bool {
     )
 }
 
+/// Seconds for which the resource had not been Ready, where it has just become so: since it was
+/// made, or since it was Ready the last time.
+fn time_to_ready(
+    resource: &LLMDeployment,
+    previous: &LLMDeploymentStatus,
+    current: &LLMDeploymentStatus,
+) -> Option<f64> {
+    let ready = |status: &LLMDeploymentStatus| {
+        let mut all = status.conditions.iter();
+        all.find(|condition| condition.type_ == names::READY)
+            .cloned()
+    };
+    let (before, now) = (ready(previous), ready(current)?);
+    let was_ready = before
+        .as_ref()
+        .is_some_and(|before| before.status == "True");
+    if was_ready || now.status != "True" {
+        return None;
+    }
+    let created = resource.metadata.creation_timestamp.as_ref()?.0;
+    let since = before.map_or(created, |before| before.last_transition_time.0);
+    Some(
+        now.last_transition_time
+            .0
+            .duration_since(since)
+            .as_secs_f64(),
+    )
+}
+
 /// Writes `status` if it says something new, and publishes what changed.
 pub(super) async fn update(
     resource: &LLMDeployment,
@@ -228,6 +276,9 @@ pub(super) async fn update(
     }) = written.0
     {
         context.written.note(&uid, status);
+    }
+    if let Some(seconds) = time_to_ready(resource, &observed.previous, status) {
+        context.ready_times.note(&uid, seconds);
     }
     events::publish_transitions(resource, &observed.previous, status, context).await;
     Ok(())

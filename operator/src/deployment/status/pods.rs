@@ -4,6 +4,7 @@ use super::{
         apply::Outcome,
         build::CONTAINER,
         dereference::{Observed, ObservedPod, is_ready},
+        monitoring::sidecar::{failing_pull, is_pull_failure},
     },
     words::{last_line, shortened},
 };
@@ -130,12 +131,7 @@ impl Doctor<'_> {
         let name = observed.pod.name_any();
         let message = waiting.message.as_deref().unwrap_or_default();
         match waiting.reason.as_deref().unwrap_or_default() {
-            "ErrImagePull"
-            | "ImagePullBackOff"
-            | "InvalidImageName"
-            | "ErrImageNeverPull"
-            | "ImageInspectError"
-            | "RegistryUnavailable" => {
+            reason if is_pull_failure(reason) => {
                 // The message of a back-off repeats the one of the failure after a preamble.
                 let cause = message.split("ErrImagePull: ").last().unwrap_or(message);
                 Diagnosis::Failing(
@@ -154,7 +150,10 @@ impl Doctor<'_> {
                     format!("pod {name}: the server stops again and again: {message}"),
                 ),
             },
-            "" | "ContainerCreating" | "PodInitializing" => preparing(observed),
+            "" | "ContainerCreating" | "PodInitializing" => match failing_pull(&observed.pod) {
+                Some(sidecar) => blocked(sidecar),
+                None => preparing(observed),
+            },
             reason => Diagnosis::Failing(
                 conditions::CONTAINER_CONFIG_ERROR,
                 format!(
@@ -253,6 +252,17 @@ pub(super) fn progress(report: &LoadReport) -> String {
         LoadStage::WarmingUp => "warming up",
     };
     format!("{stage}, {} %", super::rounded(report.percent))
+}
+
+/// The server does not start before its sidecars.
+fn blocked(sidecar: &ContainerStatus) -> Diagnosis {
+    Diagnosis::Failing(
+        conditions::IMAGE_PULL_FAILED,
+        format!(
+            "the image {} of the sidecar {} cannot be pulled, and the server starts after it: correct the operator's --{}-image, or set spec.observability so that it is not needed",
+            sidecar.image, sidecar.name, sidecar.name
+        ),
+    )
 }
 
 /// A pod that a node prepares, or fails to.

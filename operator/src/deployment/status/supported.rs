@@ -1,9 +1,6 @@
 //! `SpecSupported`: which fields are set that this version does not act on.
 use super::conditions::{Truth, Verdict};
-use candlepower_api::{
-    deployment::{Alerts, LLMDeploymentSpec, MetricsMode, TracingMode},
-    names::conditions,
-};
+use candlepower_api::{deployment::LLMDeploymentSpec, names::conditions};
 
 pub(super) fn spec_supported(spec: &LLMDeploymentSpec) -> Verdict {
     let inert = inert_fields(spec);
@@ -29,7 +26,6 @@ pub(super) fn spec_supported(spec: &LLMDeploymentSpec) -> Verdict {
 /// Fields that the user has set; a default is nobody's wish.
 fn inert_fields(spec: &LLMDeploymentSpec) -> Vec<&'static str> {
     let model = &spec.model;
-    let observability = &spec.observability;
     let fields = [
         ("model.revision", model.revision.is_some()),
         ("model.file", model.file.is_some()),
@@ -37,18 +33,6 @@ fn inert_fields(spec: &LLMDeploymentSpec) -> Vec<&'static str> {
         ("autoscaling", spec.autoscaling.is_some()),
         ("resources.gpus", spec.resources.gpus > 0),
         ("cache", spec.cache.is_some()),
-        (
-            "observability.metrics.mode",
-            matches!(
-                observability.metrics.mode,
-                MetricsMode::Sidecar | MetricsMode::PodMonitor
-            ),
-        ),
-        (
-            "observability.tracing.mode",
-            observability.tracing.mode == TracingMode::Sidecar,
-        ),
-        ("alerts", spec.alerts != Alerts::default()),
         ("access.apiKeys", spec.access.api_keys.is_some()),
         (
             "access.networkPolicy.from",
@@ -73,6 +57,8 @@ mod tests {
             json!({}),
             json!({"engine": {"prefixCaching": true}, "observability": {"metrics": {"mode": "None"}}}),
             json!({"observability": {"tracing": {"mode": "Endpoint", "endpoint": "http://a:4317"}}}),
+            json!({"observability": {"metrics": {"mode": "PodMonitor"}, "tracing": {"mode": "Sidecar"}}}),
+            json!({"alerts": {"errorRate": {"threshold": "1%"}}}),
         ] {
             let verdict = spec_supported(&testing::resource(spec).spec);
             assert_eq!(verdict.status, Truth::True, "{}", verdict.message);
@@ -86,15 +72,14 @@ mod tests {
             "autoscaling": {"minReplicas": 1, "maxReplicas": 2},
             "cache": {"size": "1Gi"},
             "resources": {"gpus": 1},
-            "observability": {"metrics": {"mode": "Sidecar"}},
         }));
         let verdict = spec_supported(&spec.spec);
         assert_eq!(verdict.status, Truth::False);
         assert_eq!(verdict.reason, "NotYetImplemented");
         assert!(
-            verdict.message.ends_with(
-                "model.file, autoscaling, resources.gpus, cache, observability.metrics.mode"
-            ),
+            verdict
+                .message
+                .ends_with("model.file, autoscaling, resources.gpus, cache"),
             "{}",
             verdict.message
         );

@@ -29,6 +29,7 @@ fn applied(status: Value) -> Outcome {
         .unwrap(),
         config_hash: "abc".to_owned(),
         image: "candlepower/server:test".to_owned(),
+        monitoring_failure: None,
     }))
 }
 

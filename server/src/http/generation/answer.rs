@@ -195,7 +195,9 @@ impl Answer {
             first
         } else {
             let waited = at.saturating_duration_since(self.observed.started());
-            requests.time_to_first_token.observe(waited.as_secs_f64());
+            requests
+                .time_to_first_token
+                .observe(waited.as_secs_f64(), self.observed.exemplar(waited));
             requests
                 .prompt_tokens
                 .inc_by(self.measured.prompt_tokens as u64);

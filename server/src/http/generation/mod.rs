@@ -64,6 +64,9 @@ pub async fn begin(
         max_tokens,
         sampling: controls.sampling,
     };
+    if let Some(faults) = &state.faults {
+        tokio::time::sleep(faults.first_token_delay()).await;
+    }
     let generation = model
         .engine
         .submit(request)

@@ -1,6 +1,7 @@
 //! Watches each generation request from its first byte to its last, and refuses it when the server
 //! shuts down.
 use crate::{
+    faults::Faults,
     http::{
         drain::Phase,
         error::{ApiError, ErrorKind},
@@ -57,6 +58,8 @@ pub async fn observe(
             "the server is shutting down; try again, another replica will answer",
         )
         .into_response()
+    } else if state.faults.as_ref().is_some_and(Faults::next_fails) {
+        ApiError::new(ErrorKind::Internal, "an injected fault; see /debug/faults").into_response()
     } else {
         request.extensions_mut().insert(observed.clone());
         next.run(request).await

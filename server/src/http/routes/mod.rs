@@ -2,6 +2,7 @@
 pub mod chat_completions;
 pub mod completions;
 pub mod docs;
+pub mod faults;
 pub mod generate;
 pub mod health;
 pub mod metrics;

@@ -1,0 +1,61 @@
+"""Every query of every panel finds data in a Prometheus that scrapes a model under load."""
+
+import sys
+from typing import Any
+
+import pytest
+
+import kube
+import load
+import models
+import monitoring
+
+NAME = "drawn"
+
+
+@pytest.fixture(scope="module")
+def under_load(namespace: str, claim: str, monitoring_stack: monitoring.Prometheus) -> Any:
+    """A model that has answered, failed and waited, so that no series is empty. Requests go on."""
+    resource = models.llm(
+        NAME,
+        observability={"metrics": {"interval": "5s"}, "tracing": {"samplingRatio": "100%"}},
+        alerts={"window": "20s", "errorRate": {"for": "0s"}},
+        objectives={"availability": "99%", "timeToFirstToken": {"threshold": "2s", "target": "95%"}},
+        pod=load.FAULTS_ALLOWED,
+    )
+    watch_the_operator()
+    kube.apply(resource, namespace)
+    kube.wait_for_condition(NAME, namespace, "Ready", "True", seconds=120)
+    monitoring.wait_until_collected(monitoring_stack, namespace, NAME)
+    with kube.forwarded(namespace, f"service/{NAME}", "http") as url, load.steady(url, NAME):
+        load.inject(url, errorRate="30%")  # so that there are errors to show, and an alert
+        kube.wait_for(
+            "errors in Prometheus",
+            lambda: ((rate := monitoring_stack.value(f'sum(rate(llm_request_errors_total{{llmdeployment="{NAME}"}}[20s]))') or 0) > 0, rate),
+            60,
+        )
+        yield NAME
+
+
+def watch_the_operator() -> None:
+    """Applies the chart's PodMonitor for the operator, as the chart does on a cluster that served the kind before."""
+    chart = kube.E2E.parent / "charts" / "candlepower"
+    values = ["--values", kube.E2E / "lib" / "test-values.yaml", "--set-string", "podMonitor.operator=true"]
+    template = ["--namespace", kube.OPERATOR_NAMESPACE, "--show-only", "templates/podmonitor.yaml"]
+    kube.kubectl("apply", "-f", "-", stdin=kube.run("helm", "template", "candlepower", chart, *template, *values))
+
+
+def test_every_panel_s_query_finds_data(namespace: str, under_load: str) -> None:
+    with kube.forwarded(monitoring.NAMESPACE, "service/prometheus-operated", "web") as address:
+        print(
+            kube.run(
+                sys.executable, kube.E2E / "lib" / "render_dashboards.py", "--check", "--prometheus", address,
+                "--namespace", namespace, "--llmdeployment", under_load, "--allow-empty", "llm_gpu_",
+            )
+        )  # fmt: skip
+
+
+def test_the_dashboards_are_delivered_for_grafana(namespace: str, under_load: str) -> None:
+    boards = kube.get("configmap", f"{under_load}-dashboards", namespace)
+    assert boards["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert boards["data"]

@@ -1,0 +1,91 @@
+"""On a cluster without monitoring one `kubectl apply` is enough for metrics, traces and alerts.
+
+The tests of this module build on each other, in this order.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import kube
+import load
+import models
+import monitoring
+
+NAME = "observed"
+ALERT = "CandlepowerErrorRateHigh"
+
+
+@pytest.fixture(scope="module")
+def prometheus(namespace: str, claim: str) -> monitoring.Prometheus:
+    """The Prometheus beside a model whose resource leaves both modes to Auto."""
+    resource = models.llm(
+        NAME,
+        observability={"metrics": {"interval": "5s"}, "tracing": {"samplingRatio": "100%"}},
+        alerts={"window": "20s", "errorRate": {"for": "0s"}},
+        pod=load.FAULTS_ALLOWED,
+    )
+    kube.apply(resource, namespace)
+    kube.wait_for_condition(NAME, namespace, "Ready", "True", seconds=120)
+    return monitoring.Prometheus(namespace, NAME, "prometheus")
+
+
+@pytest.fixture(scope="module")
+def url(namespace: str, prometheus: monitoring.Prometheus) -> Iterator[str]:
+    with kube.forwarded(namespace, f"service/{NAME}", "http") as address:
+        yield address
+
+
+def test_prometheus_and_jaeger_run_beside_the_model(namespace: str, prometheus: monitoring.Prometheus) -> None:
+    (pod,) = kube.pods(NAME, namespace)
+    sidecars = {c["name"]: c for c in pod["spec"]["initContainers"]}
+    assert {"prometheus", "jaeger"} <= set(sidecars)
+    assert all(sidecar["restartPolicy"] == "Always" for sidecar in sidecars.values())
+    chosen = kube.get("llm", NAME, namespace)["status"]["observability"]
+    assert (chosen["metrics"], chosen["tracing"]) == ("Sidecar", "Sidecar")
+
+
+def test_it_scrapes_the_server_and_has_loaded_the_rules(namespace: str, prometheus: monitoring.Prometheus) -> None:
+    monitoring.wait_until_collected(prometheus, namespace, NAME)
+    kube.wait_for_condition(NAME, namespace, "ObservabilityReady", "True", seconds=90)
+    assert prometheus.value(f'llm_model_loaded{{namespace="{namespace}",llmdeployment="{NAME}"}}') == 1
+
+
+def test_a_request_s_trace_is_found_beside_the_model(namespace: str, url: str) -> None:
+    trace_id, caller = load.traced_chat(url, NAME)
+    monitoring.check_parents(monitoring.spans(namespace, NAME, "jaeger", trace_id), caller)
+
+
+def test_an_alert_fires_and_resolves(namespace: str, url: str, prometheus: monitoring.Prometheus) -> None:
+    def firing() -> tuple[bool, Any]:
+        states = prometheus.alerts(namespace, NAME)
+        told = monitoring.firing(NAME, namespace)
+        return states.get(ALERT) == "firing" and ALERT in told, [states, sorted(told)]
+
+    def resolved() -> tuple[bool, Any]:
+        states = prometheus.alerts(namespace, NAME)
+        told = monitoring.firing(NAME, namespace)
+        return ALERT not in states and ALERT not in told, [states, sorted(told)]
+
+    with load.steady(url, NAME):
+        load.inject(url, errorRate="50%")
+        kube.wait_for(f"{ALERT} to fire", lambda: monitoring.reached(firing), 60)
+        load.inject(url)
+        kube.wait_for(f"{ALERT} to resolve", lambda: monitoring.reached(resolved), 90)
+
+
+def test_another_threshold_reaches_it_without_a_new_pod(namespace: str, prometheus: monitoring.Prometheus) -> None:
+    (before,) = kube.pods(NAME, namespace)
+    kube.patch("llm", NAME, namespace, {"spec": {"alerts": {"throughput": {"threshold": 123457}}}})
+
+    def loaded() -> tuple[bool, Any]:
+        groups = prometheus.groups(namespace, NAME)
+        return "123457" in json.dumps(groups), [rule["query"] for group in groups for rule in group["rules"]]
+
+    kube.wait_for("the new threshold in Prometheus", lambda: monitoring.reached(loaded), 90)
+    (after,) = kube.pods(NAME, namespace)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    restarts = {s["name"]: s["restartCount"] for s in after["status"]["initContainerStatuses"]}
+    assert set(restarts.values()) == {0}, restarts

@@ -1,0 +1,100 @@
+//! The ConfigMaps of the sidecars: Prometheus' configuration and rules, and Jaeger's configuration.
+use super::{
+    metadata_of,
+    sidecars::{
+        JAEGER_FILE, POD_NAME, PROMETHEUS_DIR, PROMETHEUS_FILE, RULES_FILE, has_jaeger,
+        has_prometheus,
+    },
+    subject,
+};
+use crate::{
+    deployment::{error::Error, monitoring::Plan, validate::Valid},
+    observability::rules,
+};
+use candlepower_api::names::{containers, paths, ports};
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+pub(super) fn config_maps(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Vec<ConfigMap>, Error> {
+    let mut maps = Vec::new();
+    if has_prometheus(&plan.choice) {
+        let files = BTreeMap::from([
+            (PROMETHEUS_FILE.to_owned(), yaml(&prometheus(valid))?),
+            (
+                RULES_FILE.to_owned(),
+                yaml(&rules::of_resource(&subject(valid)))?,
+            ),
+        ]);
+        maps.push(config_map(valid, containers::PROMETHEUS, files));
+    }
+    if has_jaeger(&plan.choice) {
+        let config = yaml(&jaeger(plan.settings.jaeger_max_traces))?;
+        let files = BTreeMap::from([(JAEGER_FILE.to_owned(), config)]);
+        maps.push(config_map(valid, containers::JAEGER, files));
+    }
+    Ok(maps)
+}
+
+fn config_map(valid: &Valid<'_>, sidecar: &str, files: BTreeMap<String, String>) -> ConfigMap {
+    ConfigMap {
+        metadata: metadata_of(valid, sidecar),
+        data: Some(files),
+        ..ConfigMap::default()
+    }
+}
+
+/// The same labels as a PodMonitor sets, so that rules and dashboards need to know no difference.
+fn prometheus(valid: &Valid<'_>) -> Value {
+    let interval = valid.spec.observability.metrics.interval.to_string();
+    json!({
+        "global": {
+            "scrape_interval": interval,
+            "evaluation_interval": interval,
+            // Prometheus fills in the variable.
+            "external_labels": {"pod": format!("${{{POD_NAME}}}")},
+        },
+        "rule_files": [format!("{PROMETHEUS_DIR}/{RULES_FILE}")],
+        "scrape_configs": [{
+            "job_name": format!("{}/{}", valid.namespace, valid.name),
+            "metrics_path": paths::METRICS,
+            "static_configs": [{
+                "targets": [format!("127.0.0.1:{}", ports::SERVER_HTTP)],
+                "labels": {"namespace": valid.namespace, "llmdeployment": valid.name},
+            }],
+        }],
+    })
+}
+
+/// Spans come from the same pod only; pages and queries from anywhere.
+fn jaeger(max_traces: u32) -> Value {
+    json!({
+        "service": {
+            "extensions": ["jaeger_storage", "jaeger_query"],
+            "pipelines": {"traces": {
+                "receivers": ["otlp"],
+                "processors": ["batch"],
+                "exporters": ["jaeger_storage_exporter"],
+            }},
+            "telemetry": {"metrics": {"level": "none"}},
+        },
+        "extensions": {
+            "jaeger_storage": {"backends": {"memory": {"memory": {"max_traces": max_traces}}}},
+            "jaeger_query": {
+                "storage": {"traces": "memory"},
+                "http": {"endpoint": format!("0.0.0.0:{}", ports::JAEGER_QUERY)},
+                "grpc": {"endpoint": "127.0.0.1:16685"},
+            },
+        },
+        "receivers": {"otlp": {"protocols": {
+            "grpc": {"endpoint": format!("127.0.0.1:{}", ports::OTLP_GRPC)},
+        }}},
+        "processors": {"batch": {"timeout": "200ms"}},
+        "exporters": {"jaeger_storage_exporter": {"trace_storage": "memory"}},
+    })
+}
+
+fn yaml<T: Serialize>(value: &T) -> Result<String, Error> {
+    serde_saphyr::to_string(value).map_err(|error| Error::Yaml(error.to_string()))
+}

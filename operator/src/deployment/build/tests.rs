@@ -1,0 +1,114 @@
+//! What is made of a resource.
+use super::*;
+use crate::deployment::{
+    monitoring::{Choice, Plan, served::Served},
+    testing::{self, settings},
+};
+use candlepower_api::deployment::LLMDeployment;
+use serde_json::{Value, json};
+
+/// A cluster with prometheus-operator.
+const STACK: Served = Served {
+    pod_monitor: true,
+    prometheus_rule: true,
+};
+
+fn children_of(resource: &LLMDeployment, choice: Choice, arguments: &[&str]) -> Children {
+    let settings = settings(arguments);
+    let plan = Plan::new(choice, &settings, &testing::observed());
+    children(&testing::valid(resource), &plan).unwrap()
+}
+
+/// On a cluster without a monitoring stack.
+fn bare(resource: &LLMDeployment) -> Children {
+    let choice = testing::choice(resource, Served::default(), &[]);
+    children_of(resource, choice, &[])
+}
+
+fn uncollected(spec: Value) -> Children {
+    let mut spec = spec;
+    spec["observability"] = json!({"metrics": {"mode": "None"}, "tracing": {"mode": "None"}});
+    bare(&testing::resource(spec))
+}
+
+#[test]
+fn the_children_of_a_resource_that_nothing_is_collected_of() {
+    let children = uncollected(json!({}));
+    insta::assert_yaml_snapshot!("default_config_map", children.config_map);
+    insta::assert_yaml_snapshot!("default_service", children.service);
+    insta::assert_yaml_snapshot!("default_deployment", children.deployment);
+    assert_eq!(children.collectors, []);
+    assert_eq!(children.pod_monitor, None);
+    assert_eq!(children.prometheus_rule, None);
+}
+
+#[test]
+fn a_bare_cluster_gets_prometheus_and_jaeger_beside_the_server() {
+    let children = bare(&testing::resource(json!({})));
+    let pod = children.deployment.spec.unwrap().template.spec.unwrap();
+    assert_eq!(pod.containers[0].name, "server");
+    assert_eq!(pod.containers.len(), 1);
+    insta::assert_yaml_snapshot!("sidecars", pod.init_containers);
+    insta::assert_yaml_snapshot!("sidecar_volumes", pod.volumes);
+    insta::assert_yaml_snapshot!("sidecar_service", children.service.spec.unwrap().ports);
+    let mut collectors = children.collectors;
+    // The rules have tests of their own.
+    let rules = collectors
+        .iter_mut()
+        .find_map(|collector| collector.data.as_mut()?.remove("rules.yaml"));
+    assert!(rules.unwrap().contains("- alert: CandlepowerNotReady"));
+    insta::assert_yaml_snapshot!("sidecar_configurations", collectors);
+    assert_eq!(children.pod_monitor, None);
+}
+
+#[test]
+fn a_monitoring_stack_gets_a_pod_monitor_with_the_labels_it_selects_by() {
+    let resource = testing::resource(json!({"observability": {"metrics": {"interval": "30s"}}}));
+    let arguments = [
+        "--pod-monitor-label",
+        "release=stack",
+        "--otlp-endpoint",
+        "http://c:4317",
+    ];
+    let choice = testing::choice(&resource, STACK, &arguments);
+    let children = children_of(&resource, choice, &arguments);
+    insta::assert_yaml_snapshot!("pod_monitor", children.pod_monitor);
+    assert_eq!(children.collectors, []);
+    let pod = children.deployment.spec.unwrap().template.spec.unwrap();
+    assert_eq!(pod.init_containers, None);
+}
+
+#[test]
+fn a_kind_that_is_not_served_is_not_written() {
+    let resource = testing::resource(json!({"observability": {"metrics": {"mode": "PodMonitor"}}}));
+    let children = bare(&resource);
+    assert_eq!(children.pod_monitor, None);
+    assert_eq!(children.prometheus_rule, None);
+}
+
+#[test]
+fn a_change_of_alerts_dashboards_interval_or_access_does_not_touch_the_pods() {
+    let before = bare(&testing::resource(json!({})));
+    let after = bare(&testing::resource(json!({
+        "alerts": {"errorRate": {"threshold": "1%"}},
+        "observability": {"dashboards": {"enabled": false}, "metrics": {"interval": "30s"}},
+        "access": {"networkPolicy": {"enabled": false}},
+    })));
+    assert_eq!(before.deployment, after.deployment);
+    assert_eq!(before.config_map, after.config_map);
+    assert_eq!(before.service, after.service);
+    assert_ne!(before.collectors, after.collectors);
+}
+
+#[test]
+fn a_change_of_engine_precision_or_model_rolls_the_pods() {
+    let hash = |spec| uncollected(spec).config_hash;
+    let before = hash(json!({}));
+    for spec in [
+        json!({"engine": {"maxBatchSize": 4}}),
+        json!({"precision": "q8_0"}),
+        json!({"model": {"source": "pvc://models/b.gguf"}}),
+    ] {
+        assert_ne!(hash(spec.clone()), before, "{spec}");
+    }
+}

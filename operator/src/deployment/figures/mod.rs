@@ -1,0 +1,108 @@
+//! Live figures and alerts of each resource, from the pods' own metrics: no Prometheus is needed.
+//!
+//! [`scrape`] asks the pods → [`snapshot`] reads their answers → [`window`] tells what happened in
+//! the last minutes → [`performance`] and [`alerts`] say it for people. Only `scrape` does I/O.
+mod alerts;
+mod histogram;
+mod performance;
+pub(super) mod scrape;
+mod snapshot;
+mod window;
+
+use candlepower_api::deployment::status::{AlertStatus, Performance};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+/// Namespace and name of a resource.
+pub(super) type Key = (String, String);
+
+/// What a status says of a resource's figures.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Reading {
+    pub(super) performance: Option<Performance>,
+    pub(super) alerts: Option<AlertStatus>,
+}
+
+/// The newest reading of each resource.
+#[derive(Debug, Default)]
+pub(super) struct Figures(Mutex<HashMap<Key, Reading>>);
+
+impl Figures {
+    /// The newest reading of a resource; `None` before its first scrape.
+    pub(super) fn of(&self, namespace: &str, name: &str) -> Option<Reading> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.lock().get(&key).cloned()
+    }
+
+    /// Replaces all readings, and gives back the resources whose reading is another one now.
+    fn replace(&self, readings: HashMap<Key, Reading>) -> Vec<Key> {
+        let mut current = self.lock();
+        let changed = readings
+            .iter()
+            .filter(|(key, reading)| {
+                // Before its first scrape, a resource has nothing to say.
+                let before = current.get(*key).cloned().unwrap_or_default();
+                !says_the_same(&before, reading)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        *current = readings;
+        changed
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Reading>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether two readings differ in nothing but the time at which they were taken.
+pub(super) fn says_the_same(one: &Reading, other: &Reading) -> bool {
+    let timeless = |reading: &Reading| {
+        let mut reading = reading.clone();
+        if let Some(performance) = &mut reading.performance {
+            performance.observed_at.clear();
+        }
+        reading
+    };
+    timeless(one) == timeless(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candlepower_api::value::Duration;
+
+    fn reading(tokens: &str, at: &str) -> Reading {
+        Reading {
+            performance: Some(Performance {
+                ttft: None,
+                tpot: None,
+                tokens_per_second: tokens.to_owned(),
+                requests_per_second: "1".to_owned(),
+                error_rate: "0%".to_owned(),
+                window: Duration::from_secs(300),
+                observed_at: at.to_owned(),
+            }),
+            alerts: None,
+        }
+    }
+
+    #[test]
+    fn only_a_reading_that_says_something_new_is_reported() {
+        let figures = Figures::default();
+        let key = || ("team".to_owned(), "tiny".to_owned());
+        let put = |reading| figures.replace(HashMap::from([(key(), reading)]));
+        assert_eq!(
+            put(Reading::default()),
+            [],
+            "an idle resource at first sight"
+        );
+        assert_eq!(put(reading("60", "12:00")), [key()]);
+        assert_eq!(put(reading("60", "12:01")), [], "only the time is new");
+        assert_eq!(put(reading("61", "12:02")), [key()]);
+        assert_eq!(put(Reading::default()), [key()], "it has become idle");
+        assert_eq!(put(Reading::default()), []);
+    }
+}

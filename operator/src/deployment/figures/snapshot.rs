@@ -1,0 +1,258 @@
+//! What one answer of a pod's `/metrics` says, of the few series that figures and alerts need.
+use super::histogram::Histogram;
+use candlepower_api::names::{buckets, metrics as names};
+use std::collections::BTreeMap;
+
+/// More GPUs than any pod has: a bound, so that rubbish takes no memory.
+const MOST_GPUS: usize = 64;
+
+/// The counters and gauges of one pod at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Snapshot {
+    pub(super) first_token: Histogram,
+    pub(super) per_token: Histogram,
+    pub(super) tokens: f64,
+    pub(super) succeeded: f64,
+    pub(super) failed_by_server: f64,
+    pub(super) queue_full: f64,
+    pub(super) spans_dropped: f64,
+    pub(super) busy_seconds: f64,
+    pub(super) running: f64,
+    pub(super) waiting: f64,
+    /// Largest share of a memory (the container's or a GPU's) that is in use, 0 to 1.
+    pub(super) memory: Option<f64>,
+    /// When the process started, in seconds since 1970.
+    pub(super) started: Option<f64>,
+}
+
+impl Snapshot {
+    /// A server that has just started.
+    pub(super) fn empty() -> Self {
+        Self {
+            first_token: Histogram::new(buckets::TIME_TO_FIRST_TOKEN),
+            per_token: Histogram::new(buckets::TOKEN_GAP),
+            tokens: 0.0,
+            succeeded: 0.0,
+            failed_by_server: 0.0,
+            queue_full: 0.0,
+            spans_dropped: 0.0,
+            busy_seconds: 0.0,
+            running: 0.0,
+            waiting: 0.0,
+            memory: None,
+            started: None,
+        }
+    }
+}
+
+/// An answer that is not a server's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the answer holds none of the server's series")]
+pub(super) struct NotOurs;
+
+/// Reads Prometheus' text format.
+pub(super) fn read(text: &str) -> Result<Snapshot, NotOurs> {
+    let mut snapshot = Snapshot::empty();
+    let mut memory = Memory::default();
+    let mut known = false;
+    for line in text.lines() {
+        let Some(sample) = Sample::parse(line) else {
+            continue;
+        };
+        known |= take(&mut snapshot, &mut memory, &sample);
+    }
+    if !known {
+        return Err(NotOurs);
+    }
+    snapshot.memory = memory.share();
+    Ok(snapshot)
+}
+
+/// Puts a sample where it belongs; false where it is of no use here.
+fn take(snapshot: &mut Snapshot, memory: &mut Memory, sample: &Sample<'_>) -> bool {
+    let value = sample.value;
+    if let Some(base) = sample.name.strip_suffix("_bucket") {
+        let histogram = match base {
+            names::TIME_TO_FIRST_TOKEN => &mut snapshot.first_token,
+            names::REQUEST_TIME_PER_OUTPUT_TOKEN => &mut snapshot.per_token,
+            _ => return false,
+        };
+        if let Some(le) = sample.label("le") {
+            histogram.set(le, whole(value));
+        }
+        return true;
+    }
+    match sample.name {
+        names::GENERATION_TOKENS => snapshot.tokens += value,
+        names::REQUEST_SUCCESS => snapshot.succeeded += value,
+        names::REQUEST_ERRORS => {
+            if sample.label(names::LABEL_FAULT) == Some(names::FAULT_SERVER) {
+                snapshot.failed_by_server += value;
+            }
+            if sample.label(names::LABEL_ERROR_TYPE) == Some("queue_full") {
+                snapshot.queue_full += value;
+            }
+        }
+        names::TRACE_SPANS_DROPPED => snapshot.spans_dropped += value,
+        names::ENGINE_BUSY_SECONDS => snapshot.busy_seconds += value,
+        names::NUM_REQUESTS_RUNNING => snapshot.running += value,
+        names::NUM_REQUESTS_WAITING => snapshot.waiting += value,
+        names::CONTAINER_MEMORY => memory.container.0 = value,
+        names::CONTAINER_MEMORY_LIMIT => memory.container.1 = value,
+        names::GPU_MEMORY_USED => memory.gpu(sample, |gpu| gpu.0 = value),
+        names::GPU_MEMORY_TOTAL => memory.gpu(sample, |gpu| gpu.1 = value),
+        "process_start_time_seconds" => snapshot.started = Some(value),
+        _ => return false,
+    }
+    true
+}
+
+/// Used and total, of the container and of each GPU.
+#[derive(Default)]
+struct Memory {
+    container: (f64, f64),
+    gpus: BTreeMap<String, (f64, f64)>,
+}
+
+impl Memory {
+    fn gpu(&mut self, sample: &Sample<'_>, set: impl FnOnce(&mut (f64, f64))) {
+        let index = sample.label(names::LABEL_GPU).unwrap_or_default();
+        if self.gpus.len() < MOST_GPUS || self.gpus.contains_key(index) {
+            set(self.gpus.entry(index.to_owned()).or_default());
+        }
+    }
+
+    fn share(&self) -> Option<f64> {
+        let share = |(used, total): &(f64, f64)| (*total > 0.0).then(|| used / total);
+        if self.gpus.is_empty() {
+            return share(&self.container);
+        }
+        self.gpus.values().filter_map(share).reduce(f64::max)
+    }
+}
+
+/// One line of the text format.
+struct Sample<'a> {
+    name: &'a str,
+    labels: &'a str,
+    value: f64,
+}
+
+impl<'a> Sample<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        if line.starts_with('#') {
+            return None;
+        }
+        let (name, labels, rest) = if let Some(open) = line.find('{') {
+            let close = line.rfind('}').filter(|close| *close > open)?;
+            (&line[..open], &line[open + 1..close], &line[close + 1..])
+        } else {
+            let (name, rest) = line.split_once(' ')?;
+            (name, "", rest)
+        };
+        let value: f64 = rest.split_whitespace().next()?.parse().ok()?;
+        Some(Self {
+            name,
+            labels,
+            value,
+        })
+        .filter(|sample| sample.value.is_finite() && sample.value >= 0.0)
+    }
+
+    /// A label's value. The values that are asked for hold neither commas nor quotes.
+    fn label(&self, name: &str) -> Option<&'a str> {
+        self.labels.split(',').find_map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            (key == name).then(|| value.trim_matches('"'))
+        })
+    }
+}
+
+/// Counts are whole numbers, written as floats.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "negative samples are left out, and no counter reaches 2^53"
+)]
+fn whole(value: f64) -> u64 {
+    value as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = "\
+# HELP llm_time_to_first_token_seconds TTFT
+# TYPE llm_time_to_first_token_seconds histogram
+llm_time_to_first_token_seconds_bucket{le=\"0.5\"} 3
+llm_time_to_first_token_seconds_bucket{le=\"2\"} 4
+llm_time_to_first_token_seconds_bucket{le=\"+Inf\"} 5
+llm_generation_tokens_total 120
+llm_request_success_total{finished_reason=\"stop\"} 3
+llm_request_success_total{finished_reason=\"length\"} 1
+llm_request_errors_total{error_type=\"queue_full\",fault=\"server\"} 2
+llm_request_errors_total{error_type=\"invalid_request\",fault=\"client\"} 7
+llm_engine_busy_seconds_total 2.5
+llm_num_requests_running 1
+llm_container_memory_working_set_bytes 512
+llm_container_memory_limit_bytes 1024
+process_start_time_seconds 1764000000.5
+";
+
+    #[test]
+    fn an_answer_is_read_with_the_label_that_tells_whose_fault_an_error_is() {
+        let snapshot = read(ANSWER).unwrap();
+        assert_eq!(snapshot.first_token.count(), 5);
+        assert!((snapshot.tokens - 120.0).abs() < 1e-9);
+        assert!((snapshot.succeeded - 4.0).abs() < 1e-9);
+        assert!((snapshot.failed_by_server - 2.0).abs() < 1e-9);
+        assert!((snapshot.queue_full - 2.0).abs() < 1e-9);
+        assert_eq!(snapshot.memory, Some(0.5));
+        assert_eq!(snapshot.started, Some(1_764_000_000.5));
+    }
+
+    #[test]
+    fn the_fullest_gpu_counts_where_there_are_gpus() {
+        let gpus = "\
+llm_gpu_memory_used_bytes{gpu=\"0\"} 20
+llm_gpu_memory_total_bytes{gpu=\"0\"} 100
+llm_gpu_memory_used_bytes{gpu=\"1\"} 95
+llm_gpu_memory_total_bytes{gpu=\"1\"} 100
+";
+        let snapshot = read(&format!("{ANSWER}{gpus}")).unwrap();
+        assert_eq!(snapshot.memory, Some(0.95));
+    }
+
+    #[test]
+    fn rubbish_is_refused_and_broken_lines_within_an_answer_are_skipped() {
+        for text in [
+            "",
+            "<html>not found</html>",
+            "{{{{ }}}} =\n\0\n",
+            "a{b=\"c\"} 1",
+        ] {
+            assert_eq!(read(text), Err(NotOurs), "{text}");
+        }
+        let broken = "llm_generation_tokens_total NaN\nllm_generation_tokens_total -3\n}{\nx{ 1\n";
+        let snapshot = read(&format!("{broken}{ANSWER}")).unwrap();
+        assert!((snapshot.tokens - 120.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn labels_take_no_memory_however_many_there_are() {
+        use std::fmt::Write;
+        let mut text = ANSWER.to_owned();
+        for model in 0..3000 {
+            writeln!(text, "llm_gpu_memory_used_bytes{{gpu=\"{model}\"}} 1").unwrap();
+            writeln!(text, "llm_model_info{{model_name=\"m{model}\"}} 1").unwrap();
+        }
+        let mut memory = Memory::default();
+        for line in text.lines() {
+            if let Some(sample) = Sample::parse(line) {
+                take(&mut Snapshot::empty(), &mut memory, &sample);
+            }
+        }
+        assert_eq!(memory.gpus.len(), MOST_GPUS);
+    }
+}

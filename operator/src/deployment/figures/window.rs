@@ -1,0 +1,278 @@
+//! What happened in the last minutes: increases of counters over a pod's snapshots, merged over
+//! pods.
+use super::{histogram::Histogram, snapshot::Snapshot};
+use candlepower_api::names::buckets;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// A window is told by at most about this many snapshots, however often pods are asked.
+const RESOLUTION: u32 = 32;
+
+/// The snapshots of one pod, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct History(VecDeque<(Instant, Snapshot)>);
+
+impl History {
+    /// Adds what was seen at `now`. A server that started within the window is known from its
+    /// start, when it had counted nothing.
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        unix_now: f64,
+        snapshot: Snapshot,
+        window: Duration,
+    ) {
+        if self.0.is_empty()
+            && let Some(started) = started(now, unix_now, &snapshot, window)
+        {
+            self.0.push_back((started, Snapshot::empty()));
+        }
+        let mut recent = self.0.iter().rev();
+        if let (Some((last, _)), Some((before, _))) = (recent.next(), recent.next())
+            && last.duration_since(*before) < window / RESOLUTION
+            && self.0.len() > 2
+        {
+            self.0.pop_back();
+        }
+        self.0.push_back((now, snapshot));
+        // The newest one that is older than the window is where the window begins.
+        while self
+            .0
+            .get(1)
+            .is_some_and(|(at, _)| now.duration_since(*at) >= window)
+        {
+            self.0.pop_front();
+        }
+    }
+
+    /// When the pod last answered.
+    pub(super) fn last_seen(&self) -> Option<Instant> {
+        self.0.back().map(|(at, _)| *at)
+    }
+}
+
+/// When the process started, if that is within the window.
+fn started(now: Instant, unix_now: f64, snapshot: &Snapshot, window: Duration) -> Option<Instant> {
+    let age = Duration::try_from_secs_f64(unix_now - snapshot.started?).ok()?;
+    if age >= window {
+        return None;
+    }
+    now.checked_sub(age)
+}
+
+/// What happened in a window, in all pods of a resource together.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) first_token: Histogram,
+    pub(super) per_token: Histogram,
+    pub(super) tokens: f64,
+    pub(super) succeeded: f64,
+    pub(super) failed_by_server: f64,
+    pub(super) queue_full: f64,
+    pub(super) spans_dropped: f64,
+    /// Tokens and requests by second, summed over the pods.
+    pub(super) tokens_per_second: f64,
+    pub(super) requests_per_second: f64,
+    /// Largest share of the time in which one of the pods computed, 0 to 1.
+    pub(super) busy: f64,
+    /// Running and waiting now.
+    pub(super) in_progress: f64,
+    /// The fullest memory now, 0 to 1.
+    pub(super) memory: Option<f64>,
+}
+
+impl Window {
+    /// What the pods' histories tell together.
+    pub(super) fn of<'a>(histories: impl IntoIterator<Item = &'a History>) -> Self {
+        let mut sum = Self {
+            first_token: Histogram::new(buckets::TIME_TO_FIRST_TOKEN),
+            per_token: Histogram::new(buckets::TOKEN_GAP),
+            tokens: 0.0,
+            succeeded: 0.0,
+            failed_by_server: 0.0,
+            queue_full: 0.0,
+            spans_dropped: 0.0,
+            tokens_per_second: 0.0,
+            requests_per_second: 0.0,
+            busy: 0.0,
+            in_progress: 0.0,
+            memory: None,
+        };
+        for history in histories {
+            sum.add(history);
+        }
+        sum
+    }
+
+    fn add(&mut self, History(seen): &History) {
+        let (Some((from, _)), Some((to, last))) = (seen.front(), seen.back()) else {
+            return;
+        };
+        self.in_progress += last.running + last.waiting;
+        self.memory = [self.memory, last.memory]
+            .into_iter()
+            .flatten()
+            .reduce(f64::max);
+        let seconds = to.duration_since(*from).as_secs_f64();
+        if seconds <= 0.0 {
+            return;
+        }
+        let (mut tokens, mut requests, mut busy) = (0.0, 0.0, 0.0);
+        for ((_, before), (_, after)) in seen.iter().zip(seen.iter().skip(1)) {
+            self.first_token
+                .add_increase(&before.first_token, &after.first_token);
+            self.per_token
+                .add_increase(&before.per_token, &after.per_token);
+            let succeeded = increase(before.succeeded, after.succeeded);
+            let failed = increase(before.failed_by_server, after.failed_by_server);
+            tokens += increase(before.tokens, after.tokens);
+            requests += succeeded + failed;
+            busy += increase(before.busy_seconds, after.busy_seconds);
+            self.succeeded += succeeded;
+            self.failed_by_server += failed;
+            self.queue_full += increase(before.queue_full, after.queue_full);
+            self.spans_dropped += increase(before.spans_dropped, after.spans_dropped);
+        }
+        self.tokens += tokens;
+        self.tokens_per_second += tokens / seconds;
+        self.requests_per_second += requests / seconds;
+        self.busy = self.busy.max((busy / seconds).min(1.0));
+    }
+
+    /// Share of the requests that failed through the server's fault; `None` without requests.
+    pub(super) fn error_rate(&self) -> Option<f64> {
+        let all = self.succeeded + self.failed_by_server;
+        (all > 0.0).then(|| self.failed_by_server / all)
+    }
+
+    /// Tokens by second of the time in which requests ran; `None` while they hardly did.
+    pub(super) fn tokens_per_busy_second(&self) -> Option<f64> {
+        (self.busy > LEAST_BUSY).then(|| self.tokens_per_second / self.busy)
+    }
+}
+
+/// Below this share of busy time, throughput says nothing.
+const LEAST_BUSY: f64 = 0.05;
+
+/// A counter that fell was started anew.
+fn increase(before: f64, after: f64) -> f64 {
+    if after < before {
+        after
+    } else {
+        after - before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTES: Duration = Duration::from_secs(300);
+    const UNIX: f64 = 1_764_000_000.0;
+
+    fn seen(tokens: f64, busy: f64, requests: f64) -> Snapshot {
+        Snapshot {
+            tokens,
+            busy_seconds: busy,
+            succeeded: requests,
+            ..Snapshot::empty()
+        }
+    }
+
+    fn history(snapshots: impl IntoIterator<Item = (u64, Snapshot)>) -> History {
+        let start = Instant::now();
+        let mut history = History::default();
+        for (second, snapshot) in snapshots {
+            let now = start + Duration::from_secs(second);
+            history.push(now, UNIX, snapshot, MINUTES);
+        }
+        history
+    }
+
+    fn close(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+    }
+
+    #[test]
+    fn rates_are_increases_by_the_time_between_the_snapshots() {
+        let window = Window::of([&history([
+            (0, seen(100.0, 10.0, 5.0)),
+            (30, seen(400.0, 25.0, 8.0)),
+        ])]);
+        close(window.tokens_per_second, 10.0);
+        close(window.requests_per_second, 0.1);
+        close(window.busy, 0.5);
+        close(window.tokens_per_busy_second().unwrap(), 20.0);
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_does_not_count() {
+        let window = Window::of([&history([
+            (0, seen(0.0, 0.0, 0.0)),
+            (30, seen(9000.0, 0.0, 0.0)),
+            (330, seen(9000.0, 0.0, 0.0)),
+            (360, seen(9030.0, 0.0, 0.0)),
+        ])]);
+        close(window.tokens, 30.0);
+    }
+
+    #[test]
+    fn a_restart_counts_from_nothing() {
+        let window = Window::of([&history([
+            (0, seen(1000.0, 0.0, 10.0)),
+            (30, seen(50.0, 0.0, 1.0)),
+        ])]);
+        close(window.tokens, 50.0);
+        close(window.succeeded, 1.0);
+    }
+
+    #[test]
+    fn replicas_add_up_and_the_busiest_counts() {
+        let one = history([(0, seen(0.0, 0.0, 0.0)), (10, seen(100.0, 5.0, 1.0))]);
+        let other = history([(0, seen(0.0, 0.0, 0.0)), (10, seen(300.0, 10.0, 1.0))]);
+        let window = Window::of([&one, &other]);
+        close(window.tokens_per_second, 40.0);
+        close(window.busy, 1.0);
+    }
+
+    #[test]
+    fn a_server_that_has_just_started_is_known_from_its_start() {
+        let snapshot = Snapshot {
+            started: Some(UNIX - 20.0),
+            ..seen(100.0, 2.0, 1.0)
+        };
+        close(Window::of([&history([(0, snapshot)])]).tokens, 100.0);
+        let old = Snapshot {
+            started: Some(UNIX - 3600.0),
+            ..seen(100.0, 2.0, 1.0)
+        };
+        close(Window::of([&history([(0, old)])]).tokens, 0.0);
+    }
+
+    #[test]
+    fn an_idle_server_has_neither_an_error_rate_nor_a_throughput() {
+        let window = Window::of([&history([
+            (0, seen(5.0, 1.0, 1.0)),
+            (30, seen(5.0, 1.0, 1.0)),
+        ])]);
+        assert_eq!(window.error_rate(), None);
+        assert_eq!(window.tokens_per_busy_second(), None);
+    }
+
+    #[test]
+    fn asking_often_takes_no_more_memory_and_loses_nothing() {
+        let every_second =
+            (0..600_u32).map(|second| (u64::from(second), seen(f64::from(second), 0.0, 0.0)));
+        let history = history(every_second);
+        assert!(history.0.len() < 64, "{}", history.0.len());
+        let window = Window::of([&history]);
+        close(window.tokens_per_second, 1.0);
+        assert!(
+            (295.0..=310.0).contains(&window.tokens),
+            "{}",
+            window.tokens
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! What is collected how: decides `Auto`, and says why.
+use super::served::Served;
+use crate::config::monitoring::MonitoringConfig;
+use candlepower_api::{
+    deployment::{MetricsMode, Observability, TracingMode, status::ObservabilityStatus},
+    names::ports,
+};
+
+/// What is collected how.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::deployment) struct Choice {
+    /// Never `Auto`.
+    pub(in crate::deployment) metrics: MetricsMode,
+    /// Never `Auto`.
+    pub(in crate::deployment) tracing: TracingMode,
+    /// Where the server sends its spans.
+    pub(in crate::deployment) endpoint: Option<String>,
+    /// What the cluster serves, which a PodMonitor depends on.
+    pub(in crate::deployment) served: Served,
+    /// The cluster's Prometheus, where its address is known.
+    pub(in crate::deployment) prometheus_url: Option<String>,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self {
+            metrics: MetricsMode::None,
+            tracing: TracingMode::None,
+            endpoint: None,
+            served: Served::default(),
+            prometheus_url: None,
+        }
+    }
+}
+
+/// Decides what `wish` leaves open.
+pub(in crate::deployment) fn choose(
+    wish: &Observability,
+    served: Served,
+    settings: &MonitoringConfig,
+) -> Choice {
+    let metrics = match wish.metrics.mode {
+        MetricsMode::Auto if served.pod_monitor => MetricsMode::PodMonitor,
+        MetricsMode::Auto => MetricsMode::Sidecar,
+        mode => mode,
+    };
+    let own = wish.tracing.endpoint.as_ref();
+    let (tracing, endpoint) = match wish.tracing.mode {
+        TracingMode::Auto => match own.or(settings.otlp_endpoint.as_ref()) {
+            Some(endpoint) => (TracingMode::Endpoint, Some(endpoint.clone())),
+            None => (TracingMode::Sidecar, Some(beside())),
+        },
+        TracingMode::Endpoint => (TracingMode::Endpoint, own.cloned()),
+        TracingMode::Sidecar => (TracingMode::Sidecar, Some(beside())),
+        TracingMode::None => (TracingMode::None, None),
+    };
+    Choice {
+        metrics,
+        tracing,
+        endpoint,
+        served,
+        prometheus_url: settings.prometheus_url.clone(),
+    }
+}
+
+/// The Jaeger in the same pod.
+fn beside() -> String {
+    format!("http://127.0.0.1:{}", ports::OTLP_GRPC)
+}
+
+impl Choice {
+    /// The same for the status of the resource `name`.
+    pub(in crate::deployment) fn status(&self, name: &str, namespace: &str) -> ObservabilityStatus {
+        let prometheus = match self.metrics {
+            MetricsMode::Sidecar => Some(format!(
+                "http://{name}.{namespace}.svc:{}",
+                ports::PROMETHEUS
+            )),
+            MetricsMode::PodMonitor => self.prometheus_url.clone(),
+            MetricsMode::Auto | MetricsMode::None => None,
+        };
+        ObservabilityStatus {
+            metrics: self.metrics,
+            tracing: self.tracing,
+            prometheus,
+            traces: self.endpoint.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::testing::settings;
+    use serde_json::{Value, json};
+
+    const BARE: Served = Served {
+        pod_monitor: false,
+        prometheus_rule: false,
+    };
+    const STACK: Served = Served {
+        pod_monitor: true,
+        prometheus_rule: true,
+    };
+
+    fn chosen(wish: Value, served: Served, arguments: &[&str]) -> Choice {
+        let wish = serde_json::from_value(wish).unwrap();
+        choose(&wish, served, &settings(arguments))
+    }
+
+    #[test]
+    fn left_alone_metrics_go_where_the_cluster_collects_them() {
+        assert_eq!(chosen(json!({}), BARE, &[]).metrics, MetricsMode::Sidecar);
+        assert_eq!(
+            chosen(json!({}), STACK, &[]).metrics,
+            MetricsMode::PodMonitor
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_is_not_replaced_by_something_else() {
+        for (mode, expected) in [
+            ("PodMonitor", MetricsMode::PodMonitor),
+            ("None", MetricsMode::None),
+        ] {
+            let wish = json!({"metrics": {"mode": mode}});
+            assert_eq!(chosen(wish, BARE, &[]).metrics, expected);
+        }
+        let wish = json!({"metrics": {"mode": "Sidecar"}});
+        assert_eq!(chosen(wish, STACK, &[]).metrics, MetricsMode::Sidecar);
+    }
+
+    #[test]
+    fn traces_go_to_the_resources_own_collector_then_the_operators_then_a_sidecar() {
+        let operators = ["--otlp-endpoint", "http://ours:4317"];
+        let own = json!({"tracing": {"endpoint": "http://own:4317"}});
+        let cases = [
+            (
+                own,
+                &operators[..],
+                TracingMode::Endpoint,
+                Some("http://own:4317"),
+            ),
+            (
+                json!({}),
+                &operators[..],
+                TracingMode::Endpoint,
+                Some("http://ours:4317"),
+            ),
+            (
+                json!({}),
+                &[],
+                TracingMode::Sidecar,
+                Some("http://127.0.0.1:4317"),
+            ),
+            (
+                json!({"tracing": {"mode": "None", "endpoint": "http://own:4317"}}),
+                &operators[..],
+                TracingMode::None,
+                None,
+            ),
+            (
+                json!({"tracing": {"mode": "Sidecar"}}),
+                &operators[..],
+                TracingMode::Sidecar,
+                Some("http://127.0.0.1:4317"),
+            ),
+        ];
+        for (wish, arguments, mode, endpoint) in cases {
+            let choice = chosen(wish.clone(), BARE, arguments);
+            assert_eq!(
+                (choice.tracing, choice.endpoint.as_deref()),
+                (mode, endpoint),
+                "{wish}"
+            );
+        }
+    }
+}

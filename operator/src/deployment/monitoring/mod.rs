@@ -1,0 +1,113 @@
+//! How metrics and traces of a resource are collected.
+//!
+//! - [`kinds`]: prometheus-operator's resources, as far as they are written here;
+//! - [`served`]: which of them the cluster serves;
+//! - [`choice`]: what is collected how, as a pure function;
+//! - [`sidecar`]: Prometheus and Jaeger beside a model;
+//! - [`prometheus`]: asks Prometheus whether it really scrapes.
+pub(super) mod choice;
+pub(super) mod kinds;
+pub(super) mod prometheus;
+pub(super) mod served;
+pub(super) mod sidecar;
+
+pub(super) use choice::Choice;
+pub(super) use sidecar::Sidecar;
+
+use super::{dereference::Observed, error::Error};
+use crate::{
+    config::monitoring::MonitoringConfig,
+    observability::{Subject, rules},
+};
+use candlepower_api::deployment::{LLMDeployment, MetricsMode};
+use kube::ResourceExt;
+use served::Served;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What all reconciles know about monitoring.
+pub(super) struct Monitoring {
+    pub(super) settings: Arc<MonitoringConfig>,
+    pub(super) served: watch::Receiver<Option<Served>>,
+    pub(super) verifier: prometheus::Verifier,
+}
+
+/// What is collected how, and with what; children are built from it.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) choice: Choice,
+    pub(super) settings: &'a MonitoringConfig,
+    pub(super) prometheus: Sidecar,
+    pub(super) jaeger: Sidecar,
+}
+
+impl Monitoring {
+    /// What is to be done for the resource that was `observed`.
+    pub(super) fn plan(&self, observed: &Observed) -> Plan<'_> {
+        Plan::new(observed.choice.clone(), &self.settings, observed)
+    }
+
+    /// Waits until it is known what the cluster serves.
+    pub(super) async fn known(&self) -> Result<(), Error> {
+        let mut served = self.served.clone();
+        let result = served.wait_for(Option::is_some).await;
+        result.map(|_| ()).map_err(|_| Error::Stopping)
+    }
+
+    /// What is chosen for `resource` now.
+    pub(super) fn choose(&self, resource: &LLMDeployment) -> Choice {
+        let served = (*self.served.borrow()).unwrap_or_default();
+        choice::choose(&resource.spec.observability, served, &self.settings)
+    }
+
+    /// Asks whatever Prometheus is in charge, if it is time to.
+    pub(super) async fn verify(
+        &self,
+        resource: &LLMDeployment,
+        choice: &Choice,
+        ready_pods: Vec<String>,
+    ) -> Option<prometheus::Finding> {
+        let namespace = resource.namespace()?;
+        let name = resource.name_any();
+        let addresses = match choice.metrics {
+            _ if ready_pods.is_empty() => return None,
+            MetricsMode::Sidecar => ready_pods
+                .iter()
+                .filter_map(|ip| prometheus::address(ip))
+                .collect(),
+            MetricsMode::PodMonitor if choice.served.pod_monitor => {
+                vec![self.settings.prometheus_url.clone()?]
+            }
+            MetricsMode::PodMonitor | MetricsMode::Auto | MetricsMode::None => return None,
+        };
+        let subject = Subject {
+            namespace: &namespace,
+            name: &name,
+            spec: &resource.spec,
+        };
+        let groups = rules::of_resource(&subject)
+            .groups
+            .into_iter()
+            .filter(|group| group.rules.iter().any(|rule| rule.alert.is_some()))
+            .map(|group| group.name)
+            .collect();
+        let question = prometheus::Question {
+            addresses,
+            namespace,
+            name,
+            groups,
+        };
+        Some(self.verifier.finding(&resource.uid()?, question).await)
+    }
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(choice: Choice, settings: &'a MonitoringConfig, observed: &Observed) -> Self {
+        Self {
+            choice,
+            settings,
+            prometheus: sidecar::prometheus(settings).pinned_by(observed),
+            jaeger: sidecar::jaeger(settings).pinned_by(observed),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Asks Prometheus whether it scrapes a resource's pods and has loaded its rules: rarely, because
+//! an idle system stays quiet.
+use axum::{body::Body, http::Request};
+use candlepower_api::names::ports;
+use futures::future::join_all;
+use http_body_util::{BodyExt, Limited};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::Deserialize;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
+
+/// A Prometheus that is well answers at once.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Larger than any answer to questions about one resource.
+const LARGEST_BODY: usize = 1024 * 1024;
+/// How soon a bad answer is asked for again.
+pub(in crate::deployment) const WHILE_TROUBLED: Duration = Duration::from_secs(30);
+/// How soon a good answer is asked for again.
+pub(in crate::deployment) const WHILE_WELL: Duration = Duration::from_secs(300);
+
+/// What to ask, and whom.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Question {
+    /// Base addresses, without a slash at their end.
+    pub(super) addresses: Vec<String>,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    /// Groups with alerts that must be loaded.
+    pub(super) groups: Vec<String>,
+}
+
+/// What Prometheus says about a resource.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(in crate::deployment) struct Finding {
+    /// Why a Prometheus gave no answer.
+    pub(in crate::deployment) unreachable: Option<String>,
+    /// Targets that are scraped.
+    pub(in crate::deployment) up: usize,
+    /// Targets whose last scrape failed.
+    pub(in crate::deployment) down: usize,
+    /// Groups with alerts that are not loaded.
+    pub(in crate::deployment) missing_groups: Vec<String>,
+}
+
+impl Finding {
+    /// Whether everything is as it should be.
+    pub(in crate::deployment) fn is_well(&self) -> bool {
+        self.unreachable.is_none()
+            && self.up > 0
+            && self.down == 0
+            && self.missing_groups.is_empty()
+    }
+
+    /// What several, each asked about its own targets, say together.
+    fn merged(findings: impl IntoIterator<Item = Self>) -> Self {
+        findings.into_iter().fold(Self::default(), |sum, one| {
+            let mut missing_groups = sum.missing_groups;
+            for group in one.missing_groups {
+                if !missing_groups.contains(&group) {
+                    missing_groups.push(group);
+                }
+            }
+            Self {
+                unreachable: sum.unreachable.or(one.unreachable),
+                up: sum.up + one.up,
+                down: sum.down + one.down,
+                missing_groups,
+            }
+        })
+    }
+}
+
+/// Asks, and remembers the answers for a while.
+pub(in crate::deployment) struct Verifier {
+    client: legacy::Client<HttpConnector, Body>,
+    known: Mutex<HashMap<String, (Instant, Question, Finding)>>,
+}
+
+impl Verifier {
+    pub(in crate::deployment) fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(PATIENCE));
+        Self {
+            client: legacy::Client::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(0)
+                .build(connector),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The present answer about the object with this uid.
+    pub(super) async fn finding(&self, uid: &str, question: Question) -> Finding {
+        if let Some(finding) = self.remembered(uid, &question) {
+            return finding;
+        }
+        let asked = question
+            .addresses
+            .iter()
+            .map(|address| self.ask(address, &question));
+        let finding = Finding::merged(join_all(asked).await);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (at, ..)| at.elapsed() < 2 * WHILE_WELL);
+        known.insert(uid.to_owned(), (Instant::now(), question, finding.clone()));
+        finding
+    }
+
+    fn remembered(&self, uid: &str, question: &Question) -> Option<Finding> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, asked, finding) = known.get(uid)?;
+        let lifetime = if finding.is_well() {
+            WHILE_WELL
+        } else {
+            WHILE_TROUBLED
+        };
+        // The next look comes when the answer has just grown too old.
+        let is_fresh = at.elapsed() + Duration::from_secs(1) < lifetime;
+        (is_fresh && asked == question).then(|| finding.clone())
+    }
+
+    async fn ask(&self, address: &str, question: &Question) -> Finding {
+        match timeout(PATIENCE, self.ask_both(address, question)).await {
+            Ok(Ok(finding)) => finding,
+            Ok(Err(error)) => unreachable(address, &error),
+            Err(_) => unreachable(
+                address,
+                &format!("no answer within {} s", PATIENCE.as_secs()),
+            ),
+        }
+    }
+
+    async fn ask_both(&self, address: &str, question: &Question) -> Result<Finding, String> {
+        let targets = self.get(&targets_url(address, question)).await?;
+        let (up, down) = count(&targets)?;
+        let missing_groups = if question.groups.is_empty() {
+            Vec::new()
+        } else {
+            missing(
+                &question.groups,
+                &self.get(&rules_url(address, question)).await?,
+            )?
+        };
+        Ok(Finding {
+            unreachable: None,
+            up,
+            down,
+            missing_groups,
+        })
+    }
+
+    async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+        let request = Request::get(url)
+            .body(Body::empty())
+            .map_err(|error| error.to_string())?;
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| error.to_string())?;
+        if !response.status().is_success() {
+            return Err(format!("status {}", response.status()));
+        }
+        let body = Limited::new(response.into_body(), LARGEST_BODY)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(body.to_bytes().to_vec())
+    }
+}
+
+fn unreachable(address: &str, why: &str) -> Finding {
+    Finding {
+        unreachable: Some(format!("{address}: {why}")),
+        ..Finding::default()
+    }
+}
+
+/// The Prometheus in the pod with this IP.
+pub(super) fn address(pod_ip: &str) -> Option<String> {
+    Some(match pod_ip.parse().ok()? {
+        IpAddr::V4(ip) => format!("http://{ip}:{}", ports::PROMETHEUS),
+        IpAddr::V6(ip) => format!("http://[{ip}]:{}", ports::PROMETHEUS),
+    })
+}
+
+/// Names of namespaces and resources need no escape in a URL; the query around them does.
+fn targets_url(address: &str, question: &Question) -> String {
+    format!(
+        "{address}/api/v1/query?query=up%7Bnamespace%3D%22{}%22%2Cllmdeployment%3D%22{}%22%7D",
+        question.namespace, question.name
+    )
+}
+
+fn rules_url(address: &str, question: &Question) -> String {
+    let groups: Vec<_> = question
+        .groups
+        .iter()
+        .map(|group| format!("&rule_group%5B%5D={}", group.replace(':', "%3A")))
+        .collect();
+    format!(
+        "{address}/api/v1/rules?type=alert&exclude_alerts=true{}",
+        groups.concat()
+    )
+}
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    data: T,
+}
+
+#[derive(Deserialize)]
+struct Vector {
+    result: Vec<Sample>,
+}
+
+#[derive(Deserialize)]
+struct Sample {
+    value: (f64, String),
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    name: String,
+}
+
+/// How many targets are up, and how many are not.
+fn count(body: &[u8]) -> Result<(usize, usize), String> {
+    let answer: Answer<Vector> = read(body)?;
+    let up = answer
+        .data
+        .result
+        .iter()
+        .filter(|sample| sample.value.1 == "1")
+        .count();
+    Ok((up, answer.data.result.len() - up))
+}
+
+/// Which of `groups` Prometheus does not list.
+fn missing(groups: &[String], body: &[u8]) -> Result<Vec<String>, String> {
+    let answer: Answer<Groups> = read(body)?;
+    let is_missing = |name: &&String| !answer.data.groups.iter().any(|group| group.name == **name);
+    Ok(groups.iter().filter(is_missing).cloned().collect())
+}
+
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<Answer<T>, String> {
+    serde_json::from_slice(body).map_err(|error| format!("not an answer of Prometheus: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question() -> Question {
+        Question {
+            addresses: vec!["http://p:9090".into()],
+            namespace: "team".into(),
+            name: "tiny".into(),
+            groups: vec!["candlepower:team:tiny:alerts".into()],
+        }
+    }
+
+    #[test]
+    fn the_questions_are_about_one_resource() {
+        let question = question();
+        insta::assert_snapshot!(targets_url("http://p:9090", &question), @"http://p:9090/api/v1/query?query=up%7Bnamespace%3D%22team%22%2Cllmdeployment%3D%22tiny%22%7D");
+        insta::assert_snapshot!(rules_url("http://p:9090", &question), @"http://p:9090/api/v1/rules?type=alert&exclude_alerts=true&rule_group%5B%5D=candlepower%3Ateam%3Atiny%3Aalerts");
+    }
+
+    #[test]
+    fn targets_are_counted_by_their_last_scrape() {
+        let body = br#"{"status":"success","data":{"resultType":"vector","result":[
+            {"metric":{"pod":"a"},"value":[1.5,"1"]},{"metric":{"pod":"b"},"value":[1.5,"0"]}]}}"#;
+        assert_eq!(count(body), Ok((1, 1)));
+        assert!(count(b"<html>").unwrap_err().contains("not an answer"));
+    }
+
+    #[test]
+    fn a_group_that_is_not_listed_is_missing() {
+        let groups = ["a".to_owned(), "b".to_owned()];
+        let body = br#"{"data":{"groups":[{"name":"a","rules":[]}]}}"#;
+        assert_eq!(missing(&groups, body), Ok(vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn one_trouble_among_several_is_a_trouble() {
+        let well = Finding {
+            up: 1,
+            ..Finding::default()
+        };
+        let silent = unreachable("http://p:9090", "refused");
+        assert!(Finding::merged([well.clone(), well.clone()]).is_well());
+        let both = Finding::merged([well, silent]);
+        assert!(!both.is_well());
+        assert_eq!(both.unreachable.as_deref(), Some("http://p:9090: refused"));
+    }
+}
