@@ -50,3 +50,9 @@ pub const SAMPLED_BECAUSE: &str = "candlepower.sampled_because";
 pub const BECAUSE_SLOW: &str = "slow";
 /// It failed through the server's fault.
 pub const BECAUSE_ERROR: &str = "error";
+/// Resource attribute: the pod's namespace.
+pub const K8S_NAMESPACE: &str = "k8s.namespace.name";
+/// Resource attribute: the pod's name.
+pub const K8S_POD: &str = "k8s.pod.name";
+/// Resource attribute: the `LLMDeployment` that the pod belongs to.
+pub const LLM_DEPLOYMENT: &str = "candlepower.llmdeployment";

@@ -137,8 +137,8 @@ mod tests {
             end,
         });
         let path = critical_path(&Trace {
-            id: "t".to_owned(),
             spans: spans.collect(),
+            ..Trace::default()
         });
         let sum = path.self_time.iter().sum::<u64>() + path.unattributed;
         assert_eq!(sum, path.total, "every nanosecond is charged once");

@@ -96,12 +96,12 @@ mod tests {
             end,
         };
         Trace {
-            id: "t".to_owned(),
             spans: vec![
                 span("request", None, 0, prefill + decode),
                 span("prefill", Some("request"), 0, prefill),
                 span("decode", Some("request"), prefill, prefill + decode),
             ],
+            ..Trace::default()
         }
     }
 

@@ -1,19 +1,20 @@
 //! Commands and what they print.
+mod connection;
+#[cfg(test)]
+mod testing;
+mod text;
 mod traces;
 
 use crate::evidence::{cluster, jaeger};
-use candlepower_api::deployment::LLMDeployment;
 use clap::{CommandFactory, Parser, Subcommand};
-use kube::{Api, Client, api::ListParams};
 use std::process::ExitCode;
 
 /// Shows what an LLMDeployment does and where the time of its requests goes.
 #[derive(Debug, Parser)]
 #[command(name = "candlepower", version)]
 pub struct Arguments {
-    /// Namespace; that of the context where absent.
-    #[arg(short, long, global = true)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    flags: connection::Flags,
     #[command(subcommand)]
     command: Command,
 }
@@ -33,8 +34,17 @@ enum Command {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No cluster is configured.
-    #[error("no cluster is configured ({0}); set KUBECONFIG")]
+    #[error("no cluster is configured ({0}); set KUBECONFIG or use --kubeconfig")]
     Config(#[from] kube::config::InferConfigError),
+    /// The kubeconfig cannot be used.
+    #[error("the kubeconfig cannot be used ({0}); see `kubectl config get-contexts`")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// The deployment's Jaeger cannot be found.
+    #[error("its Jaeger cannot be found: {0}; name one that you reach with --jaeger-url")]
+    NoJaeger(#[source] cluster::Error),
+    /// What was found cannot be written.
+    #[error("the answer cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
     /// The API server refused, or cannot be reached.
     #[error("the cluster did not answer: {0}")]
     Kube(#[from] kube::Error),
@@ -42,12 +52,12 @@ pub enum Error {
     #[error("this cluster does not serve LLMDeployments; install Candlepower's CRDs first")]
     NotInstalled,
     /// No resource of that name.
-    #[error("no LLMDeployment {name} in namespace {namespace}; there: {there}")]
+    #[error("no LLMDeployment {name} in {place}; there: {there}")]
     NotFound {
         /// What was asked for.
         name: String,
-        /// Where.
-        namespace: String,
+        /// Where, in words.
+        place: String,
         /// The names that exist.
         there: String,
     },
@@ -69,34 +79,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "candlepower", &mut std::io::stdout());
         }
-        Command::Traces(traces) => {
-            let config = kube::Config::infer().await?;
-            let namespace = arguments.namespace;
-            let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-            traces.run(&Client::try_from(config)?, &namespace).await?;
-        }
+        Command::Traces(traces) => traces.run(&arguments.flags.connect().await?).await?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The resource `name`, or which there are instead.
-async fn find(client: &Client, namespace: &str, name: &str) -> Result<LLMDeployment, Error> {
-    let api = Api::<LLMDeployment>::namespaced(client.clone(), namespace);
-    let all = match api.list(&ListParams::default()).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => return Err(Error::NotInstalled),
-        answer => answer?,
-    };
-    let names: Vec<_> = all.iter().filter_map(|d| d.metadata.name.clone()).collect();
-    let found = all
-        .into_iter()
-        .find(|d| d.metadata.name.as_deref() == Some(name));
-    found.ok_or_else(|| Error::NotFound {
-        name: name.to_owned(),
-        namespace: namespace.to_owned(),
-        there: if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        },
-    })
 }
