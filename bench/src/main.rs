@@ -2,12 +2,11 @@
 #![forbid(unsafe_code)]
 
 use candlepower_bench::cli::{Arguments, run};
-use clap::Parser;
 use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    match run(Arguments::of_process()).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
