@@ -8,7 +8,7 @@ pub(super) fn deployment(namespace: &str, name: &str, status: &Value) -> LLMDepl
         "apiVersion": "candlepower.dev/v1alpha1", "kind": "LLMDeployment",
         "metadata": {"name": name, "namespace": namespace,
             "creationTimestamp": "2026-11-24T10:00:00Z"},
-        "spec": {"model": {"source": "pvc://models/tiny.gguf"}, "precision": "int8"},
+        "spec": {"model": {"source": "pvc://models/tiny.gguf"}, "precision": "q4_1"},
         "status": status,
     }))
     .unwrap()
