@@ -136,7 +136,7 @@ fn operator() -> Vec<Panel> {
         )
         .query(
             scope.or_zero(&scope.total_rate_by(names::RECONCILE_FAILURES, "category")),
-            "{{category}}",
+            "reconcile {{category}}",
         )
         .query(
             scope.or_zero(&scope.total_rate_by(names::WATCH_ERRORS, "kind")),
