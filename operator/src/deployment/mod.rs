@@ -10,6 +10,7 @@ mod controller;
 mod dereference;
 mod error;
 mod events;
+mod fetch;
 mod figures;
 mod monitoring;
 mod probe;

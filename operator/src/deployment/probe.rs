@@ -1,22 +1,14 @@
 //! Asks pods: how far loading has come, and for their metrics.
-use axum::{
-    body::{Body, Bytes},
-    http::{Request, StatusCode},
-};
+use super::fetch;
+use axum::{body::Bytes, http::StatusCode};
 use candlepower_api::{
     names::{paths, ports},
     server_config::LoadReport,
-};
-use http_body_util::{BodyExt, Limited};
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
 };
 use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use tokio::time::timeout;
 
 /// Everything here is asked for again soon, so a slow answer is not worth waiting for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -25,20 +17,13 @@ const LARGEST_REPORT: usize = 64 * 1024;
 /// A server's metrics have some 40 KiB.
 const LARGEST_METRICS: usize = 1024 * 1024;
 
-/// A small HTTP client for pods.
+/// Asks the servers in pods.
 #[derive(Clone, Debug)]
-pub(super) struct Client(legacy::Client<HttpConnector, Body>);
+pub(super) struct Client(fetch::Client);
 
 impl Client {
     pub(super) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(PATIENCE));
-        Self(
-            legacy::Client::builder(TokioExecutor::new())
-                // Pods come and go: a connection that is kept only costs memory.
-                .pool_max_idle_per_host(0)
-                .build(connector),
-        )
+        Self(fetch::Client::new(PATIENCE))
     }
 
     /// What the server in the pod says; `None` while it does not answer.
@@ -73,26 +58,6 @@ impl Client {
             "http://{}{path}",
             SocketAddr::from((address, ports::SERVER_HTTP))
         );
-        timeout(PATIENCE, self.fetch(&url, largest))
-            .await
-            .unwrap_or_else(|_| Err("no answer in time".to_owned()))
-    }
-
-    async fn fetch(&self, url: &str, largest: usize) -> Result<(StatusCode, Bytes), String> {
-        let request = Request::get(url)
-            .body(Body::empty())
-            .map_err(|error| error.to_string())?;
-        let response = self
-            .0
-            .request(request)
-            .await
-            .map_err(|error| error.to_string())?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), largest)
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?
-            .to_bytes();
-        Ok((status, body))
+        self.0.get(&url, largest).await
     }
 }

@@ -105,3 +105,15 @@ pub(super) fn ready_pod() -> ObservedPod {
         }],
     }))
 }
+
+/// A cluster without a monitoring stack.
+pub(super) const BARE: Served = Served {
+    pod_monitor: false,
+    prometheus_rule: false,
+};
+
+/// A cluster with prometheus-operator.
+pub(super) const STACK: Served = Served {
+    pod_monitor: true,
+    prometheus_rule: true,
+};

@@ -1,17 +1,11 @@
 //! What is made of a resource.
 use super::*;
 use crate::deployment::{
-    monitoring::{Choice, Plan, served::Served},
+    monitoring::{Choice, Plan},
     testing::{self, settings},
 };
 use candlepower_api::deployment::LLMDeployment;
 use serde_json::{Value, json};
-
-/// A cluster with prometheus-operator.
-const STACK: Served = Served {
-    pod_monitor: true,
-    prometheus_rule: true,
-};
 
 fn children_of(resource: &LLMDeployment, choice: Choice, arguments: &[&str]) -> Children {
     let settings = settings(arguments);
@@ -21,7 +15,7 @@ fn children_of(resource: &LLMDeployment, choice: Choice, arguments: &[&str]) -> 
 
 /// On a cluster without a monitoring stack.
 fn bare(resource: &LLMDeployment) -> Children {
-    let choice = testing::choice(resource, Served::default(), &[]);
+    let choice = testing::choice(resource, testing::BARE, &[]);
     children_of(resource, choice, &[])
 }
 
@@ -70,7 +64,7 @@ fn a_monitoring_stack_gets_a_pod_monitor_with_the_labels_it_selects_by() {
         "--otlp-endpoint",
         "http://c:4317",
     ];
-    let choice = testing::choice(&resource, STACK, &arguments);
+    let choice = testing::choice(&resource, testing::STACK, &arguments);
     let children = children_of(&resource, choice, &arguments);
     insta::assert_yaml_snapshot!("pod_monitor", children.pod_monitor);
     assert_eq!(children.collectors, []);

@@ -60,7 +60,7 @@ pub(super) fn holding(
         &thresholds.error_rate,
         &thresholds.throughput,
     );
-    let p95 = window.first_token.quantile(0.95);
+    let p95 = window.counted.first_token.quantile(0.95);
     let slow = p95.is_some_and(|p95| p95 > ttft.threshold.as_std().as_secs_f64());
     let full = window
         .memory
@@ -71,7 +71,7 @@ pub(super) fn holding(
     let weak = window
         .tokens_per_busy_second()
         .is_some_and(|rate| rate < f64::from(throughput.threshold));
-    let stuck = window.in_progress > 0.0 && window.tokens <= 0.0;
+    let stuck = window.in_progress > 0.0 && window.counted.tokens <= 0.0;
     [
         (
             alerts::TIME_TO_FIRST_TOKEN_HIGH,
@@ -95,10 +95,10 @@ pub(super) fn holding(
         ),
         (alerts::NOT_READY, is_unready(resource, now), Duration::ZERO),
         (alerts::NOT_SERVING, stuck, NO_TOKEN),
-        (alerts::QUEUE_FULL, window.queue_full > 0.0, FULL),
+        (alerts::QUEUE_FULL, window.counted.queue_full > 0.0, FULL),
         (
             alerts::TRACE_EXPORT_FAILING,
-            window.spans_dropped > 0.0,
+            window.counted.spans_dropped > 0.0,
             SPANS_LOST,
         ),
     ]
@@ -137,7 +137,10 @@ pub(super) fn status(firing: Vec<String>) -> Option<AlertStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::{figures::histogram::Histogram, testing};
+    use crate::deployment::{
+        figures::{histogram::Histogram, snapshot::Counters},
+        testing,
+    };
     use candlepower_api::names::buckets;
     use serde_json::json;
 
@@ -157,12 +160,15 @@ mod tests {
             first_token.set(le, 10);
         }
         Window {
-            first_token,
-            tokens: 100.0,
+            counted: Counters {
+                first_token,
+                tokens: 100.0,
+                succeeded: 90.0,
+                failed_by_server: 10.0,
+                ..Counters::zero()
+            },
             tokens_per_second: 2.0,
             busy: 0.5,
-            succeeded: 90.0,
-            failed_by_server: 10.0,
             memory: Some(0.95),
             in_progress: 1.0,
             ..Window::of([])
@@ -204,8 +210,11 @@ mod tests {
     fn requests_without_tokens_a_full_queue_and_lost_spans_hold() {
         let window = Window {
             in_progress: 2.0,
-            queue_full: 1.0,
-            spans_dropped: 1.0,
+            counted: Counters {
+                queue_full: 1.0,
+                spans_dropped: 1.0,
+                ..Counters::zero()
+            },
             ..Window::of([])
         };
         assert_eq!(

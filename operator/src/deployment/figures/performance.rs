@@ -9,12 +9,12 @@ use candlepower_api::{
 /// time.
 pub(super) fn performance(window: &Window, length: Duration) -> Option<Performance> {
     let error_rate = window.error_rate();
-    if error_rate.is_none() && window.tokens <= 0.0 {
+    if error_rate.is_none() && window.counted.tokens <= 0.0 {
         return None;
     }
     Some(Performance {
-        ttft: percentiles(&window.first_token),
-        tpot: percentiles(&window.per_token),
+        ttft: percentiles(&window.counted.first_token),
+        tpot: percentiles(&window.counted.per_token),
         tokens_per_second: number(window.tokens_per_second),
         requests_per_second: number(window.requests_per_second),
         error_rate: format!("{}%", number(error_rate.unwrap_or_default() * 100.0)),
@@ -55,15 +55,19 @@ fn two_digits(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::figures::snapshot::Counters;
     use candlepower_api::names::buckets;
 
     fn window(tokens: f64, succeeded: f64, failed: f64) -> Window {
         Window {
-            tokens,
+            counted: Counters {
+                tokens,
+                succeeded,
+                failed_by_server: failed,
+                ..Counters::zero()
+            },
             tokens_per_second: tokens / 300.0,
             requests_per_second: (succeeded + failed) / 300.0,
-            succeeded,
-            failed_by_server: failed,
             ..Window::of([])
         }
     }
@@ -105,7 +109,7 @@ mod tests {
         for le in ["0.5", "0.75", "1", "+Inf"] {
             first.set(le, 10);
         }
-        window.first_token = first;
+        window.counted.first_token = first;
         let told = performance(&window, Duration::from_secs(300)).unwrap();
         let ttft = told.ttft.unwrap();
         assert_eq!(ttft.p50.to_string(), "380ms");

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 /// More GPUs than any pod has: a bound, so that rubbish takes no memory.
 const MOST_GPUS: usize = 64;
 
-/// The counters and gauges of one pod at one moment.
+/// The counters of one pod at one moment, or what was added to them in a window.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Snapshot {
+pub(super) struct Counters {
     pub(super) first_token: Histogram,
     pub(super) per_token: Histogram,
     pub(super) tokens: f64,
@@ -17,17 +17,23 @@ pub(super) struct Snapshot {
     pub(super) queue_full: f64,
     pub(super) spans_dropped: f64,
     pub(super) busy_seconds: f64,
-    pub(super) running: f64,
-    pub(super) waiting: f64,
+}
+
+/// What one pod said at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Snapshot {
+    pub(super) counters: Counters,
+    /// Requests that run or wait.
+    pub(super) in_progress: f64,
     /// Largest share of a memory (the container's or a GPU's) that is in use, 0 to 1.
     pub(super) memory: Option<f64>,
     /// When the process started, in seconds since 1970.
     pub(super) started: Option<f64>,
 }
 
-impl Snapshot {
-    /// A server that has just started.
-    pub(super) fn empty() -> Self {
+impl Counters {
+    /// Those of a server that has just started.
+    pub(super) fn zero() -> Self {
         Self {
             first_token: Histogram::new(buckets::TIME_TO_FIRST_TOKEN),
             per_token: Histogram::new(buckets::TOKEN_GAP),
@@ -37,11 +43,47 @@ impl Snapshot {
             queue_full: 0.0,
             spans_dropped: 0.0,
             busy_seconds: 0.0,
-            running: 0.0,
-            waiting: 0.0,
+        }
+    }
+
+    /// Adds what came between two moments of one pod.
+    pub(super) fn add_increase(&mut self, before: &Self, after: &Self) {
+        self.first_token
+            .add_increase(&before.first_token, &after.first_token);
+        self.per_token
+            .add_increase(&before.per_token, &after.per_token);
+        self.tokens += increase(before.tokens, after.tokens);
+        self.succeeded += increase(before.succeeded, after.succeeded);
+        self.failed_by_server += increase(before.failed_by_server, after.failed_by_server);
+        self.queue_full += increase(before.queue_full, after.queue_full);
+        self.spans_dropped += increase(before.spans_dropped, after.spans_dropped);
+        self.busy_seconds += increase(before.busy_seconds, after.busy_seconds);
+    }
+
+    /// Requests that were answered, or failed through the server's fault.
+    pub(super) fn requests(&self) -> f64 {
+        self.succeeded + self.failed_by_server
+    }
+}
+
+impl Snapshot {
+    /// A server that has just started.
+    pub(super) fn empty() -> Self {
+        Self {
+            counters: Counters::zero(),
+            in_progress: 0.0,
             memory: None,
             started: None,
         }
+    }
+}
+
+/// A counter that fell was started anew.
+fn increase(before: f64, after: f64) -> f64 {
+    if after < before {
+        after
+    } else {
+        after - before
     }
 }
 
@@ -71,10 +113,11 @@ pub(super) fn read(text: &str) -> Result<Snapshot, NotOurs> {
 /// Puts a sample where it belongs; false where it is of no use here.
 fn take(snapshot: &mut Snapshot, memory: &mut Memory, sample: &Sample<'_>) -> bool {
     let value = sample.value;
+    let counters = &mut snapshot.counters;
     if let Some(base) = sample.name.strip_suffix("_bucket") {
         let histogram = match base {
-            names::TIME_TO_FIRST_TOKEN => &mut snapshot.first_token,
-            names::REQUEST_TIME_PER_OUTPUT_TOKEN => &mut snapshot.per_token,
+            names::TIME_TO_FIRST_TOKEN => &mut counters.first_token,
+            names::REQUEST_TIME_PER_OUTPUT_TOKEN => &mut counters.per_token,
             _ => return false,
         };
         if let Some(le) = sample.label("le") {
@@ -83,20 +126,19 @@ fn take(snapshot: &mut Snapshot, memory: &mut Memory, sample: &Sample<'_>) -> bo
         return true;
     }
     match sample.name {
-        names::GENERATION_TOKENS => snapshot.tokens += value,
-        names::REQUEST_SUCCESS => snapshot.succeeded += value,
+        names::GENERATION_TOKENS => counters.tokens += value,
+        names::REQUEST_SUCCESS => counters.succeeded += value,
         names::REQUEST_ERRORS => {
             if sample.label(names::LABEL_FAULT) == Some(names::FAULT_SERVER) {
-                snapshot.failed_by_server += value;
+                counters.failed_by_server += value;
             }
             if sample.label(names::LABEL_ERROR_TYPE) == Some("queue_full") {
-                snapshot.queue_full += value;
+                counters.queue_full += value;
             }
         }
-        names::TRACE_SPANS_DROPPED => snapshot.spans_dropped += value,
-        names::ENGINE_BUSY_SECONDS => snapshot.busy_seconds += value,
-        names::NUM_REQUESTS_RUNNING => snapshot.running += value,
-        names::NUM_REQUESTS_WAITING => snapshot.waiting += value,
+        names::TRACE_SPANS_DROPPED => counters.spans_dropped += value,
+        names::ENGINE_BUSY_SECONDS => counters.busy_seconds += value,
+        names::NUM_REQUESTS_RUNNING | names::NUM_REQUESTS_WAITING => snapshot.in_progress += value,
         names::CONTAINER_MEMORY => memory.container.0 = value,
         names::CONTAINER_MEMORY_LIMIT => memory.container.1 = value,
         names::GPU_MEMORY_USED => memory.gpu(sample, |gpu| gpu.0 = value),
@@ -203,11 +245,11 @@ process_start_time_seconds 1764000000.5
     #[test]
     fn an_answer_is_read_with_the_label_that_tells_whose_fault_an_error_is() {
         let snapshot = read(ANSWER).unwrap();
-        assert_eq!(snapshot.first_token.count(), 5);
-        assert!((snapshot.tokens - 120.0).abs() < 1e-9);
-        assert!((snapshot.succeeded - 4.0).abs() < 1e-9);
-        assert!((snapshot.failed_by_server - 2.0).abs() < 1e-9);
-        assert!((snapshot.queue_full - 2.0).abs() < 1e-9);
+        assert_eq!(snapshot.counters.first_token.count(), 5);
+        assert!((snapshot.counters.tokens - 120.0).abs() < 1e-9);
+        assert!((snapshot.counters.succeeded - 4.0).abs() < 1e-9);
+        assert!((snapshot.counters.failed_by_server - 2.0).abs() < 1e-9);
+        assert!((snapshot.counters.queue_full - 2.0).abs() < 1e-9);
         assert_eq!(snapshot.memory, Some(0.5));
         assert_eq!(snapshot.started, Some(1_764_000_000.5));
     }
@@ -236,7 +278,7 @@ llm_gpu_memory_total_bytes{gpu=\"1\"} 100
         }
         let broken = "llm_generation_tokens_total NaN\nllm_generation_tokens_total -3\n}{\nx{ 1\n";
         let snapshot = read(&format!("{broken}{ANSWER}")).unwrap();
-        assert!((snapshot.tokens - 120.0).abs() < 1e-9);
+        assert!((snapshot.counters.tokens - 120.0).abs() < 1e-9);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What happened in the last minutes: increases of counters over a pod's snapshots, merged over
 //! pods.
-use super::{histogram::Histogram, snapshot::Snapshot};
-use candlepower_api::names::buckets;
+use super::snapshot::{Counters, Snapshot};
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -65,13 +64,7 @@ fn started(now: Instant, unix_now: f64, snapshot: &Snapshot, window: Duration) -
 /// What happened in a window, in all pods of a resource together.
 #[derive(Debug)]
 pub(super) struct Window {
-    pub(super) first_token: Histogram,
-    pub(super) per_token: Histogram,
-    pub(super) tokens: f64,
-    pub(super) succeeded: f64,
-    pub(super) failed_by_server: f64,
-    pub(super) queue_full: f64,
-    pub(super) spans_dropped: f64,
+    pub(super) counted: Counters,
     /// Tokens and requests by second, summed over the pods.
     pub(super) tokens_per_second: f64,
     pub(super) requests_per_second: f64,
@@ -87,13 +80,7 @@ impl Window {
     /// What the pods' histories tell together.
     pub(super) fn of<'a>(histories: impl IntoIterator<Item = &'a History>) -> Self {
         let mut sum = Self {
-            first_token: Histogram::new(buckets::TIME_TO_FIRST_TOKEN),
-            per_token: Histogram::new(buckets::TOKEN_GAP),
-            tokens: 0.0,
-            succeeded: 0.0,
-            failed_by_server: 0.0,
-            queue_full: 0.0,
-            spans_dropped: 0.0,
+            counted: Counters::zero(),
             tokens_per_second: 0.0,
             requests_per_second: 0.0,
             busy: 0.0,
@@ -110,7 +97,7 @@ impl Window {
         let (Some((from, _)), Some((to, last))) = (seen.front(), seen.back()) else {
             return;
         };
-        self.in_progress += last.running + last.waiting;
+        self.in_progress += last.in_progress;
         self.memory = [self.memory, last.memory]
             .into_iter()
             .flatten()
@@ -119,32 +106,20 @@ impl Window {
         if seconds <= 0.0 {
             return;
         }
-        let (mut tokens, mut requests, mut busy) = (0.0, 0.0, 0.0);
+        let mut counted = Counters::zero();
         for ((_, before), (_, after)) in seen.iter().zip(seen.iter().skip(1)) {
-            self.first_token
-                .add_increase(&before.first_token, &after.first_token);
-            self.per_token
-                .add_increase(&before.per_token, &after.per_token);
-            let succeeded = increase(before.succeeded, after.succeeded);
-            let failed = increase(before.failed_by_server, after.failed_by_server);
-            tokens += increase(before.tokens, after.tokens);
-            requests += succeeded + failed;
-            busy += increase(before.busy_seconds, after.busy_seconds);
-            self.succeeded += succeeded;
-            self.failed_by_server += failed;
-            self.queue_full += increase(before.queue_full, after.queue_full);
-            self.spans_dropped += increase(before.spans_dropped, after.spans_dropped);
+            counted.add_increase(&before.counters, &after.counters);
         }
-        self.tokens += tokens;
-        self.tokens_per_second += tokens / seconds;
-        self.requests_per_second += requests / seconds;
-        self.busy = self.busy.max((busy / seconds).min(1.0));
+        self.tokens_per_second += counted.tokens / seconds;
+        self.requests_per_second += counted.requests() / seconds;
+        self.busy = self.busy.max((counted.busy_seconds / seconds).min(1.0));
+        self.counted.add_increase(&Counters::zero(), &counted);
     }
 
     /// Share of the requests that failed through the server's fault; `None` without requests.
     pub(super) fn error_rate(&self) -> Option<f64> {
-        let all = self.succeeded + self.failed_by_server;
-        (all > 0.0).then(|| self.failed_by_server / all)
+        let all = self.counted.requests();
+        (all > 0.0).then(|| self.counted.failed_by_server / all)
     }
 
     /// Tokens by second of the time in which requests ran; `None` while they hardly did.
@@ -156,15 +131,6 @@ impl Window {
 /// Below this share of busy time, throughput says nothing.
 const LEAST_BUSY: f64 = 0.05;
 
-/// A counter that fell was started anew.
-fn increase(before: f64, after: f64) -> f64 {
-    if after < before {
-        after
-    } else {
-        after - before
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,9 +140,12 @@ mod tests {
 
     fn seen(tokens: f64, busy: f64, requests: f64) -> Snapshot {
         Snapshot {
-            tokens,
-            busy_seconds: busy,
-            succeeded: requests,
+            counters: Counters {
+                tokens,
+                busy_seconds: busy,
+                succeeded: requests,
+                ..Counters::zero()
+            },
             ..Snapshot::empty()
         }
     }
@@ -215,7 +184,7 @@ mod tests {
             (330, seen(9000.0, 0.0, 0.0)),
             (360, seen(9030.0, 0.0, 0.0)),
         ])]);
-        close(window.tokens, 30.0);
+        close(window.counted.tokens, 30.0);
     }
 
     #[test]
@@ -224,8 +193,8 @@ mod tests {
             (0, seen(1000.0, 0.0, 10.0)),
             (30, seen(50.0, 0.0, 1.0)),
         ])]);
-        close(window.tokens, 50.0);
-        close(window.succeeded, 1.0);
+        close(window.counted.tokens, 50.0);
+        close(window.counted.succeeded, 1.0);
     }
 
     #[test]
@@ -243,12 +212,15 @@ mod tests {
             started: Some(UNIX - 20.0),
             ..seen(100.0, 2.0, 1.0)
         };
-        close(Window::of([&history([(0, snapshot)])]).tokens, 100.0);
+        close(
+            Window::of([&history([(0, snapshot)])]).counted.tokens,
+            100.0,
+        );
         let old = Snapshot {
             started: Some(UNIX - 3600.0),
             ..seen(100.0, 2.0, 1.0)
         };
-        close(Window::of([&history([(0, old)])]).tokens, 0.0);
+        close(Window::of([&history([(0, old)])]).counted.tokens, 0.0);
     }
 
     #[test]
@@ -270,9 +242,9 @@ mod tests {
         let window = Window::of([&history]);
         close(window.tokens_per_second, 1.0);
         assert!(
-            (295.0..=310.0).contains(&window.tokens),
+            (295.0..=310.0).contains(&window.counted.tokens),
             "{}",
-            window.tokens
+            window.counted.tokens
         );
     }
 }

@@ -91,17 +91,8 @@ impl Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::testing::settings;
+    use crate::deployment::testing::{BARE, STACK, settings};
     use serde_json::{Value, json};
-
-    const BARE: Served = Served {
-        pod_monitor: false,
-        prometheus_rule: false,
-    };
-    const STACK: Served = Served {
-        pod_monitor: true,
-        prometheus_rule: true,
-    };
 
     fn chosen(wish: Value, served: Served, arguments: &[&str]) -> Choice {
         let wish = serde_json::from_value(wish).unwrap();

@@ -1,13 +1,9 @@
 //! Asks Prometheus whether it scrapes a resource's pods and has loaded its rules: rarely, because
 //! an idle system stays quiet.
-use axum::{body::Body, http::Request};
+use crate::deployment::fetch;
+use axum::body::Bytes;
 use candlepower_api::names::ports;
 use futures::future::join_all;
-use http_body_util::{BodyExt, Limited};
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use serde::Deserialize;
 use std::{
     collections::HashMap,
@@ -15,7 +11,6 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::time::timeout;
 
 /// A Prometheus that is well answers at once.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -80,18 +75,14 @@ impl Finding {
 
 /// Asks, and remembers the answers for a while.
 pub(in crate::deployment) struct Verifier {
-    client: legacy::Client<HttpConnector, Body>,
+    client: fetch::Client,
     known: Mutex<HashMap<String, (Instant, Question, Finding)>>,
 }
 
 impl Verifier {
     pub(in crate::deployment) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(PATIENCE));
         Self {
-            client: legacy::Client::builder(TokioExecutor::new())
-                .pool_max_idle_per_host(0)
-                .build(connector),
+            client: fetch::Client::new(PATIENCE),
             known: Mutex::default(),
         }
     }
@@ -126,14 +117,9 @@ impl Verifier {
     }
 
     async fn ask(&self, address: &str, question: &Question) -> Finding {
-        match timeout(PATIENCE, self.ask_both(address, question)).await {
-            Ok(Ok(finding)) => finding,
-            Ok(Err(error)) => unreachable(address, &error),
-            Err(_) => unreachable(
-                address,
-                &format!("no answer within {} s", PATIENCE.as_secs()),
-            ),
-        }
+        self.ask_both(address, question)
+            .await
+            .unwrap_or_else(|error| unreachable(address, &error))
     }
 
     async fn ask_both(&self, address: &str, question: &Question) -> Result<Finding, String> {
@@ -155,23 +141,12 @@ impl Verifier {
         })
     }
 
-    async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
-        let request = Request::get(url)
-            .body(Body::empty())
-            .map_err(|error| error.to_string())?;
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| error.to_string())?;
-        if !response.status().is_success() {
-            return Err(format!("status {}", response.status()));
+    async fn get(&self, url: &str) -> Result<Bytes, String> {
+        let (status, body) = self.client.get(url, LARGEST_BODY).await?;
+        if !status.is_success() {
+            return Err(format!("status {status}"));
         }
-        let body = Limited::new(response.into_body(), LARGEST_BODY)
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?;
-        Ok(body.to_bytes().to_vec())
+        Ok(body)
     }
 }
 

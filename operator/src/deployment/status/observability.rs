@@ -245,18 +245,9 @@ mod tests {
     use super::*;
     use crate::deployment::{
         monitoring::served::Served,
-        testing::{choice, pod, ready_pod, resource},
+        testing::{BARE, STACK, choice, pod, ready_pod, resource},
     };
     use serde_json::{Value, json};
-
-    const BARE: Served = Served {
-        pod_monitor: false,
-        prometheus_rule: false,
-    };
-    const STACK: Served = Served {
-        pod_monitor: true,
-        prometheus_rule: true,
-    };
 
     /// Status and reason for a resource with one pod.
     fn found(spec: Value, served: Served, pod: ObservedPod, finding: Option<Finding>) -> String {

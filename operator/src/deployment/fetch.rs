@@ -1,0 +1,63 @@
+//! Small questions by HTTP to pods and to Prometheus: bounded in time and in size.
+use axum::{
+    body::{Body, Bytes},
+    http::{Request, StatusCode},
+};
+use http_body_util::{BodyExt, Limited};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// An HTTP client that waits for no answer longer than its patience.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    inner: legacy::Client<HttpConnector, Body>,
+    patience: Duration,
+}
+
+impl Client {
+    /// A client with this much patience, for connecting and for the whole answer.
+    pub(super) fn new(patience: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(patience));
+        Self {
+            inner: legacy::Client::builder(TokioExecutor::new())
+                // Pods come and go: a connection that is kept only costs memory.
+                .pool_max_idle_per_host(0)
+                .build(connector),
+            patience,
+        }
+    }
+
+    /// GETs `url`. A body of more than `largest` bytes is an error.
+    pub(super) async fn get(
+        &self,
+        url: &str,
+        largest: usize,
+    ) -> Result<(StatusCode, Bytes), String> {
+        timeout(self.patience, self.fetch(url, largest))
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {:?}", self.patience)))
+    }
+
+    async fn fetch(&self, url: &str, largest: usize) -> Result<(StatusCode, Bytes), String> {
+        let request = Request::get(url)
+            .body(Body::empty())
+            .map_err(|error| error.to_string())?;
+        let response = self
+            .inner
+            .request(request)
+            .await
+            .map_err(|error| error.to_string())?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), largest)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?
+            .to_bytes();
+        Ok((status, body))
+    }
+}

@@ -1,0 +1,101 @@
+//! What `/metrics` holds before and after requests, steps and loading.
+use super::*;
+
+fn line(text: &str, series: &str) -> String {
+    text.lines()
+        .find(|line| line.starts_with(series))
+        .unwrap_or_else(|| panic!("{series} is missing in\n{text}"))
+        .to_owned()
+}
+
+#[test]
+fn every_error_and_reason_is_there_at_zero_from_the_start() {
+    let text = Metrics::new().unwrap().render().unwrap();
+    for kind in ErrorKind::ALL {
+        let series = format!(
+            "llm_request_errors_total{{error_type=\"{}\",fault=\"{}\"}}",
+            kind.as_str(),
+            kind.fault()
+        );
+        assert!(line(&text, &series).ends_with(" 0"));
+    }
+    for reason in ["stop", "length", "abort"] {
+        let series = format!("llm_request_success_total{{finished_reason=\"{reason}\"}}");
+        assert!(line(&text, &series).ends_with(" 0"));
+    }
+}
+
+#[test]
+fn a_step_moves_gauges_and_histograms_and_idleness_only_gauges() {
+    let metrics = Metrics::new().unwrap();
+    let busy = StepSummary {
+        rows: 20,
+        sequences: 3,
+        running: 3,
+        waiting: 2,
+        kv_used_tokens: 25,
+        kv_total_tokens: 100,
+    };
+    metrics.step(&busy);
+    let text = metrics.render().unwrap();
+    assert!(line(&text, "llm_num_requests_running").ends_with(" 3"));
+    assert!(line(&text, "llm_num_requests_waiting").ends_with(" 2"));
+    assert!(line(&text, "llm_kv_cache_usage_perc").ends_with(" 0.25"));
+    assert!(line(&text, "llm_iteration_tokens_total_sum").ends_with(" 20"));
+    metrics.step(&StepSummary {
+        kv_total_tokens: 100,
+        ..StepSummary::default()
+    });
+    let text = metrics.render().unwrap();
+    assert!(line(&text, "llm_num_requests_running").ends_with(" 0"));
+    assert!(line(&text, "llm_kv_cache_usage_perc").ends_with(" 0"));
+    assert!(line(&text, "llm_batch_size_count").ends_with(" 1"));
+}
+
+#[test]
+fn the_engine_is_busy_from_before_a_step_until_it_is_idle() {
+    let metrics = Metrics::new().unwrap();
+    let busy = || metrics.busy.total(Instant::now());
+    assert_eq!(busy(), Duration::ZERO);
+    metrics.before_step();
+    let first = busy();
+    std::thread::sleep(Duration::from_millis(2));
+    assert!(busy() > first, "within the step");
+    metrics.step(&StepSummary {
+        running: 1,
+        ..StepSummary::default()
+    });
+    let between = busy();
+    std::thread::sleep(Duration::from_millis(2));
+    assert!(busy() > between, "between steps");
+    metrics.step(&StepSummary::default());
+    assert_eq!(busy(), busy(), "idle");
+}
+
+#[test]
+fn a_loaded_model_shows_in_labels_and_gauges() {
+    let metrics = Metrics::new().unwrap();
+    assert!(line(&metrics.render().unwrap(), "llm_model_loaded").ends_with(" 0"));
+    let model = LoadedModel {
+        name: "smol".into(),
+        architecture: "llama".into(),
+        precision: "q4_1".into(),
+        device: "cpu".into(),
+        context_length: 2048,
+        weights_bytes: 1000,
+        kv_cache_bytes: 0,
+    };
+    metrics.model_loaded(&model, "abc", Duration::from_millis(1500));
+    let text = metrics.render().unwrap();
+    assert!(line(&text, "llm_model_loaded").ends_with(" 1"));
+    let info = line(&text, "llm_model_info{");
+    for label in [
+        "model_name=\"smol\"",
+        "architecture=\"llama\"",
+        "precision=\"q4_1\"",
+        "revision=\"abc\"",
+    ] {
+        assert!(info.contains(label), "{info}");
+    }
+    assert!(line(&text, "llm_model_load_duration_seconds").ends_with(" 1.5"));
+}
