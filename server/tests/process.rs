@@ -111,10 +111,14 @@ fn sigterm_ends_a_serving_process_cleanly() {
         "model: {{path: /no/such/model.gguf, preload: false}}\nhttp: {{host: 127.0.0.1, port: {port}}}"
     );
     let mut child = server(folder.path(), &config).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let first = lines.next().unwrap().unwrap();
-    let first: serde_json::Value = serde_json::from_str(&first).unwrap();
-    assert_eq!(first["message"], "listening");
+    // What is said before that, such as that there is no GPU, depends on the machine.
+    let listens = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .any(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+            line["message"] == "listening"
+        });
+    assert!(listens);
     let answer = get(port, "/health/ready").unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
