@@ -1,0 +1,121 @@
+//! Commands and what they print.
+mod connection;
+mod dashboards;
+mod fleet;
+mod status;
+#[cfg(test)]
+mod testing;
+mod text;
+mod top;
+mod traces;
+
+use crate::evidence::{cluster, jaeger};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Shows what an LLMDeployment does and where the time of its requests goes.
+#[derive(Debug, Parser)]
+#[command(name = "candlepower", version)]
+pub struct Arguments {
+    #[command(flatten)]
+    flags: connection::Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One deployment on one screen, or a list of all; ends with 3 where something is not ready.
+    Status(status::Status),
+    /// A live table of all deployments.
+    Top(top::Top),
+    /// The slowest operations, by the time that requests waited for them.
+    Traces(traces::Traces),
+    /// Opens the way to Prometheus, Jaeger and Grafana until Ctrl-C.
+    Dashboards(dashboards::Dashboards),
+    /// A completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a command failed, and the cure.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No cluster is configured.
+    #[error("no cluster is configured ({0}); set KUBECONFIG or use --kubeconfig")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The kubeconfig cannot be used.
+    #[error("the kubeconfig cannot be used ({0}); see `kubectl config get-contexts`")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// The deployment's Jaeger cannot be found.
+    #[error("its Jaeger cannot be found: {0}; name one that you reach with --jaeger-url")]
+    NoJaeger(#[source] cluster::Error),
+    /// What was found cannot be written.
+    #[error("the answer cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The API server refused, or cannot be reached.
+    #[error("the cluster did not answer: {0}")]
+    Kube(#[from] kube::Error),
+    /// The cluster does not know the resource type.
+    #[error("this cluster does not serve LLMDeployments; install Candlepower's CRDs first")]
+    NotInstalled,
+    /// No resource of that name.
+    #[error("no LLMDeployment {name} in {place}; there: {there}")]
+    NotFound {
+        /// What was asked for.
+        name: String,
+        /// Where, in words.
+        place: String,
+        /// The names that exist.
+        there: String,
+    },
+    /// A service inside the cluster did not answer.
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+    /// Jaeger's answer cannot be read.
+    #[error(transparent)]
+    Jaeger(#[from] jaeger::Error),
+    /// The terminal or a local port cannot be used.
+    #[error("the terminal or a port of this machine cannot be used: {0}")]
+    Io(#[from] std::io::Error),
+    /// The command cannot do its work here.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Arguments {
+    /// The process's arguments; as kubectl's plugin it calls itself `kubectl candlepower`.
+    pub fn of_process() -> Self {
+        let called = std::env::args_os().next().map(std::path::PathBuf::from);
+        let file = called.as_deref().and_then(std::path::Path::file_stem);
+        let plugin = file.is_some_and(|name| name == "kubectl-candlepower");
+        let name = if plugin {
+            "kubectl candlepower"
+        } else {
+            "candlepower"
+        };
+        let matches = Self::command().bin_name(name).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// Runs a command.
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    match arguments.command {
+        Command::Completion { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "candlepower", &mut std::io::stdout());
+        }
+        Command::Status(status) => {
+            return status.run(&arguments.flags.connect().await?).await;
+        }
+        Command::Top(top) => top.run(&arguments.flags.connect().await?).await?,
+        Command::Dashboards(dashboards) => {
+            dashboards.run(&arguments.flags.connect().await?).await?;
+        }
+        Command::Traces(traces) => traces.run(&arguments.flags.connect().await?).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

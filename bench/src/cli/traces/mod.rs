@@ -1,0 +1,262 @@
+//! `candlepower traces`: the slowest operations of a deployment's requests.
+mod render;
+
+use super::{Error, connection::Connection, text};
+use crate::{
+    analysis::operations::{Ranking, rank},
+    evidence::{
+        cluster::{self, PodPort},
+        jaeger,
+        places::{self, Place},
+        trace::Trace,
+    },
+};
+use candlepower_api::{deployment::LLMDeployment, names::labels, value::Duration};
+use http_body_util::BodyExt;
+use hyper::{Request, StatusCode, body::Bytes};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::{Client, Config, ResourceExt, client::Body};
+use serde::Serialize;
+
+/// OpenTelemetry's variable for the name under which a process reports.
+const SERVICE_VARIABLE: &str = "OTEL_SERVICE_NAME";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Traces {
+    /// The LLMDeployment.
+    name: String,
+    /// How far to look back, such as 30m or 2h.
+    #[arg(long, default_value = "1h")]
+    lookback: Duration,
+    /// Most traces to ask a Jaeger for.
+    #[arg(long, default_value_t = 200)]
+    limit: u32,
+    /// How many of the slowest traces to draw.
+    #[arg(long, default_value_t = 1)]
+    slowest: usize,
+    /// A Jaeger that this machine reaches, such as http://localhost:16686; found where absent.
+    #[arg(long, value_name = "URL")]
+    jaeger_url: Option<String>,
+    /// Text for people or JSON for programs.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: text::Format,
+}
+
+/// What the traces of a deployment say.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    namespace: String,
+    deployment: String,
+    lookback: Duration,
+    #[serde(flatten)]
+    ranking: Ranking,
+    /// The slowest traces, the slowest first.
+    slowest: Vec<render::Node>,
+}
+
+impl Traces {
+    pub(super) async fn run(&self, connection: &Connection) -> Result<(), Error> {
+        let deployment = connection.find(&self.name).await?;
+        let (traces, silent) = self.collect(&connection.client, &deployment).await?;
+        for why in &silent {
+            eprintln!("warning: {why}");
+        }
+        if traces.is_empty() {
+            return Err(self.nothing());
+        }
+        let report = Report {
+            namespace: deployment.namespace().unwrap_or_default(),
+            deployment: self.name.clone(),
+            lookback: self.lookback,
+            ranking: rank(&traces),
+            slowest: slowest(traces, self.slowest)
+                .iter()
+                .filter_map(render::tree)
+                .collect(),
+        };
+        match self.output {
+            text::Format::Json => text::print_json(&report)?,
+            text::Format::Text => print!("{}", render::report(&report)),
+        }
+        Ok(())
+    }
+
+    fn nothing(&self) -> Error {
+        Error::Other(format!(
+            "no request of {} was traced in the last {}; look further back with --lookback, or \
+             raise observability.tracing.samplingRatio",
+            self.name, self.lookback
+        ))
+    }
+
+    /// The deployment's requests, and which pods did not answer.
+    async fn collect(
+        &self,
+        client: &Client,
+        deployment: &LLMDeployment,
+    ) -> Result<(Vec<Trace>, Vec<String>), Error> {
+        let namespace = deployment.namespace().unwrap_or_default();
+        let path = self.path(deployment);
+        if let Some(url) = &self.jaeger_url {
+            let answer = get_from(url, &path).await?;
+            return Ok((ours(read(answer)?, deployment), vec![]));
+        }
+        let place = places::jaeger(deployment);
+        let found = places::find(client, &place, &namespace, &self.name).await;
+        let pods = found.map_err(Error::NoJaeger)?.pods(client).await?;
+        let (traces, silent) = ask(client, &pods, &path).await?;
+        // A Jaeger beside the model has nobody else's traces.
+        let shared = !matches!(place, Place::Pods { .. });
+        let requests = traces.into_iter().filter(Trace::is_request).collect();
+        Ok((
+            if shared {
+                ours(requests, deployment)
+            } else {
+                requests
+            },
+            silent,
+        ))
+    }
+
+    fn path(&self, deployment: &LLMDeployment) -> String {
+        let own = deployment.spec.pod.env.iter();
+        let service = own
+            .filter(|variable| variable.name == SERVICE_VARIABLE)
+            .find_map(|variable| variable.value.as_deref());
+        let now = Timestamp::now();
+        let back = SignedDuration::try_from(self.lookback.as_std()).unwrap_or_default();
+        let from = now.checked_sub(back).unwrap_or(Timestamp::UNIX_EPOCH);
+        jaeger::search_path(
+            service.unwrap_or(labels::SERVER_NAME),
+            &from.to_string(),
+            &now.to_string(),
+            self.limit,
+        )
+    }
+}
+
+/// The requests among `traces` that a deployment took part in.
+fn ours(traces: Vec<Trace>, deployment: &LLMDeployment) -> Vec<Trace> {
+    let namespace = deployment.namespace().unwrap_or_default();
+    let name = deployment.name_any();
+    let loaded = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.model.as_ref());
+    let model =
+        loaded
+            .map(|model| model.name.as_str())
+            .or(deployment.spec.model.served_name.as_deref());
+    let model = model.unwrap_or(&name);
+    traces
+        .into_iter()
+        .filter(|trace| trace.is_request() && trace.belongs_to(&namespace, &name, model))
+        .collect()
+}
+
+/// Asks all pods; fails only where none answers.
+async fn ask(
+    client: &Client,
+    pods: &[PodPort],
+    path: &str,
+) -> Result<(Vec<Trace>, Vec<String>), Error> {
+    let (mut lists, mut silent, mut last) = (vec![], vec![], None);
+    for at in pods {
+        let answer = cluster::get(client, at, path).await;
+        match answer.map_err(Error::from).and_then(read) {
+            Ok(traces) => lists.push(traces),
+            Err(error) => {
+                silent.push(format!("the Jaeger in pod {} is left out: {error}", at.pod));
+                last = Some(error);
+            }
+        }
+    }
+    match last {
+        Some(error) if lists.is_empty() => Err(error),
+        _ => Ok((jaeger::merge(lists), silent)),
+    }
+}
+
+/// Jaeger says that it found nothing by the code 404.
+fn read((code, body): (StatusCode, Bytes)) -> Result<Vec<Trace>, Error> {
+    match code {
+        StatusCode::OK => Ok(jaeger::parse(&body)?),
+        StatusCode::NOT_FOUND => Ok(vec![]),
+        other => Err(Error::Other(format!(
+            "Jaeger answered {other}: {}",
+            String::from_utf8_lossy(&body).trim()
+        ))),
+    }
+}
+
+/// Asks a Jaeger outside the cluster; kube's client already speaks HTTP and TLS.
+async fn get_from(url: &str, path: &str) -> Result<(StatusCode, Bytes), Error> {
+    let broken = |why: String| Error::Other(format!("the Jaeger at {url} did not answer: {why}"));
+    let address = url.trim_end_matches('/').parse();
+    let mut config = Config::new(address.map_err(|error| {
+        Error::Other(format!(
+            "--jaeger-url {url}: {error}; write http://HOST:16686"
+        ))
+    })?);
+    config.connect_timeout = Some(std::time::Duration::from_secs(5));
+    config.read_timeout = Some(std::time::Duration::from_secs(20));
+    let request = Request::get(path).body(Body::empty());
+    let request = request.map_err(|error| broken(error.to_string()))?;
+    let answer = Client::try_from(config)?.send(request).await;
+    let answer = answer.map_err(|error| broken(error.to_string()))?;
+    let code = answer.status();
+    let body = answer.into_body().collect().await;
+    let body = body.map_err(|error| broken(error.to_string()))?;
+    Ok((code, body.to_bytes()))
+}
+
+/// The slowest `count` of `traces`, the slowest first.
+fn slowest(mut traces: Vec<Trace>, count: usize) -> Vec<Trace> {
+    traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration()));
+    traces.truncate(count);
+    traces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::deployment;
+    use serde_json::json;
+
+    const RECORDED: &[u8] = include_bytes!("../../../tests/data/jaeger-v3.json");
+
+    #[test]
+    fn only_requests_of_the_deployments_model_are_kept() {
+        let kept = |status| {
+            ours(
+                jaeger::parse(RECORDED).unwrap(),
+                &deployment("demo", "x", &status),
+            )
+        };
+        let loaded = |name| {
+            json!({"model": {"name": name, "architecture": "llama", "precision": "q4_1",
+                "device": "cpu", "contextLength": 1, "weightsBytes": 1, "kvCacheBytes": 1}})
+        };
+        assert_eq!(kept(loaded("smollm2")).len(), 1);
+        assert_eq!(kept(loaded("another")).len(), 0);
+    }
+
+    #[test]
+    fn the_slowest_trace_comes_first() {
+        let traces = jaeger::parse(RECORDED).unwrap();
+        let all = slowest(traces.clone(), 9);
+        assert!(all[0].duration() > all[1].duration());
+        assert_eq!(slowest(traces, 1), all[..1]);
+    }
+
+    #[test]
+    fn nothing_found_is_no_failure_but_a_refusal_is() {
+        assert_eq!(read((StatusCode::NOT_FOUND, Bytes::new())).unwrap(), []);
+        let error = read((StatusCode::BAD_GATEWAY, Bytes::from_static(b"away"))).unwrap_err();
+        assert!(
+            error.to_string().contains("502 Bad Gateway: away"),
+            "{error}"
+        );
+    }
+}
