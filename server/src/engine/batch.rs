@@ -1,14 +1,17 @@
 //! The batch-first contract between the scheduler and a backend.
 use std::ops::Range;
 
-/// Names one sequence between [`Engine::reserve`] and [`Engine::release`].
+/// Tokens in one block of the KV cache. The paged attention kernels of CUDA want a multiple of 32.
+pub const BLOCK_TOKENS: usize = 32;
+
+/// Names one sequence from its admission to its end.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SequenceId(pub u64);
 
 /// One step's work: the new tokens of several sequences, packed into rows without padding.
 ///
 /// Row `i` is token `tokens[i]` at position `positions[i]` of its sequence. The rows of one
-/// sequence are adjacent, in order, and start where its KV cache ends.
+/// sequence are adjacent and in order, and everything before them is in the KV cache already.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Batch {
     /// Token ids, one a row.
@@ -28,11 +31,29 @@ pub struct BatchSequence {
     pub rows: Range<usize>,
     /// Whether the logits after its last row are needed; not so within a long prompt.
     pub wants_logits: bool,
+    /// The blocks of KV cache that hold its tokens, in order of position: position `p` lies in
+    /// `blocks[p / BLOCK_TOKENS]`. Covers at least the positions of its rows.
+    pub blocks: Vec<u32>,
+}
+
+impl BatchSequence {
+    /// Where position `position` lies in a cache of all blocks one after the other, in tokens.
+    pub fn slot(&self, position: usize) -> Option<usize> {
+        let block = *self.blocks.get(position / BLOCK_TOKENS)? as usize;
+        Some(block * BLOCK_TOKENS + position % BLOCK_TOKENS)
+    }
 }
 
 impl Batch {
-    /// Appends rows for `id`: `tokens` at positions from `start`.
-    pub fn push(&mut self, id: SequenceId, tokens: &[u32], start: u32, wants_logits: bool) {
+    /// Appends rows for `id`: `tokens` at positions from `start`, with their KV cache in `blocks`.
+    pub fn push(
+        &mut self,
+        id: SequenceId,
+        tokens: &[u32],
+        start: u32,
+        wants_logits: bool,
+        blocks: &[u32],
+    ) {
         let first = self.tokens.len();
         self.tokens.extend_from_slice(tokens);
         self.positions.extend((start..).take(tokens.len()));
@@ -40,6 +61,7 @@ impl Batch {
             id,
             rows: first..self.tokens.len(),
             wants_logits,
+            blocks: blocks.to_vec(),
         });
     }
 
@@ -54,10 +76,17 @@ impl Batch {
 pub struct EngineLimits {
     /// Longest sequence (prompt and answer) in tokens.
     pub context_length: usize,
-    /// Tokens that the KV cache holds over all sequences.
-    pub kv_cache_tokens: usize,
+    /// Blocks of [`BLOCK_TOKENS`] tokens in the KV cache, over all sequences.
+    pub kv_blocks: usize,
     /// Number of logits a row: the size of the vocabulary.
     pub vocabulary: usize,
+}
+
+impl EngineLimits {
+    /// Tokens that the KV cache holds over all sequences.
+    pub const fn kv_cache_tokens(&self) -> usize {
+        self.kv_blocks * BLOCK_TOKENS
+    }
 }
 
 /// A failure of the backend; it ends the requests of the step.
@@ -66,23 +95,18 @@ pub enum EngineError {
     /// The tensor library failed.
     #[error("the model's computation failed: {0}")]
     Compute(#[from] candle_core::Error),
-    /// A sequence is not reserved, or its rows do not continue it. A fault of the scheduler.
-    #[error("sequence {} does not continue its KV cache", .0.0)]
-    OutOfOrder(SequenceId),
+    /// A sequence's blocks do not cover its rows, or are not in the cache. A fault of the scheduler.
+    #[error("the blocks of sequence {} do not hold its tokens", .0.0)]
+    Blocks(SequenceId),
 }
 
-/// A model that computes packed steps. It owns the weights and the KV cache.
+/// A model that computes packed steps. It owns the weights and the KV cache's memory; which block
+/// belongs to whom is the scheduler's to know.
 pub trait Engine: Send {
     /// What it can hold.
     fn limits(&self) -> EngineLimits;
 
-    /// Sets aside KV cache for a sequence of up to `tokens` tokens.
-    fn reserve(&mut self, id: SequenceId, tokens: usize) -> Result<(), EngineError>;
-
     /// Computes one step. Returns one row of `vocabulary` logits for each sequence of the batch
     /// that wants them, in batch order.
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, EngineError>;
-
-    /// Gives back what [`Engine::reserve`] set aside.
-    fn release(&mut self, id: SequenceId);
 }

@@ -82,7 +82,7 @@ impl EngineHandle {
     pub fn submit(&self, request: GenerationRequest) -> Result<Generation, SubmitError> {
         let limits = self.shared.limits;
         let total = request.prompt.len().saturating_add(request.max_tokens);
-        let context = limits.context_length.min(limits.kv_cache_tokens);
+        let context = limits.context_length.min(limits.kv_cache_tokens());
         if request.prompt.is_empty() {
             return Err(SubmitError::EmptyPrompt);
         }
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_request_that_can_never_fit_is_refused_with_the_numbers() {
-        let engine = start(MockEngine::new().with_capacity(10, 100), 1);
+        let engine = start(MockEngine::new().with_capacity(10, 4), 1);
         let error = engine.submit(request(8, 3)).unwrap_err();
         assert_eq!(
             error,

@@ -1,6 +1,6 @@
 //! An engine without a model: known answers at a known pace, so that scheduling, HTTP, metrics
 //! and shutdown are tested by themselves.
-use super::batch::{Batch, Engine, EngineError, EngineLimits, SequenceId};
+use super::batch::{BLOCK_TOKENS, Batch, Engine, EngineError, EngineLimits, SequenceId};
 use std::{collections::HashMap, thread, time::Duration};
 
 /// Ends every answer of the mock engine.
@@ -15,13 +15,8 @@ pub struct MockEngine {
     failing_step: Option<usize>,
     limits: EngineLimits,
     steps: usize,
-    sequences: HashMap<SequenceId, MockSequence>,
-}
-
-#[derive(Debug, Default)]
-struct MockSequence {
-    length: usize,
-    answered: usize,
+    /// Tokens answered, by sequence.
+    answered: HashMap<SequenceId, usize>,
 }
 
 impl Default for MockEngine {
@@ -39,11 +34,11 @@ impl MockEngine {
             failing_step: None,
             limits: EngineLimits {
                 context_length: 2048,
-                kv_cache_tokens: 16 * 2048,
+                kv_blocks: 16 * 2048 / BLOCK_TOKENS,
                 vocabulary: VOCABULARY,
             },
             steps: 0,
-            sequences: HashMap::new(),
+            answered: HashMap::new(),
         }
     }
 
@@ -68,12 +63,12 @@ impl MockEngine {
         self
     }
 
-    /// Holds sequences of `context_length` tokens and `kv_cache_tokens` in all.
+    /// Holds sequences of `context_length` tokens and `kv_blocks` blocks in all.
     #[must_use]
-    pub const fn with_capacity(mut self, context_length: usize, kv_cache_tokens: usize) -> Self {
+    pub const fn with_capacity(mut self, context_length: usize, kv_blocks: usize) -> Self {
         self.limits = EngineLimits {
             context_length,
-            kv_cache_tokens,
+            kv_blocks,
             vocabulary: VOCABULARY,
         };
         self
@@ -83,11 +78,6 @@ impl MockEngine {
 impl Engine for MockEngine {
     fn limits(&self) -> EngineLimits {
         self.limits
-    }
-
-    fn reserve(&mut self, id: SequenceId, _tokens: usize) -> Result<(), EngineError> {
-        self.sequences.insert(id, MockSequence::default());
-        Ok(())
     }
 
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, EngineError> {
@@ -101,25 +91,18 @@ impl Engine for MockEngine {
         }
         let mut logits = Vec::new();
         for part in &batch.sequences {
-            let sequence = self
-                .sequences
-                .get_mut(&part.id)
-                .ok_or(EngineError::OutOfOrder(part.id))?;
-            let start = batch
+            let last = part.rows.clone().last().unwrap_or_default();
+            let covered = batch
                 .positions
-                .get(part.rows.start)
-                .map(|position| *position as usize);
-            if start != Some(sequence.length) {
-                return Err(EngineError::OutOfOrder(part.id));
+                .get(last)
+                .and_then(|&position| part.slot(position as usize));
+            if covered.is_none_or(|slot| slot >= self.limits.kv_cache_tokens()) {
+                return Err(EngineError::Blocks(part.id));
             }
-            sequence.length += part.rows.len();
             if part.wants_logits {
-                let token = self
-                    .answer
-                    .get(sequence.answered)
-                    .copied()
-                    .unwrap_or(END_TOKEN);
-                sequence.answered += 1;
+                let answered = self.answered.entry(part.id).or_default();
+                let token = self.answer.get(*answered).copied().unwrap_or(END_TOKEN);
+                *answered += 1;
                 let mut row = vec![0.0; VOCABULARY];
                 if let Some(logit) = row.get_mut(token as usize) {
                     // High enough that sampling at any temperature picks it.
@@ -129,9 +112,5 @@ impl Engine for MockEngine {
             }
         }
         Ok(logits)
-    }
-
-    fn release(&mut self, id: SequenceId) {
-        self.sequences.remove(&id);
     }
 }

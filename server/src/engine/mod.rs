@@ -5,6 +5,7 @@
 //! thread; the [`scheduler`] packs the sequences of a step into one [`Batch`]; an [`Engine`]
 //! turns it into logits; the [`sampler`] picks tokens, which go back as [`GenerationEvent`]s.
 pub mod batch;
+mod blocks;
 pub mod handle;
 pub mod mock;
 pub mod request;
@@ -12,7 +13,7 @@ pub mod sampler;
 pub mod scheduler;
 mod worker;
 
-pub use batch::{Batch, Engine, EngineError, EngineLimits, SequenceId};
+pub use batch::{BLOCK_TOKENS, Batch, Engine, EngineError, EngineLimits, SequenceId};
 pub use handle::{EngineHandle, EngineOptions, Generation, SubmitError};
 pub use request::{FinishReason, GenerationError, GenerationEvent, GenerationRequest, Sampling};
 pub use scheduler::{StepObserver, StepSummary};

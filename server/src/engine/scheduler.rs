@@ -4,7 +4,8 @@
 //! answer, so that a running sequence never has to give way. Decoding sequences add one row each;
 //! prompts share a budget of rows, so that a long prompt does not hold up everybody's tokens.
 use super::{
-    batch::{Batch, Engine, SequenceId},
+    batch::{BLOCK_TOKENS, Batch, Engine, SequenceId},
+    blocks::Blocks,
     handle::EngineOptions,
     request::{FinishReason, GenerationError, GenerationEvent, GenerationRequest},
     sampler::Sampler,
@@ -63,6 +64,8 @@ struct Running {
     request: GenerationRequest,
     events: UnboundedSender<GenerationEvent>,
     sampler: Sampler,
+    /// Its KV cache, for the prompt and the longest answer.
+    blocks: Vec<u32>,
     /// Prompt tokens that are in the KV cache.
     prefilled: usize,
     /// The last token picked, which the next step computes.
@@ -75,10 +78,6 @@ struct Running {
 }
 
 impl Running {
-    fn reserved(&self) -> usize {
-        self.request.prompt.len() + self.request.max_tokens
-    }
-
     /// Whether the answer goes on after `token`, and if not, why.
     fn outcome(&self, token: u32, end_tokens: &[u32]) -> Option<FinishReason> {
         if end_tokens.contains(&token) {
@@ -98,7 +97,7 @@ pub(super) struct Scheduler {
     options: EngineOptions,
     waiting: VecDeque<Waiting>,
     running: Vec<Running>,
-    reserved: usize,
+    blocks: Blocks,
     next_id: u64,
 }
 
@@ -109,12 +108,12 @@ impl Scheduler {
         options: EngineOptions,
     ) -> Self {
         Self {
+            blocks: Blocks::new(engine.limits().kv_blocks),
             engine,
             end_tokens,
             options,
             waiting: VecDeque::new(),
             running: Vec::new(),
-            reserved: 0,
             next_id: 0,
         }
     }
@@ -149,8 +148,8 @@ impl Scheduler {
             sequences: 0,
             running: self.running.len(),
             waiting: self.waiting.len(),
-            kv_used_tokens: self.reserved,
-            kv_total_tokens: self.engine.limits().kv_cache_tokens,
+            kv_used_tokens: self.blocks.used() * BLOCK_TOKENS,
+            kv_total_tokens: self.engine.limits().kv_cache_tokens(),
         }
     }
 
@@ -196,30 +195,25 @@ impl Scheduler {
     /// Moves requests from the queue into the batch, in order of arrival, while there is a place
     /// and KV cache for the next one.
     fn admit(&mut self) {
-        let capacity = self.engine.limits().kv_cache_tokens;
         while self.running.len() < self.options.max_batch_size {
-            let fits = self.waiting.front().is_some_and(|next| {
-                self.reserved + next.request.prompt.len() + next.request.max_tokens <= capacity
-            });
-            let next = if fits { self.waiting.pop_front() } else { None };
-            let Some(next) = next else { return };
+            let Some(next) = self.waiting.front() else {
+                return;
+            };
+            let tokens = next.request.prompt.len() + next.request.max_tokens;
+            let Some(blocks) = self.blocks.take(tokens.div_ceil(BLOCK_TOKENS)) else {
+                return;
+            };
+            let Some(next) = self.waiting.pop_front() else {
+                return;
+            };
             let id = SequenceId(self.next_id);
             self.next_id += 1;
-            let tokens = next.request.prompt.len() + next.request.max_tokens;
-            if let Err(error) = self.engine.reserve(id, tokens) {
-                let _ = next
-                    .events
-                    .send(GenerationEvent::Failed(GenerationError::Engine(
-                        error.to_string(),
-                    )));
-                continue;
-            }
-            self.reserved += tokens;
             self.running.push(Running {
                 id,
                 sampler: Sampler::new(next.request.sampling, id.0),
                 request: next.request,
                 events: next.events,
+                blocks,
                 prefilled: 0,
                 last: None,
                 generated: 0,
@@ -239,7 +233,8 @@ impl Scheduler {
             let prompt = &sequence.request.prompt;
             if let Some(last) = sequence.last {
                 let position = prompt.len() + sequence.generated - 1;
-                batch.push(sequence.id, &[last], row_position(position), true);
+                let position = row_position(position);
+                batch.push(sequence.id, &[last], position, true, &sequence.blocks);
             } else if budget > 0 {
                 let end = prompt.len().min(sequence.prefilled + budget);
                 let chunk = &prompt[sequence.prefilled..end];
@@ -248,6 +243,7 @@ impl Scheduler {
                     chunk,
                     row_position(sequence.prefilled),
                     end == prompt.len(),
+                    &sequence.blocks,
                 );
                 budget -= chunk.len();
                 sequence.prefilled = end;
@@ -327,9 +323,8 @@ impl Scheduler {
 
     /// Takes a sequence out of the batch and gives back its KV cache. Order of arrival is kept.
     fn remove(&mut self, index: usize) -> Running {
-        let sequence = self.running.remove(index);
-        self.engine.release(sequence.id);
-        self.reserved -= sequence.reserved();
+        let mut sequence = self.running.remove(index);
+        self.blocks.give_back(std::mem::take(&mut sequence.blocks));
         sequence
     }
 }

@@ -6,7 +6,7 @@ use super::{
     memory::{self, Needs},
 };
 use crate::{
-    engine::{Batch, Engine, EngineHandle, EngineOptions, SequenceId, StepObserver},
+    engine::{BLOCK_TOKENS, Batch, Engine, EngineHandle, EngineOptions, SequenceId, StepObserver},
     model::{self, ModelShape},
     text::{ChatTemplate, Tokenizer},
 };
@@ -77,7 +77,8 @@ pub fn load(
         .memory_limit
         .map_or_else(memory::limit, |limit| limit.min(memory::limit()));
     let kv_cache_tokens = memory::kv_cache_tokens(&needs, config.engine.kv_cache_memory, limit)?;
-    let context_length = context_length.min(kv_cache_tokens);
+    let kv_blocks = kv_cache_tokens / BLOCK_TOKENS;
+    let context_length = context_length.min(kv_blocks * BLOCK_TOKENS);
     let tokenizer = tokenizer(config, &file)?;
     let chat_template = chat_template(&file, &tokenizer)?;
 
@@ -86,7 +87,7 @@ pub fn load(
         &file,
         &shape,
         context_length,
-        kv_cache_tokens,
+        kv_blocks,
         &device,
         &|percent| {
             progress(LoadStage::ReadingWeights, percent);
@@ -106,7 +107,7 @@ pub fn load(
         device: "cpu".to_owned(),
         context_length: context_length as u64,
         weights_bytes: weights,
-        kv_cache_bytes: kv_cache_tokens as u64 * shape.kv_bytes_per_token(),
+        kv_cache_bytes: (kv_blocks * BLOCK_TOKENS) as u64 * shape.kv_bytes_per_token(),
     };
     let engine = EngineHandle::start(
         engine,
@@ -224,10 +225,9 @@ fn warm_up(engine: &mut dyn Engine) -> Result<(), LoadError> {
     let id = SequenceId(u64::MAX);
     let problem = |error: crate::engine::EngineError| LoadError::WarmUp(error.to_string());
     let prompt = [0, 1, 2, 3];
-    engine.reserve(id, prompt.len() + 1).map_err(problem)?;
     for (tokens, start) in [(&prompt[..], 0), (&prompt[..1], 4)] {
         let mut batch = Batch::default();
-        batch.push(id, tokens, start, true);
+        batch.push(id, tokens, start, true, &[0]);
         let logits = engine.step(&batch).map_err(problem)?;
         if logits.iter().flatten().any(|logit| logit.is_nan()) {
             return Err(LoadError::WarmUp(
@@ -235,6 +235,5 @@ fn warm_up(engine: &mut dyn Engine) -> Result<(), LoadError> {
             ));
         }
     }
-    engine.release(id);
     Ok(())
 }

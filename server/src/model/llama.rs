@@ -6,17 +6,16 @@ use super::{
     shape::ModelShape,
 };
 use crate::{
-    engine::{Batch, Engine, EngineError, EngineLimits, SequenceId, batch::BatchSequence},
+    engine::{
+        Batch, Engine, EngineError, EngineLimits,
+        batch::{BLOCK_TOKENS, BatchSequence},
+    },
     load::{LoadError, gguf::GgufFile},
 };
-use candle_core::{D, Device, Module, Result, Tensor, quantized::QMatMul};
-use candle_nn::kv_cache::KvCache;
+use candle_core::{D, DType, Device, Module, Result, Tensor, quantized::QMatMul};
 use candle_transformers::quantized_nn::RmsNorm;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The model, its weights and its KV cache.
 pub(super) struct Llama {
@@ -25,7 +24,6 @@ pub(super) struct Llama {
     final_norm: RmsNorm,
     output: QMatMul,
     rotary: RotaryTable,
-    sequences: HashMap<SequenceId, Sequence>,
     limits: EngineLimits,
     device: Device,
 }
@@ -42,23 +40,21 @@ struct Layer {
     down: QMatMul,
     heads: usize,
     kv_heads: usize,
+    cache: LayerCache,
 }
 
-/// One sequence's KV cache, a part per layer.
-struct Sequence {
-    length: usize,
-    caches: Vec<KvCache>,
+/// The KV cache of one layer: `[tokens, kv_heads × head_dim]` each, in blocks.
+struct LayerCache {
+    keys: Tensor,
+    values: Tensor,
 }
-
-/// The dimension of a cache's tensors along which positions lie.
-const POSITIONS: usize = 2;
 
 impl Llama {
     pub(super) fn load(
         file: &GgufFile,
         shape: &ModelShape,
         context_length: usize,
-        kv_cache_tokens: usize,
+        kv_blocks: usize,
         device: &Device,
         progress: &(dyn Fn(u8) + Sync),
     ) -> std::result::Result<Self, LoadError> {
@@ -79,7 +75,7 @@ impl Llama {
         // Weights that are held in another format than the file's are converted on all cores.
         let layers = (0..shape.layers)
             .into_par_iter()
-            .map(|index| Layer::load(&weights, shape, index))
+            .map(|index| Layer::load(&weights, shape, index, kv_blocks))
             .collect::<std::result::Result<_, _>>()?;
         let factors = if file.has("rope_freqs.weight") {
             Some(
@@ -100,38 +96,35 @@ impl Llama {
             final_norm: weights.norm("output_norm.weight")?,
             output,
             rotary: RotaryTable::new(shape, context_length, factors.as_deref(), device)?,
-            sequences: HashMap::new(),
             limits: EngineLimits {
                 context_length,
-                kv_cache_tokens,
+                kv_blocks,
                 vocabulary,
             },
             device: device.clone(),
         })
     }
 
-    /// Checks that every part of the batch continues its sequence.
-    fn check_order(&self, batch: &Batch) -> std::result::Result<(), EngineError> {
+    /// Checks that every part of the batch has KV cache.
+    fn check_blocks(&self, batch: &Batch) -> std::result::Result<(), EngineError> {
         for part in &batch.sequences {
-            let start = batch
-                .positions
-                .get(part.rows.start)
-                .map(|&position| position as usize);
-            let length = self.sequences.get(&part.id).map(|sequence| sequence.length);
-            if start.is_none() || start != length {
-                return Err(EngineError::OutOfOrder(part.id));
+            let rows = batch.positions.get(part.rows.clone()).unwrap_or_default();
+            let known = |&block| (block as usize) < self.limits.kv_blocks;
+            let covered = |&position| part.slot(position as usize).is_some();
+            if rows.is_empty() || !rows.iter().all(covered) || !part.blocks.iter().all(known) {
+                return Err(EngineError::Blocks(part.id));
             }
         }
         Ok(())
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+    fn forward(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
         let tokens = Tensor::new(batch.tokens.as_slice(), &self.device)?;
         let positions = Tensor::new(batch.positions.as_slice(), &self.device)?;
         let rotary = self.rotary.rows(&positions)?;
         let mut rows = self.embeddings.embedding(&tokens)?;
-        for (index, layer) in self.layers.iter().enumerate() {
-            rows = layer.forward(&rows, &rotary, batch, index, &mut self.sequences)?;
+        for layer in &self.layers {
+            rows = layer.forward(&rows, &rotary, batch)?;
         }
         let wanted: Vec<u32> = batch
             .sequences
@@ -154,29 +147,58 @@ impl Engine for Llama {
         self.limits
     }
 
-    fn reserve(&mut self, id: SequenceId, tokens: usize) -> std::result::Result<(), EngineError> {
-        let caches = self
-            .layers
-            .iter()
-            .map(|_| KvCache::new(POSITIONS, tokens))
-            .collect();
-        self.sequences.insert(id, Sequence { length: 0, caches });
+    fn step(&mut self, batch: &Batch) -> std::result::Result<Vec<Vec<f32>>, EngineError> {
+        self.check_blocks(batch)?;
+        Ok(self.forward(batch)?)
+    }
+}
+
+impl LayerCache {
+    fn new(tokens: usize, width: usize, device: &Device) -> Result<Self> {
+        Ok(Self {
+            keys: Tensor::zeros((tokens, width), DType::F32, device)?,
+            values: Tensor::zeros((tokens, width), DType::F32, device)?,
+        })
+    }
+
+    /// Stores the keys and values of `part`'s rows, `[rows, kv_heads × head_dim]` each, at
+    /// positions from `start`.
+    fn write(
+        &self,
+        part: &BatchSequence,
+        start: usize,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<()> {
+        let end = start + part.rows.len();
+        let mut position = start;
+        while position < end {
+            // What lies in one block lies together.
+            let count = (BLOCK_TOKENS - position % BLOCK_TOKENS).min(end - position);
+            let slot = slot(part, position)?;
+            for (cache, rows) in [(&self.keys, keys), (&self.values, values)] {
+                let rows = rows.narrow(0, position - start, count)?.contiguous()?;
+                cache.slice_set(&rows, 0, slot)?;
+            }
+            position += count;
+        }
         Ok(())
     }
 
-    fn step(&mut self, batch: &Batch) -> std::result::Result<Vec<Vec<f32>>, EngineError> {
-        self.check_order(batch)?;
-        let logits = self.forward(batch)?;
-        for part in &batch.sequences {
-            if let Some(sequence) = self.sequences.get_mut(&part.id) {
-                sequence.length += part.rows.len();
-            }
-        }
-        Ok(logits)
+    /// Keys and values of `part`'s first `length` positions, `[1, kv_heads, length, head_dim]`.
+    fn read(&self, part: &BatchSequence, length: usize, kv_heads: usize) -> Result<[Tensor; 2]> {
+        let slots = (0..length).map(|position| Ok(u32::try_from(slot(part, position)?)?));
+        let slots = slots.collect::<std::result::Result<Vec<u32>, candle_core::Error>>()?;
+        let slots = Tensor::new(slots, self.keys.device())?;
+        let gather = |cache: &Tensor| split_heads(&cache.index_select(&slots, 0)?, kv_heads);
+        Ok([gather(&self.keys)?, gather(&self.values)?])
     }
+}
 
-    fn release(&mut self, id: SequenceId) {
-        self.sequences.remove(&id);
+fn slot(part: &BatchSequence, position: usize) -> Result<usize> {
+    match part.slot(position) {
+        Some(slot) => Ok(slot),
+        None => candle_core::bail!("sequence {} has no KV cache at {position}", part.id.0),
     }
 }
 
@@ -185,7 +207,9 @@ impl Layer {
         weights: &Weights,
         shape: &ModelShape,
         index: usize,
+        kv_blocks: usize,
     ) -> std::result::Result<Self, LoadError> {
+        let width = shape.kv_heads * shape.head_dim;
         let name = |part: &str| format!("blk.{index}.{part}.weight");
         Ok(Self {
             attention_norm: weights.norm(&name("attn_norm"))?,
@@ -199,32 +223,28 @@ impl Layer {
             down: weights.matrix(&name("ffn_down"))?,
             heads: shape.heads,
             kv_heads: shape.kv_heads,
+            cache: LayerCache::new(kv_blocks * BLOCK_TOKENS, width, weights.device)?,
         })
     }
 
-    fn forward(
-        &self,
-        rows: &Tensor,
-        rotary: &RotaryRows,
-        batch: &Batch,
-        index: usize,
-        sequences: &mut HashMap<SequenceId, Sequence>,
-    ) -> Result<Tensor> {
+    fn forward(&self, rows: &Tensor, rotary: &RotaryRows, batch: &Batch) -> Result<Tensor> {
         let normed = self.attention_norm.forward(rows)?;
         let queries = rotary.rotate(&self.query.forward(&normed)?, self.heads)?;
         let keys = rotary.rotate(&self.key.forward(&normed)?, self.kv_heads)?;
-        let values = split_heads(&self.value.forward(&normed)?, self.kv_heads)?;
+        let keys = keys.squeeze(0)?.transpose(0, 1)?.flatten(1, D::Minus1)?;
+        let values = self.value.forward(&normed)?;
         let mut mixed = Vec::with_capacity(batch.sequences.len());
         for part in &batch.sequences {
-            let Some(cache) = sequences
-                .get_mut(&part.id)
-                .and_then(|sequence| sequence.caches.get_mut(index))
-            else {
-                candle_core::bail!("sequence {} has no KV cache", part.id.0)
-            };
-            let own = |tensor: &Tensor| rows_of(tensor, part);
-            let (keys, values) = cache.append(&own(&keys)?, &own(&values)?)?;
-            mixed.push(attend(&own(&queries)?, &keys, &values)?);
+            let (first, count) = (part.rows.start, part.rows.len());
+            let start = batch
+                .positions
+                .get(first)
+                .map_or(0, |&position| position as usize);
+            let own = |tensor: &Tensor| tensor.narrow(0, first, count);
+            self.cache
+                .write(part, start, &own(&keys)?, &own(&values)?)?;
+            let [keys, values] = self.cache.read(part, start + count, self.kv_heads)?;
+            mixed.push(attend(&rows_of(&queries, part)?, &keys, &values)?);
         }
         let mixed = Tensor::cat(&mixed, 0)?;
         let rows = (rows + self.attention_output.forward(&mixed)?)?;

@@ -103,7 +103,7 @@ async fn another_model_is_not_found() {
 
 #[tokio::test]
 async fn too_long_a_prompt_says_how_long() {
-    let server = TestServer::new(MockEngine::new().with_capacity(32, 64));
+    let server = TestServer::new(MockEngine::new().with_capacity(32, 2));
     let code = Some("context_length_exceeded".to_owned());
     let content = json!({"messages": [{"role": "user", "content": "a".repeat(40)}]});
     // With and without a limit of its own.

@@ -146,7 +146,7 @@ fn a_request_waits_until_the_kv_cache_has_room_for_its_longest_answer() {
     let mut bench = bench(
         MockEngine::new()
             .answering(vec![5; 50])
-            .with_capacity(100, 100),
+            .with_capacity(100, 3),
         options(),
     );
     let _first = bench.submit(10, 50);
@@ -154,7 +154,7 @@ fn a_request_waits_until_the_kv_cache_has_room_for_its_longest_answer() {
     let summary = bench.scheduler.step();
     assert_eq!(
         (summary.running, summary.waiting, summary.kv_used_tokens),
-        (1, 1, 60)
+        (1, 1, 64)
     );
     bench.run_to_idle();
     assert_eq!(bench.scheduler.summary().kv_used_tokens, 0);

@@ -91,7 +91,7 @@ async fn encode(model: Arc<ServedModel>, prompt: Prompt) -> Result<Vec<u32>, Api
 /// As many tokens as fit behind the prompt.
 fn rest_of_context(model: &ServedModel, prompt: &[u32]) -> Result<usize, ApiError> {
     let limits = model.engine.limits();
-    let context = limits.context_length.min(limits.kv_cache_tokens);
+    let context = limits.context_length.min(limits.kv_cache_tokens());
     match context.checked_sub(prompt.len()) {
         Some(rest) if rest > 0 => Ok(rest),
         _ => Err(ApiError::new(

@@ -1,6 +1,7 @@
 //! A tiny model with arbitrary weights: packed, chunked and alone it computes the same, and the
 //! same as the tensor library's own one-sequence implementation.
 use super::*;
+use crate::engine::SequenceId;
 use candle_core::quantized::{
     GgmlDType, QTensor,
     gguf_file::{Content, Value, write},
@@ -74,7 +75,7 @@ fn arbitrary(index: u64, seed: u64) -> f32 {
 fn load(file: &NamedTempFile) -> Llama {
     let file = GgufFile::open(file.path()).unwrap();
     let shape = ModelShape::of(&file).unwrap();
-    Llama::load(&file, &shape, 128, 1024, &Device::Cpu, &|_| {}).unwrap()
+    Llama::load(&file, &shape, 128, 32, &Device::Cpu, &|_| {}).unwrap()
 }
 
 fn prompt(length: usize, seed: usize) -> Vec<u32> {
@@ -86,7 +87,6 @@ fn prompt(length: usize, seed: usize) -> Vec<u32> {
 /// Logits after `tokens` alone, in steps of `chunk` tokens.
 fn alone(model: &mut Llama, tokens: &[u32], chunk: usize) -> Vec<f32> {
     let id = SequenceId(1000);
-    model.reserve(id, tokens.len()).unwrap();
     let mut logits = Vec::new();
     for (index, part) in tokens.chunks(chunk).enumerate() {
         let start = index * chunk;
@@ -96,10 +96,11 @@ fn alone(model: &mut Llama, tokens: &[u32], chunk: usize) -> Vec<f32> {
             part,
             u32::try_from(start).unwrap(),
             start + part.len() == tokens.len(),
+            // Blocks that do not lie in order.
+            &[30, 7, 12, 1],
         );
         logits = model.step(&batch).unwrap();
     }
-    model.release(id);
     logits.remove(0)
 }
 
@@ -156,11 +157,11 @@ fn sequences_of_different_lengths_share_a_step_without_touching_each_other() {
     // The first and the last have begun before: one decodes, one goes on with its prompt.
     let ids = [SequenceId(1), SequenceId(2), SequenceId(3)];
     let begun = [6, 0, 11];
-    for ((id, tokens), begun) in ids.iter().zip(&prompts).zip(begun) {
-        model.reserve(*id, tokens.len()).unwrap();
+    let blocks = [[3, 1], [4, 5], [2, 0]];
+    for (((id, tokens), begun), blocks) in ids.iter().zip(&prompts).zip(begun).zip(&blocks) {
         if begun > 0 {
             let mut batch = Batch::default();
-            batch.push(*id, &tokens[..begun], 0, false);
+            batch.push(*id, &tokens[..begun], 0, false, blocks);
             assert!(
                 model.step(&batch).unwrap().is_empty(),
                 "nobody asked for logits"
@@ -168,8 +169,9 @@ fn sequences_of_different_lengths_share_a_step_without_touching_each_other() {
         }
     }
     let mut batch = Batch::default();
-    for ((id, tokens), begun) in ids.iter().zip(&prompts).zip(begun) {
-        batch.push(*id, &tokens[begun..], u32::try_from(begun).unwrap(), true);
+    for (((id, tokens), begun), blocks) in ids.iter().zip(&prompts).zip(begun).zip(&blocks) {
+        let start = u32::try_from(begun).unwrap();
+        batch.push(*id, &tokens[begun..], start, true, blocks);
     }
     let logits = model.step(&batch).unwrap();
     assert_eq!(logits.len(), 3);
@@ -179,19 +181,12 @@ fn sequences_of_different_lengths_share_a_step_without_touching_each_other() {
 }
 
 #[test]
-fn rows_that_do_not_continue_their_sequence_are_refused() {
+fn rows_without_kv_cache_are_refused() {
     let mut model = load(&tiny_model());
-    let mut batch = Batch::default();
-    batch.push(SequenceId(9), &[1], 0, true);
-    assert!(matches!(
-        model.step(&batch),
-        Err(EngineError::OutOfOrder(SequenceId(9)))
-    ));
-    model.reserve(SequenceId(9), 4).unwrap();
-    let mut gap = Batch::default();
-    gap.push(SequenceId(9), &[1], 1, true);
-    assert!(matches!(
-        model.step(&gap),
-        Err(EngineError::OutOfOrder(SequenceId(9)))
-    ));
+    for (start, blocks) in [(0, &[][..]), (32, &[1]), (0, &[32])] {
+        let mut batch = Batch::default();
+        batch.push(SequenceId(9), &[1], start, true, blocks);
+        let refused = model.step(&batch);
+        assert!(matches!(refused, Err(EngineError::Blocks(SequenceId(9)))));
+    }
 }
