@@ -1,6 +1,9 @@
 """Every query of every panel finds data in a Prometheus that scrapes a model under load."""
 
+import os
 import sys
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,16 +15,30 @@ import monitoring
 
 NAME = "drawn"
 
+# Where to put pictures of the dashboards, drawn from what the test's model did in the last minutes.
+PICTURES = os.environ.get("DASHBOARD_PICTURES")
+MINUTES = 5
+
 
 @pytest.fixture(scope="module")
-def under_load(namespace: str, claim: str, monitoring_stack: monitoring.Prometheus) -> Any:
+def gpu_library(claim: str) -> Iterator[dict[str, str]]:
+    """A variable that makes the server see the two GPUs of the stand-in library, which lies beside the model."""
+    library = models.real_file().with_name("libnvidia-ml.so.1")
+    source = kube.E2E.parent / "server" / "tests" / "nvml" / "nvml.c"
+    kube.run("cc", "-shared", "-fPIC", "-o", library, source)
+    yield {"name": "NVML_LIBRARY", "value": f"/models/{library.name}"}
+    library.unlink()
+
+
+@pytest.fixture(scope="module")
+def under_load(namespace: str, claim: str, gpu_library: dict[str, str], monitoring_stack: monitoring.Prometheus) -> Any:
     """A model that has answered, failed and waited, so that no series is empty. Requests go on."""
     resource = models.llm(
         NAME,
         observability={"metrics": {"interval": "5s"}, "tracing": {"samplingRatio": "100%"}},
         alerts={"window": "20s", "errorRate": {"for": "0s"}},
         objectives={"availability": "99%", "timeToFirstToken": {"threshold": "2s", "target": "95%"}},
-        pod=load.FAULTS_ALLOWED,
+        pod={"env": [*load.FAULTS_ALLOWED["env"], gpu_library]},
     )
     watch_the_operator()
     kube.apply(resource, namespace)
@@ -50,7 +67,7 @@ def test_every_panel_s_query_finds_data(namespace: str, under_load: str) -> None
     with kube.forwarded(monitoring.NAMESPACE, "service/prometheus-operated", "web") as address:
         command = [
             sys.executable, kube.E2E / "lib" / "render_dashboards.py", "--check", "--prometheus", address,
-            "--namespace", namespace, "--llmdeployment", under_load, "--allow-empty", "llm_gpu_",
+            "--namespace", namespace, "--llmdeployment", under_load,
         ]  # fmt: skip
 
         def check() -> tuple[bool, str]:
@@ -60,6 +77,10 @@ def test_every_panel_s_query_finds_data(namespace: str, under_load: str) -> None
                 return False, str(refused)
 
         print(kube.wait_for("data for every query", check, 90))
+        if PICTURES:
+            time.sleep(60 * MINUTES)
+            draw = [option for option in command if option != "--check"]
+            print(kube.run(*draw, "--range", str(60 * MINUTES), "--out", PICTURES))
 
 
 def test_the_dashboards_are_delivered_for_grafana(namespace: str, under_load: str) -> None:

@@ -172,3 +172,6 @@ fn readings(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod cost;
