@@ -2,5 +2,16 @@
 #![allow(unsafe_code)]
 
 mod mapped_file;
+mod norm;
+mod rope;
+mod size;
+mod vector;
 
 pub use mapped_file::MappedFile;
+pub use norm::{rms_norm, rms_norm_heads};
+pub use rope::{Pairing, RotaryTable};
+pub use size::{Rows, SizeError};
+pub use vector::{
+    Level, add_bias, argmax, gelu_tanh, gelu_tanh_multiply, multiply, scale, silu, silu_multiply,
+    soft_cap,
+};
