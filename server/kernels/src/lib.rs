@@ -1,12 +1,17 @@
 //! Where the server touches memory directly: the only crate with `unsafe` code.
 #![allow(unsafe_code)]
 
+mod attention;
 mod mapped_file;
 mod norm;
 mod rope;
 mod size;
 mod vector;
 
+pub use attention::{
+    Attention, AttentionError, AttentionOptions, Batch, HeadWriter, KvCache, KvShape, Parallel,
+    Partials, Sequence, Serial,
+};
 pub use mapped_file::MappedFile;
 pub use norm::{rms_norm, rms_norm_heads};
 pub use rope::{Pairing, RotaryTable};
