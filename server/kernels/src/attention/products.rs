@@ -1,0 +1,205 @@
+//! The two products of attention over one block: queries by keys, and weights by values.
+//!
+//! Each query's sums have an order of their own: dimensions in order for a score, positions in
+//! order for a weighted value. So how many queries share a pass changes no bit.
+use super::{
+    BLOCK,
+    cache::STRIP,
+    scratch::{ROW, SCORES},
+};
+use crate::vector::Isa;
+use half::f16;
+use std::ops::Range;
+
+/// Vectors beside each other in one pass.
+const WIDE: usize = 2;
+
+/// What keys and values are read from: the cache, or a copy as f32 for many queries.
+pub(super) trait Element: Copy {
+    /// # Safety
+    /// `from` must be readable for `LANES` values.
+    unsafe fn load<I: Isa>(isa: I, from: *const Self) -> I::Vector;
+}
+
+impl Element for f16 {
+    #[inline(always)]
+    unsafe fn load<I: Isa>(isa: I, from: *const Self) -> I::Vector {
+        // SAFETY: the caller's promise.
+        unsafe { isa.load_half(from) }
+    }
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<I: Isa>(isa: I, from: *const Self) -> I::Vector {
+        // SAFETY: the caller's promise.
+        unsafe { isa.load(from) }
+    }
+}
+
+/// Calls a function with the constant `COUNT` equal to `$count`, which is 1 to 8.
+macro_rules! with_count {
+    ($count:expr, $COUNT:ident => $call:expr) => {
+        match $count {
+            1 => with_count!(@ $COUNT 1 $call),
+            2 => with_count!(@ $COUNT 2 $call),
+            3 => with_count!(@ $COUNT 3 $call),
+            4 => with_count!(@ $COUNT 4 $call),
+            5 => with_count!(@ $COUNT 5 $call),
+            6 => with_count!(@ $COUNT 6 $call),
+            7 => with_count!(@ $COUNT 7 $call),
+            _ => with_count!(@ $COUNT 8 $call),
+        }
+    };
+    (@ $COUNT:ident $value:literal $call:expr) => {{
+        const $COUNT: usize = $value;
+        $call
+    }};
+}
+
+/// Scores of `count` queries against the 32 keys of a block, into `scores`. Queries are `ROW`
+/// apart, scores `SCORES`.
+#[inline(always)]
+pub(super) fn score<I: Isa, E: Element>(
+    isa: I,
+    count: usize,
+    queries: &[f32],
+    keys: &[E],
+    scores: &mut [f32],
+) {
+    let dim = keys.len() / BLOCK;
+    debug_assert!((1..=8).contains(&count) && dim <= ROW);
+    debug_assert!(queries.len() >= (count - 1) * ROW + dim);
+    debug_assert!(scores.len() >= (count - 1) * SCORES + BLOCK);
+    // SAFETY: the lengths above, which hold for every place in the scratch.
+    with_count!(count, COUNT => unsafe {
+        score_of::<I, E, COUNT>(isa, queries.as_ptr(), keys, scores.as_mut_ptr());
+    });
+}
+
+/// # Safety
+/// There must be `COUNT` queries and places for scores, as `score` says.
+#[inline(always)]
+unsafe fn score_of<I: Isa, E: Element, const COUNT: usize>(
+    isa: I,
+    queries: *const f32,
+    keys: &[E],
+    scores: *mut f32,
+) {
+    for first in (0..BLOCK).step_by(WIDE * I::LANES) {
+        let mut sums = [[isa.splat(0.0); WIDE]; COUNT];
+        for dim in 0..keys.len() / BLOCK {
+            // SAFETY: `keys` has 32 keys in each dimension, and a query has all dimensions.
+            unsafe {
+                let line = keys.as_ptr().add(dim * BLOCK + first);
+                let key = [E::load(isa, line), E::load(isa, line.add(I::LANES))];
+                for (query, sums) in sums.iter_mut().enumerate() {
+                    let value = isa.splat(*queries.add(query * ROW + dim));
+                    for (sum, key) in sums.iter_mut().zip(key) {
+                        *sum = isa.fma(value, key, *sum);
+                    }
+                }
+            }
+        }
+        for (query, sums) in sums.into_iter().enumerate() {
+            for (vector, sum) in sums.into_iter().enumerate() {
+                // SAFETY: each query has 32 scores.
+                unsafe {
+                    isa.store(scores.add(query * SCORES + first + vector * I::LANES), sum);
+                }
+            }
+        }
+    }
+}
+
+/// Adds to `sums` of `count` queries the values of a block at `positions`, each times its weight.
+/// Weights are `SCORES` apart, sums `ROW`.
+#[inline(always)]
+pub(super) fn weigh<I: Isa, E: Element>(
+    isa: I,
+    count: usize,
+    weights: &[f32],
+    values: &[E],
+    positions: Range<usize>,
+    sums: &mut [f32],
+) {
+    let dim = values.len() / BLOCK;
+    debug_assert!((1..=8).contains(&count) && dim <= ROW && positions.end <= BLOCK);
+    debug_assert!(weights.len() >= (count - 1) * SCORES + positions.end);
+    debug_assert!(sums.len() >= (count - 1) * ROW + dim);
+    let (weights, sums) = (weights.as_ptr(), sums.as_mut_ptr());
+    let whole = dim - dim % (WIDE * I::LANES);
+    for first in (0..whole).step_by(WIDE * I::LANES) {
+        // SAFETY: the lengths above; the strip of `first` is within `values`, as is the vector
+        // after it.
+        with_count!(count, COUNT => unsafe {
+            let strip = values.as_ptr().add(offset(first));
+            weigh_of::<I, E, COUNT, WIDE>(isa, weights, strip, positions.clone(), sums.add(first));
+        });
+    }
+    if whole < dim {
+        // SAFETY: as above, for one vector; dimensions are whole strips, and so whole vectors.
+        with_count!(count, COUNT => unsafe {
+            let strip = values.as_ptr().add(offset(whole));
+            weigh_of::<I, E, COUNT, 1>(isa, weights, strip, positions, sums.add(whole));
+        });
+    }
+}
+
+/// Where a dimension's value of a block's first position is.
+const fn offset(dim: usize) -> usize {
+    dim / STRIP * (STRIP * BLOCK) + dim % STRIP
+}
+
+/// # Safety
+/// There must be `COUNT` weights and sums, as `weigh` says, and `VECTORS` vectors of values.
+#[inline(always)]
+unsafe fn weigh_of<I: Isa, E: Element, const COUNT: usize, const VECTORS: usize>(
+    isa: I,
+    weights: *const f32,
+    values: *const E,
+    positions: Range<usize>,
+    sums: *mut f32,
+) {
+    let mut registers = [[isa.splat(0.0); VECTORS]; COUNT];
+    for (query, registers) in registers.iter_mut().enumerate() {
+        for (vector, register) in registers.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *register = unsafe { isa.load(sums.add(query * ROW + vector * I::LANES)) };
+        }
+    }
+    for position in positions {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut value = [isa.splat(0.0); VECTORS];
+            for (vector, value) in value.iter_mut().enumerate() {
+                let at = position * STRIP + offset(vector * I::LANES);
+                *value = E::load(isa, values.add(at));
+            }
+            for (query, registers) in registers.iter_mut().enumerate() {
+                let weight = isa.splat(*weights.add(query * SCORES + position));
+                for (register, value) in registers.iter_mut().zip(value) {
+                    *register = isa.fma(weight, value, *register);
+                }
+            }
+        }
+    }
+    for (query, registers) in registers.into_iter().enumerate() {
+        for (vector, register) in registers.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { isa.store(sums.add(query * ROW + vector * I::LANES), register) };
+        }
+    }
+}
+
+/// Copies `from` to `to` as f32; both are whole vectors.
+#[inline(always)]
+pub(super) fn widen<I: Isa>(isa: I, from: &[f16], to: &mut [f32]) {
+    for (from, to) in from
+        .chunks_exact(I::LANES)
+        .zip(to.chunks_exact_mut(I::LANES))
+    {
+        // SAFETY: chunks have `LANES` values.
+        unsafe { isa.store(to.as_mut_ptr(), isa.load_half(from.as_ptr())) };
+    }
+}
