@@ -2,5 +2,7 @@
 #![allow(unsafe_code)]
 
 mod mapped_file;
+pub mod pool;
 
 pub use mapped_file::MappedFile;
+pub use pool::Pool;
