@@ -116,7 +116,9 @@ fn callers_on_several_threads_do_not_disturb_each_other() {
                 for _ in 0..200 {
                     let mut data = [0; 50];
                     pool.for_chunks(&mut data, 7, |_, chunk| {
-                        chunk.iter_mut().for_each(|item| *item += 1);
+                        for item in chunk {
+                            *item += 1;
+                        }
                     });
                     assert_eq!(data, [1; 50]);
                 }
