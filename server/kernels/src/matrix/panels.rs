@@ -131,11 +131,12 @@ pub(super) fn quantise<L: Layout>(
         let rows = rows.chunks_exact(columns);
         let targets = quants.chunks_exact_mut(BLOCK / 4).zip(scales);
         for (row, (values, (quants, scale))) in rows.zip(targets).enumerate() {
-            // A group may reach beyond the last column.
-            let block = values.get(column..column + BLOCK).map_or_else(
-                || QuantisedBlock::of(&[0.0; BLOCK]),
-                |values| QuantisedBlock::of(values.first_chunk().unwrap_or(&[0.0; BLOCK])),
-            );
+            // A group may reach beyond the last column. (Not `map_or`: what is called through
+            // other functions is not compiled for the caller's instruction set.)
+            let block = match values.get(column..column + BLOCK) {
+                Some(values) => QuantisedBlock::of(values),
+                None => QuantisedBlock::of(&[0.0; BLOCK]),
+            };
             for (word, four) in quants.iter_mut().zip(block.quants.as_chunks().0) {
                 *word = u32::from_ne_bytes(*four);
             }
@@ -181,14 +182,17 @@ struct QuantisedBlock {
 impl QuantisedBlock {
     #[inline(always)]
     #[allow(clippy::inline_always)]
-    fn of(values: &[f32; BLOCK]) -> Self {
+    fn of(values: &[f32]) -> Self {
         // Adding it rounds to the nearest integer, ties to even, on every machine.
         const ROUND: f32 = 12_582_912.0;
+        let mut block = [0.0; BLOCK];
+        block.copy_from_slice(values);
         // The bits of non-negative floats are ordered like the floats, and those of infinities
         // and NaNs lie above, so bad values reach the scale and from there the output.
-        let largest = values.iter().fold(0, |largest, value| {
-            (value.to_bits() & 0x7FFF_FFFF).max(largest)
-        });
+        let mut largest = 0;
+        for value in &block {
+            largest = largest.max(value.to_bits() & 0x7FFF_FFFF);
+        }
         let largest = f32::from_bits(largest);
         // Values too small to be divided by count as zero.
         let (scale, inverse) = if largest < 1e-35 {
@@ -197,32 +201,39 @@ impl QuantisedBlock {
             (largest / 127.0, 127.0 / largest)
         };
         let mut integers = [0_i32; BLOCK];
-        for (integer, value) in integers.iter_mut().zip(values) {
+        for (integer, value) in integers.iter_mut().zip(&block) {
             let shifted = (value * inverse + ROUND).to_bits();
             *integer = shifted.wrapping_sub(ROUND.to_bits()).cast_signed();
         }
         let mut quants = [0; BLOCK];
-        let mut sums = [0; 2];
-        for (integers, sum) in integers
-            .as_chunks::<{ BLOCK / 2 }>()
-            .0
-            .iter()
-            .zip(&mut sums)
-        {
-            *sum = integers.iter().fold(0, |sum, integer| {
-                // A NaN's integer may be anything.
-                i32::wrapping_add(sum, *integer)
-            });
-        }
         for (quant, integer) in quants.iter_mut().zip(&integers) {
             *quant = integer.to_le_bytes()[0];
         }
+        let (first, second) = integers.split_at(BLOCK / 2);
+        let sums = [first, second].map(sum);
         Self {
             quants,
             scale,
             sums,
         }
     }
+}
+
+/// The sum of half a block, in halving steps: added up one by one, the values would be taken out of
+/// their vectors one by one. It may wrap, since a NaN's integer may be anything.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn sum(integers: &[i32]) -> i32 {
+    let mut sums = [0_i32; BLOCK / 2];
+    sums.copy_from_slice(integers);
+    let mut count = BLOCK / 4;
+    while count > 0 {
+        for index in 0..count {
+            sums[index] = sums[index].wrapping_add(sums[index + count]);
+        }
+        count /= 2;
+    }
+    sums[0]
 }
 
 #[cfg(test)]

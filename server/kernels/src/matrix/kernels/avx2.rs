@@ -5,6 +5,7 @@
 //! five bits four and of six bits two. Eight bits leave no room at all; there the weight's sign
 //! goes over to the input, and 128 · 127 · 2 just fits.
 #![allow(clippy::wildcard_imports)] // There are too many intrinsics to name.
+#![allow(clippy::needless_range_loop)] // What is indexed by constants stays in registers.
 use super::{Prepare, Product, Table};
 use crate::{
     format::Format,
@@ -84,22 +85,23 @@ unsafe fn integers<L: Layout, const STREAMS: usize, const ROWS: usize>(
     at.copy_from_slice(tiles);
     let mut totals = [[[_mm256_setzero_ps(); ROWS]; 2]; STREAMS];
     for _ in 0..groups {
-        for (tile, totals) in at.iter_mut().zip(&mut totals) {
+        for stream in 0..STREAMS {
             for block in 0..L::BLOCKS {
-                for (half, totals) in totals.iter_mut().enumerate() {
+                for half in 0..2 {
+                    let (tile, totals) = (at[stream], &mut totals[stream][half]);
                     // SAFETY: tiles and panel have as many groups as this function's contract
                     // says.
                     unsafe {
                         let input = panel.add(block * record);
-                        add_block::<L, ROWS>(*tile, block, half * HALF, input, totals);
+                        add_block::<L, ROWS>(tile, block, half * HALF, input, totals);
                     }
                 }
             }
-            *tile = tile.wrapping_add(L::GROUP_BYTES);
+            at[stream] = at[stream].wrapping_add(L::GROUP_BYTES);
         }
         panel = panel.wrapping_add(L::BLOCKS * record);
     }
-    store(&totals, sums);
+    store(totals, sums);
 }
 
 /// Adds the products of eight lanes of one block, from the lane given on.
@@ -337,14 +339,17 @@ unsafe fn halves(at: *const u8) -> __m256 {
 #[target_feature(enable = "avx2")]
 #[inline]
 fn store<const STREAMS: usize, const ROWS: usize>(
-    totals: &[[[__m256; ROWS]; 2]; STREAMS],
+    totals: [[[__m256; ROWS]; 2]; STREAMS],
     sums: &mut [[f32; LANES]],
 ) {
-    for (totals, sums) in totals.iter().zip(sums.chunks_exact_mut(ROWS)) {
-        for (half, totals) in totals.iter().enumerate() {
-            for (total, sum) in totals.iter().zip(&mut *sums) {
+    assert_eq!(sums.len(), STREAMS * ROWS);
+    for stream in 0..STREAMS {
+        for row in 0..ROWS {
+            let sum = &mut sums[stream * ROWS + row];
+            for half in 0..2 {
+                let total = totals[stream][half][row];
                 // SAFETY: eight floats, of each half of sixteen.
-                unsafe { _mm256_storeu_ps(sum.as_mut_ptr().add(half * HALF), *total) };
+                unsafe { _mm256_storeu_ps(sum.as_mut_ptr().add(half * HALF), total) };
             }
         }
     }
@@ -414,19 +419,19 @@ unsafe fn floats<C: Column, const STREAMS: usize, const ROWS: usize>(
     at.copy_from_slice(tiles);
     let mut totals = [[[_mm256_setzero_ps(); ROWS]; 2]; STREAMS];
     for column in 0..groups {
-        for (tile, totals) in at.iter().zip(&mut totals) {
-            // SAFETY: tiles and panel have as many columns as this function's contract says.
-            unsafe {
-                let weights = tile.add(column * C::BYTES);
-                for (half, totals) in totals.iter_mut().enumerate() {
-                    let weights = C::load(weights, half * HALF);
-                    for (row, total) in totals.iter_mut().enumerate() {
+        for stream in 0..STREAMS {
+            for half in 0..2 {
+                let totals = &mut totals[stream][half];
+                // SAFETY: tiles and panel have as many columns as this function's contract says.
+                unsafe {
+                    let weights = C::load(at[stream].add(column * C::BYTES), half * HALF);
+                    for row in 0..ROWS {
                         let input = _mm256_set1_ps(*panel.add(column * ROWS + row).cast());
-                        *total = _mm256_fmadd_ps(weights, input, *total);
+                        totals[row] = _mm256_fmadd_ps(weights, input, totals[row]);
                     }
                 }
             }
         }
     }
-    store(&totals, sums);
+    store(totals, sums);
 }

@@ -3,6 +3,7 @@
 //!
 //! Pointers are unaligned throughout: tiles do lie on cache lines, but nothing here depends on it.
 #![allow(clippy::wildcard_imports)] // There are too many intrinsics to name.
+#![allow(clippy::needless_range_loop)] // What is indexed by constants stays in registers.
 use super::{Prepare, Product, Table};
 use crate::{
     format::Format,
@@ -81,16 +82,19 @@ unsafe fn integers<L: Layout, const STREAMS: usize, const ROWS: usize>(
     at.copy_from_slice(tiles);
     let mut totals = [[_mm512_setzero_ps(); ROWS]; STREAMS];
     for _ in 0..groups {
-        for (tile, totals) in at.iter_mut().zip(&mut totals) {
+        for stream in 0..STREAMS {
             for block in 0..L::BLOCKS {
                 // SAFETY: tiles and panel have as many groups as this function's contract says.
-                unsafe { add_block::<L, ROWS>(*tile, block, panel.add(block * record), totals) };
+                unsafe {
+                    let input = panel.add(block * record);
+                    add_block::<L, ROWS>(at[stream], block, input, &mut totals[stream]);
+                }
             }
-            *tile = tile.wrapping_add(L::GROUP_BYTES);
+            at[stream] = at[stream].wrapping_add(L::GROUP_BYTES);
         }
         panel = panel.wrapping_add(L::BLOCKS * record);
     }
-    store(&totals, sums);
+    store(totals, sums);
 }
 
 /// Adds the products of one block.
@@ -281,12 +285,16 @@ unsafe fn halves(at: *const u8) -> __m512 {
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn store<const STREAMS: usize, const ROWS: usize>(
-    totals: &[[__m512; ROWS]; STREAMS],
+    totals: [[__m512; ROWS]; STREAMS],
     sums: &mut [[f32; LANES]],
 ) {
-    for (total, sum) in totals.iter().flatten().zip(sums) {
-        // SAFETY: both are sixteen floats.
-        unsafe { _mm512_storeu_ps(sum.as_mut_ptr(), *total) };
+    assert_eq!(sums.len(), STREAMS * ROWS);
+    for stream in 0..STREAMS {
+        for row in 0..ROWS {
+            let sum = &mut sums[stream * ROWS + row];
+            // SAFETY: both are sixteen floats.
+            unsafe { _mm512_storeu_ps(sum.as_mut_ptr(), totals[stream][row]) };
+        }
     }
 }
 
@@ -352,16 +360,16 @@ unsafe fn floats<C: Column, const STREAMS: usize, const ROWS: usize>(
     at.copy_from_slice(tiles);
     let mut totals = [[_mm512_setzero_ps(); ROWS]; STREAMS];
     for column in 0..groups {
-        for (tile, totals) in at.iter().zip(&mut totals) {
+        for stream in 0..STREAMS {
             // SAFETY: tiles and panel have as many columns as this function's contract says.
             unsafe {
-                let weights = C::load(tile.add(column * C::BYTES));
-                for (row, total) in totals.iter_mut().enumerate() {
+                let weights = C::load(at[stream].add(column * C::BYTES));
+                for row in 0..ROWS {
                     let input = _mm512_set1_ps(*panel.add(column * ROWS + row).cast());
-                    *total = _mm512_fmadd_ps(weights, input, *total);
+                    totals[stream][row] = _mm512_fmadd_ps(weights, input, totals[stream][row]);
                 }
             }
         }
     }
-    store(&totals, sums);
+    store(totals, sums);
 }
