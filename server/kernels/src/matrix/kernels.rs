@@ -39,7 +39,7 @@ pub(super) struct Table {
     /// The most rows of a panel, a power of two.
     pub(super) tallest: usize,
     /// How many tiles to read at once for so many rows of input.
-    pub(super) streams: fn(rows: usize) -> usize,
+    pub(super) streams: fn(format: Format, rows: usize) -> usize,
     /// The kernel for so many tiles (one or what `streams` says) and rows of a panel.
     pub(super) product: fn(format: Format, streams: usize, rows: usize) -> Product,
     pub(super) prepare: fn(format: Format) -> Prepare,

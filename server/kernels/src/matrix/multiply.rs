@@ -193,7 +193,7 @@ impl Product<'_> {
         mut work: impl FnMut(&[usize], usize, usize),
     ) {
         let tallest = self.table.tallest;
-        let streams = (self.table.streams)(rows);
+        let streams = (self.table.streams)(self.matrix.format, rows);
         let step = (PANEL_BYTES / self.panels.bytes_of_row())
             .max(1)
             .next_multiple_of(tallest);

@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) static TABLE: Table = Table {
     tallest: 4,
-    streams: |_| 1,
+    streams: |_, _| 1,
     product,
     prepare,
     gate: activation::gate,
