@@ -3,7 +3,8 @@
 //! `cargo run --release -p candlepower-kernels --example matmul_speed [threads] [instruction set]
 //! [formats]`, such as `2 avx512 Q8_0,Q4_K`. One row shows decode, which waits for memory: its
 //! share of the bandwidth is what counts. Many rows show prefill, in multiplications. All figures
-//! are medians of rounds that measure everything in turn, since a busy machine drifts.
+//! are medians over single products, in rounds that measure everything in turn, since a busy machine
+//! drifts.
 use candlepower_kernels::{
     Format, InstructionSet, Kernels, Matrix, Pool,
     matrix::{Arrangement, Part, Workspace, Write, multiply},
@@ -73,7 +74,7 @@ fn measure(
     let mut seconds = INPUTS.map(|_| Vec::new());
     let mut bandwidths = Vec::new();
     for _ in 0..ROUNDS {
-        bandwidths.push(probe.bandwidth(pool));
+        probe.bandwidths(pool, &mut bandwidths);
         for (inputs, seconds) in INPUTS.into_iter().zip(&mut seconds) {
             let input: Vec<f32> = (0..inputs * columns).map(|i| (i as f32).sin()).collect();
             let mut output = vec![0.0; inputs * rows];
@@ -82,11 +83,11 @@ fn measure(
             } else {
                 matrices.len().min(8)
             };
-            let start = Instant::now();
             for matrix in &matrices[..count] {
+                let start = Instant::now();
                 multiply(pool, matrix, &input, &mut output, Write::Store, workspace)?;
+                seconds.push(start.elapsed().as_secs_f64());
             }
-            seconds.push(start.elapsed().as_secs_f64() / count as f64);
             black_box(&output);
         }
     }
@@ -121,6 +122,7 @@ struct Probe(MmapMut);
 
 impl Probe {
     const BYTES: usize = 512 << 20;
+    const PIECE: usize = 16 << 20;
 
     fn new() -> io::Result<Self> {
         let mut memory = MmapMut::map_anon(Self::BYTES)?;
@@ -130,28 +132,30 @@ impl Probe {
         Ok(Self(memory))
     }
 
-    /// In GB/s.
-    fn bandwidth(&self, pool: &Pool) -> f64 {
-        let start = Instant::now();
-        pool.run(|worker| {
-            let (lines, _) = self.0.as_chunks::<64>();
-            let lines = &lines[worker.share(lines.len())];
-            let quarter = lines.len() / 4;
-            let (first, rest) = lines.split_at(quarter);
-            let (second, rest) = rest.split_at(quarter);
-            let (third, fourth) = rest.split_at(quarter);
-            let mut sums = [[0_u64; 8]; 4];
-            let streams = first.iter().zip(second).zip(third.iter().zip(fourth));
-            for ((a, b), (c, d)) in streams {
-                for (sums, line) in sums.iter_mut().zip([a, b, c, d]) {
-                    for (sum, word) in sums.iter_mut().zip(line.as_chunks().0) {
-                        *sum ^= u64::from_ne_bytes(*word);
+    /// In GB/s, of pieces that take about as long as a product.
+    fn bandwidths(&self, pool: &Pool, bandwidths: &mut Vec<f64>) {
+        for piece in self.0.chunks_exact(Self::PIECE) {
+            let start = Instant::now();
+            pool.run(|worker| {
+                let (lines, _) = piece.as_chunks::<64>();
+                let lines = &lines[worker.share(lines.len())];
+                let quarter = lines.len() / 4;
+                let (first, rest) = lines.split_at(quarter);
+                let (second, rest) = rest.split_at(quarter);
+                let (third, fourth) = rest.split_at(quarter);
+                let mut sums = [[0_u64; 8]; 4];
+                let streams = first.iter().zip(second).zip(third.iter().zip(fourth));
+                for ((a, b), (c, d)) in streams {
+                    for (sums, line) in sums.iter_mut().zip([a, b, c, d]) {
+                        for (sum, word) in sums.iter_mut().zip(line.as_chunks().0) {
+                            *sum ^= u64::from_ne_bytes(*word);
+                        }
                     }
                 }
-            }
-            black_box(sums);
-        });
-        Self::BYTES as f64 / start.elapsed().as_secs_f64() / 1e9
+                black_box(sums);
+            });
+            bandwidths.push(Self::PIECE as f64 / start.elapsed().as_secs_f64() / 1e9);
+        }
     }
 }
 
