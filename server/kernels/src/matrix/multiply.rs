@@ -5,12 +5,20 @@ use super::{
     layout::LANES,
     panels::{Panels, heights},
 };
-use crate::pool::{Pool, Shards};
-use std::ops::Range;
+use crate::pool::{Pool, Shards, Worker};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 /// Rows of input that go through all tiles before the next ones: their panels should stay in a
 /// core's second-level cache beside a tile or two.
 const PANEL_BYTES: usize = 384 << 10;
+
+/// Up to so many rows, memory is the limit, and each worker reads one run of neighbouring tiles.
+const FEW_ROWS: usize = 8;
+/// Pieces per worker that the tiles of more rows are handed out in.
+const PIECES: usize = 16;
 
 /// What to do with the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,17 +68,17 @@ pub fn multiply(
         panels,
         output: Shards::new(output),
         output_columns: matrix.rows,
+        claimed: AtomicUsize::new(0),
     };
     pool.run(|worker| {
-        let tiles = worker.share(matrix.tiles());
-        product.for_each(&tiles, rows, |tiles, row, height| {
-            let mut sums = [[0.0; LANES]; MOST_SUMS];
+        let mut sums = [[0.0; LANES]; MOST_SUMS];
+        product.for_each(worker, matrix.tiles(), rows, |tiles, row, height| {
             let sums = &mut sums[..tiles.len() * height];
             product.sums(tiles, row, height, sums);
             for (tile, sums) in tiles.iter().zip(sums.chunks(height)) {
                 let (column, count) = matrix.rows_of_tile(*tile);
                 for (row, sums) in (row..).zip(sums) {
-                    // SAFETY: workers have different tiles, which are different columns.
+                    // SAFETY: this tile and row are no other call's.
                     let target = unsafe { product.target(row, column, count) };
                     match write {
                         Write::Store => target.copy_from_slice(&sums[..count]),
@@ -111,12 +119,12 @@ pub fn multiply_gated(
         panels,
         output: Shards::new(output),
         output_columns: matrix.rows / 2,
+        claimed: AtomicUsize::new(0),
     };
     pool.run(|worker| {
-        let pairs = worker.share(matrix.tiles() / 2);
-        product.for_each(&pairs, rows, |pairs, row, height| {
-            let mut gates = [[0.0; LANES]; MOST_SUMS];
-            let mut values = [[0.0; LANES]; MOST_SUMS];
+        let mut gates = [[0.0; LANES]; MOST_SUMS];
+        let mut values = [[0.0; LANES]; MOST_SUMS];
+        product.for_each(worker, matrix.tiles() / 2, rows, |pairs, row, height| {
             let gates = &mut gates[..pairs.len() * height];
             let values = &mut values[..pairs.len() * height];
             // The tiles of a pair are neighbours, so each stream goes on where it was.
@@ -133,7 +141,7 @@ pub fn multiply_gated(
             for (pair, gates) in pairs.iter().zip(gates.chunks(height)) {
                 let (column, count) = matrix.rows_of_tile(2 * pair);
                 for (row, gates) in (row..).zip(gates) {
-                    // SAFETY: workers have different pairs, which are different columns.
+                    // SAFETY: this pair and row are no other call's.
                     let target = unsafe { product.target(row, column, count) };
                     target.copy_from_slice(&gates[..count]);
                 }
@@ -182,28 +190,46 @@ struct Product<'a> {
     panels: Panels<'a>,
     output: Shards<f32>,
     output_columns: usize,
+    /// Pieces that have been handed out.
+    claimed: AtomicUsize,
 }
 
 impl Product<'_> {
-    /// Calls `work` with some of the tiles (or pairs) and a panel, for all tiles and panels.
+    /// Calls `work` with some of the tiles (or pairs) and the first row and height of a panel; all
+    /// workers together do so once for each tile and panel.
     fn for_each(
         &self,
-        tiles: &Range<usize>,
+        worker: &Worker<'_>,
+        tiles: usize,
         rows: usize,
         mut work: impl FnMut(&[usize], usize, usize),
     ) {
         let tallest = self.table.tallest;
         let streams = (self.table.streams)(self.matrix.format, rows);
-        let step = (PANEL_BYTES / self.panels.bytes_of_row())
-            .max(1)
-            .next_multiple_of(tallest);
-        for first in (0..rows).step_by(step) {
-            let rows = first..rows.min(first + step);
-            in_streams(tiles, streams, |tiles| {
+        let mut visit = |tiles: Range<usize>, rows: Range<usize>| {
+            in_streams(&tiles, streams, |tiles| {
                 for (row, height) in heights(rows.clone(), tallest) {
                     work(tiles, row, height);
                 }
             });
+        };
+        if rows <= FEW_ROWS {
+            visit(worker.share(tiles), 0..rows);
+            return;
+        }
+        // Long products meet busy neighbours: who is held up takes less of the work.
+        let step = (PANEL_BYTES / self.panels.bytes_of_row())
+            .max(1)
+            .next_multiple_of(tallest);
+        let piece = tiles.div_ceil(PIECES * worker.count());
+        let pieces = tiles.div_ceil(piece);
+        loop {
+            let claim = self.claimed.fetch_add(1, Relaxed);
+            let (row, tile) = (claim / pieces * step, claim % pieces * piece);
+            if row >= rows {
+                return;
+            }
+            visit(tile..tiles.min(tile + piece), row..rows.min(row + step));
         }
     }
 
