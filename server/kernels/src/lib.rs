@@ -2,8 +2,12 @@
 #![allow(unsafe_code)]
 
 mod attention;
+pub mod dispatch;
+pub mod format;
 mod mapped_file;
+pub mod matrix;
 mod norm;
+pub mod pool;
 mod rope;
 mod size;
 mod vector;
@@ -12,8 +16,12 @@ pub use attention::{
     Attention, AttentionError, AttentionOptions, Batch, HeadWriter, KvCache, KvShape, Parallel,
     Partials, Sequence, Serial,
 };
+pub use dispatch::{InstructionSet, Kernels};
+pub use format::Format;
 pub use mapped_file::MappedFile;
+pub use matrix::Matrix;
 pub use norm::{rms_norm, rms_norm_heads};
+pub use pool::Pool;
 pub use rope::{Pairing, RotaryTable};
 pub use size::{Rows, SizeError};
 pub use vector::{
