@@ -12,7 +12,7 @@ pub(super) struct Rotary {
 impl Rotary {
     pub(super) fn new(spec: &RopeSpec, context_length: usize) -> Self {
         Self {
-            table: RotaryTable::of_frequencies(
+            table: RotaryTable::new(
                 spec.frequencies(context_length),
                 context_length,
                 spec.magnitude,
