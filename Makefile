@@ -29,9 +29,9 @@ test: ## All checks, on a real cluster too (this is what CI runs)
 test-fast: ## All checks that need no cluster
 	@.ci/stages format-check lint-shell clippy unit build drift chart-test
 
-generate: ## Write what is generated: CRDs, dashboards, the chart's copies of them, manifests/install.yaml
-	@cargo run --release -p candlepower-api --features kubernetes --bin crdgen -- crds
-	@cargo run --release -p candlepower-operator --bin observability-gen -- dashboards dashboards
+generate: build ## Write what is generated: CRDs, dashboards, the chart's copies of them, manifests/install.yaml
+	@$(CARGO_TARGET_DIR)/release/crdgen crds
+	@$(CARGO_TARGET_DIR)/release/observability-gen dashboards dashboards
 	@.ci/with-helm charts/generate
 
 measure: build ## Print sizes, memory and start-up times as a table

@@ -4,10 +4,13 @@ The tests of this module build on each other, in this order.
 """
 
 import json
+import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import kube
 import load
@@ -58,6 +61,16 @@ def test_a_request_s_trace_is_found_beside_the_model(namespace: str, url: str) -
     monitoring.check_parents(monitoring.spans(namespace, NAME, "jaeger", trace_id), caller)
 
 
+def test_openmetrics_is_read_by_its_own_parser_and_leads_from_a_slow_answer_to_its_trace(namespace: str, url: str) -> None:
+    trace_id, _ = load.traced_chat(url, NAME)
+    request = urllib.request.Request(f"{url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+    assert families["llm_request_success"].type == "counter"
+    exemplars = [sample.exemplar for sample in families["llm_time_to_first_token_seconds"].samples if sample.exemplar]
+    assert trace_id in {exemplar.labels["trace_id"] for exemplar in exemplars}
+
+
 def test_an_alert_fires_and_resolves(namespace: str, url: str, prometheus: monitoring.Prometheus) -> None:
     def firing() -> tuple[bool, Any]:
         states = prometheus.alerts(namespace, NAME)
@@ -72,8 +85,19 @@ def test_an_alert_fires_and_resolves(namespace: str, url: str, prometheus: monit
     with load.steady(url, NAME):
         load.inject(url, errorRate="50%")
         kube.wait_for(f"{ALERT} to fire", lambda: monitoring.reached(firing), 60)
+        check_that_a_restarted_operator_forgets_no_alert(namespace)
         load.inject(url)
         kube.wait_for(f"{ALERT} to resolve", lambda: monitoring.reached(resolved), 90)
+
+
+def check_that_a_restarted_operator_forgets_no_alert(namespace: str) -> None:
+    old = kube.operator_pod()["metadata"]["name"]
+    kube.kubectl("-n", kube.OPERATOR_NAMESPACE, "delete", "pod", old)
+    kube.kubectl("-n", kube.OPERATOR_NAMESPACE, "rollout", "status", "deployment/candlepower", "--timeout=60s")
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        assert ALERT in monitoring.firing(NAME, namespace)
+        time.sleep(1)
 
 
 def test_another_threshold_reaches_it_without_a_new_pod(namespace: str, prometheus: monitoring.Prometheus) -> None:

@@ -1,28 +1,39 @@
 //! `spec.alerts`: thresholds of the alerts, each with defaults of its own.
 use crate::value::{Duration, Percentage};
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Thresholds of the alerts.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Alerts {
     /// How far back rates and percentiles look; at least four times `observability.metrics.interval`.
+    #[serde(default = "five_minutes")]
+    #[x_kube(validation = Rule::new("self.matches('[1-9]')").message("alerts.window: write a time above 0, such as 5m"))]
     pub window: Duration,
     /// The slowest twentieth of the requests waits too long for its first token.
+    #[serde(default)]
     pub time_to_first_token_p95: TimeToFirstTokenAlert,
     /// Memory runs out.
+    #[serde(default)]
     pub memory_utilization: MemoryAlert,
     /// Too many requests fail.
+    #[serde(default)]
     pub error_rate: ErrorRateAlert,
     /// Too few tokens per second while requests run.
+    #[serde(default)]
     pub throughput: ThroughputAlert,
+}
+
+const fn five_minutes() -> Duration {
+    Duration::from_secs(300)
 }
 
 impl Default for Alerts {
     fn default() -> Self {
         Self {
-            window: Duration::from_secs(300),
+            window: five_minutes(),
             time_to_first_token_p95: TimeToFirstTokenAlert::default(),
             memory_utilization: MemoryAlert::default(),
             error_rate: ErrorRateAlert::default(),

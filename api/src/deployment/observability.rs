@@ -17,13 +17,16 @@ pub struct Observability {
 }
 
 /// How metrics are collected.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Metrics {
     /// `Auto` creates a PodMonitor where the cluster serves that kind, and otherwise runs a
     /// Prometheus beside the model.
+    #[serde(default)]
     pub mode: MetricsMode,
     /// How often Prometheus scrapes the pods and evaluates the rules.
+    #[serde(default = "quarter_minute")]
+    #[x_kube(validation = Rule::new("self.matches('[1-9]')").message("observability.metrics.interval: write a time above 0, such as 15s"))]
     pub interval: Duration,
 }
 
@@ -31,7 +34,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             mode: MetricsMode::Auto,
-            interval: Duration::from_secs(15),
+            interval: quarter_minute(),
         }
     }
 }
@@ -86,6 +89,10 @@ impl Default for Tracing {
             capture_prompts: false,
         }
     }
+}
+
+const fn quarter_minute() -> Duration {
+    Duration::from_secs(15)
 }
 
 const fn one_in_ten() -> Percentage {

@@ -33,6 +33,15 @@ fn only_the_models_source_is_required_and_everything_else_has_a_default() {
 }
 
 #[test]
+fn times_of_nothing_are_refused_where_they_would_divide_by_it() {
+    let zero =
+        json!({"alerts": {"window": "0s"}, "observability": {"metrics": {"interval": "0m"}}});
+    let violations = violations("a", &zero);
+    assert_eq!(violations.len(), 2, "{violations:?}");
+    assert!(violations.iter().all(|message| message.contains("above 0")));
+}
+
+#[test]
 fn one_field_of_an_alert_can_be_set_and_the_others_keep_their_defaults() {
     let alerts: Alerts =
         serde_json::from_value(json!({"memoryUtilization": {"threshold": "80%"}})).unwrap();

@@ -58,7 +58,7 @@ fn print_rules(path: &Path) -> Result<(), Box<dyn Error>> {
     };
     print!(
         "{}",
-        serde_saphyr::to_string(&rules::of_resource(&subject))?
+        serde_saphyr::to_string(&rules::of_resource(&subject, rules::DEFAULT_RUNBOOKS))?
     );
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Flags that say how metrics, traces and dashboards of the models are collected.
 use super::PullPolicy;
+use crate::observability::rules::DEFAULT_RUNBOOKS;
 use candlepower_api::value::{ByteSize, CpuQuantity, Duration};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -16,6 +17,10 @@ pub struct MonitoringConfig {
     /// http://prometheus-operated.monitoring:9090
     #[arg(long, env = "PROMETHEUS_URL", value_name = "URL", value_parser = plain_address)]
     pub prometheus_url: Option<String>,
+
+    /// Folder of the runbooks that alerts link to; each alert's page is <URL>/<ALERT>.md
+    #[arg(long, value_name = "URL", value_parser = address, default_value = DEFAULT_RUNBOOKS)]
+    pub runbooks_url: String,
 
     /// How often to look whether the cluster serves PodMonitor and PrometheusRule
     #[arg(long, value_name = "DURATION", default_value = "15s")]

@@ -55,39 +55,19 @@ pub struct Rule {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What is the same for all resources of one operator.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Options {
-    /// The folder of the runbooks; each alert's page is `<runbooks>/<alert>.md`.
-    pub runbooks: String,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            runbooks: DEFAULT_RUNBOOKS.to_owned(),
-        }
-    }
-}
-
-/// The rules of one resource.
-pub fn of_resource(subject: &Subject<'_>) -> RuleFile {
-    with_options(subject, &Options::default())
-}
-
-/// The rules of one resource, with the runbooks where the operator says.
-pub fn with_options(subject: &Subject<'_>, options: &Options) -> RuleFile {
+/// The rules of one resource. `runbooks` is the folder of the runbooks: each alert's page is
+/// `<runbooks>/<alert>.md`.
+pub fn of_resource(subject: &Subject<'_>, runbooks: &str) -> RuleFile {
     let interval = subject.spec.observability.metrics.interval;
     let group = |part: &str, rules: Vec<Rule>| RuleGroup {
         name: format!("candlepower:{}:{}:{part}", subject.namespace, subject.name),
-        // An interval of 0 means the Prometheus' own.
-        interval: (!interval.as_std().is_zero()).then(|| interval.to_string()),
+        interval: Some(interval.to_string()),
         rules,
     };
     let groups = [
         group("recording", recording::rules(subject)),
-        group("alerts", alerts::rules(subject, options)),
-        group("objectives", objectives::rules(subject, options)),
+        group("alerts", alerts::rules(subject, runbooks)),
+        group("objectives", objectives::rules(subject, runbooks)),
     ];
     RuleFile {
         groups: groups
@@ -110,12 +90,8 @@ struct Alert<'a> {
 }
 
 impl Alert<'_> {
-    fn into_rule(self, options: &Options) -> Rule {
-        let runbook = format!(
-            "{}/{}.md",
-            options.runbooks.trim_end_matches('/'),
-            self.name
-        );
+    fn into_rule(self, runbooks: &str) -> Rule {
+        let runbook = format!("{}/{}.md", runbooks.trim_end_matches('/'), self.name);
         Rule {
             alert: Some(self.name.to_owned()),
             expr: self.expr,

@@ -28,7 +28,10 @@ use routes::{chat_completions, completions, docs, faults, generate, health, metr
 /// All routes.
 pub fn router(state: AppState) -> Router {
     let observed = |path, route: MethodRouter<AppState>| {
-        route.route_layer(from_fn_with_state((state.clone(), path), observe))
+        // A panic is caught within what observes the request, so that it is reported with it.
+        route
+            .route_layer(catch_panic::layer())
+            .route_layer(from_fn_with_state((state.clone(), path), observe))
     };
     let router = Router::new()
         .route(

@@ -32,7 +32,7 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
-            .with_current_span(false)
+            .with_span_list(false)
             .try_init(),
     };
     result.map_err(|error| LogError::Setup(error.to_string()))

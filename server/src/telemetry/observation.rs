@@ -118,6 +118,11 @@ impl Observation {
         &self.metrics
     }
 
+    /// Its trace's id, exported or not: log lines carry it.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.trace_id.as_deref()
+    }
+
     /// Its trace's id, if the trace is exported.
     pub fn sampled_trace_id(&self) -> Option<&str> {
         self.trace_id

@@ -24,7 +24,10 @@ pub(super) fn config_maps(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Vec<Conf
             (PROMETHEUS_FILE.to_owned(), yaml(&prometheus(valid))?),
             (
                 RULES_FILE.to_owned(),
-                yaml(&rules::of_resource(&subject(valid)))?,
+                yaml(&rules::of_resource(
+                    &subject(valid),
+                    &plan.settings.runbooks_url,
+                ))?,
             ),
         ]);
         maps.push(config_map(valid, containers::PROMETHEUS, files));

@@ -23,22 +23,36 @@ const COMMON_PREFIX: &str = "Candlepower";
 
 /// Since when each alert's expression has held.
 #[derive(Debug, Default)]
-pub(super) struct Pending(BTreeMap<&'static str, Instant>);
+pub(super) struct Pending {
+    since: BTreeMap<&'static str, Instant>,
+    /// Alerts that fired under the operator before this one: while they hold, they go on.
+    carried: Vec<String>,
+}
 
 impl Pending {
+    /// Begins with the alerts that a status says fire already.
+    pub(super) fn after(told: Option<&AlertStatus>) -> Self {
+        Self {
+            since: BTreeMap::new(),
+            carried: told.map_or_else(Vec::new, |told| told.firing.clone()),
+        }
+    }
+
     /// Takes in what holds at `now`, with how long it has to hold, and gives back what fires.
     pub(super) fn update(
         &mut self,
         now: Instant,
         holds: Vec<(&'static str, Duration)>,
     ) -> Vec<String> {
-        self.0
-            .retain(|name, _| holds.iter().any(|(held, _)| held == name));
+        let held = |name: &str| holds.iter().any(|(held, _)| *held == name);
+        self.since.retain(|name, _| held(name));
+        self.carried.retain(|name| held(name));
         let mut firing: Vec<_> = holds
             .into_iter()
             .filter(|(name, hold)| {
-                let since = *self.0.entry(name).or_insert(now);
-                now.duration_since(since) >= *hold
+                let since = *self.since.entry(name).or_insert(now);
+                let carried = self.carried.iter().any(|carried| carried == name);
+                carried || now.duration_since(since) >= *hold
             })
             .map(|(name, _)| name.to_owned())
             .collect();
@@ -71,7 +85,6 @@ pub(super) fn holding(
     let weak = window
         .tokens_per_busy_second()
         .is_some_and(|rate| rate < f64::from(throughput.threshold));
-    let stuck = window.in_progress > 0.0 && window.counted.tokens <= 0.0;
     [
         (
             alerts::TIME_TO_FIRST_TOKEN_HIGH,
@@ -94,7 +107,7 @@ pub(super) fn holding(
             throughput.r#for.as_std(),
         ),
         (alerts::NOT_READY, is_unready(resource, now), Duration::ZERO),
-        (alerts::NOT_SERVING, stuck, NO_TOKEN),
+        (alerts::NOT_SERVING, window.stuck, NO_TOKEN),
         (alerts::QUEUE_FULL, window.counted.queue_full > 0.0, FULL),
         (
             alerts::TRACE_EXPORT_FAILING,
@@ -170,7 +183,6 @@ mod tests {
             tokens_per_second: 2.0,
             busy: 0.5,
             memory: Some(0.95),
-            in_progress: 1.0,
             ..Window::of([])
         }
     }
@@ -209,7 +221,7 @@ mod tests {
     #[test]
     fn requests_without_tokens_a_full_queue_and_lost_spans_hold() {
         let window = Window {
-            in_progress: 2.0,
+            stuck: true,
             counted: Counters {
                 queue_full: 1.0,
                 spans_dropped: 1.0,
@@ -238,6 +250,16 @@ mod tests {
         assert_eq!(pending.update(at(60), hold()), [alerts::MEMORY_HIGH]);
         assert!(pending.update(at(61), vec![]).is_empty());
         assert!(pending.update(at(62), hold()).is_empty(), "it begins anew");
+    }
+
+    #[test]
+    fn an_alert_that_fired_before_the_operator_was_restarted_goes_on_while_it_holds() {
+        let hold = || vec![(alerts::MEMORY_HIGH, Duration::from_secs(60))];
+        let mut pending = Pending::after(status(vec![alerts::MEMORY_HIGH.to_owned()]).as_ref());
+        let start = Instant::now();
+        assert_eq!(pending.update(start, hold()), [alerts::MEMORY_HIGH]);
+        assert!(pending.update(start, vec![]).is_empty());
+        assert!(pending.update(start, hold()).is_empty(), "it begins anew");
     }
 
     #[test]

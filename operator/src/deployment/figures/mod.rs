@@ -9,7 +9,10 @@ pub(super) mod scrape;
 mod snapshot;
 mod window;
 
-use candlepower_api::deployment::status::{AlertStatus, Performance};
+use candlepower_api::deployment::{
+    LLMDeploymentStatus,
+    status::{AlertStatus, Performance},
+};
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -25,6 +28,16 @@ pub(super) struct Reading {
     pub(super) alerts: Option<AlertStatus>,
 }
 
+impl Reading {
+    /// What a status says already; another operator may have written it.
+    pub(super) fn told(status: Option<&LLMDeploymentStatus>) -> Self {
+        Self {
+            performance: status.and_then(|status| status.performance.clone()),
+            alerts: status.and_then(|status| status.alerts.clone()),
+        }
+    }
+}
+
 /// The newest reading of each resource.
 #[derive(Debug, Default)]
 pub(super) struct Figures(Mutex<HashMap<Key, Reading>>);
@@ -36,19 +49,21 @@ impl Figures {
         self.lock().get(&key).cloned()
     }
 
-    /// Replaces all readings, and gives back the resources whose reading is another one now.
-    fn replace(&self, readings: HashMap<Key, Reading>) -> Vec<Key> {
+    /// Replaces all readings, each with what its resource's status says, and gives back the
+    /// resources whose reading is another one now.
+    fn replace(&self, readings: HashMap<Key, (Reading, Reading)>) -> Vec<Key> {
         let mut current = self.lock();
         let changed = readings
             .iter()
-            .filter(|(key, reading)| {
-                // Before its first scrape, a resource has nothing to say.
-                let before = current.get(*key).cloned().unwrap_or_default();
-                !says_the_same(&before, reading)
+            .filter(|(key, (reading, told))| {
+                !says_the_same(current.get(*key).unwrap_or(told), reading)
             })
             .map(|(key, _)| key.clone())
             .collect();
-        *current = readings;
+        *current = readings
+            .into_iter()
+            .map(|(key, (reading, _))| (key, reading))
+            .collect();
         changed
     }
 
@@ -93,7 +108,8 @@ mod tests {
     fn only_a_reading_that_says_something_new_is_reported() {
         let figures = Figures::default();
         let key = || ("team".to_owned(), "tiny".to_owned());
-        let put = |reading| figures.replace(HashMap::from([(key(), reading)]));
+        let told = Reading::default;
+        let put = |reading| figures.replace(HashMap::from([(key(), (reading, told()))]));
         assert_eq!(
             put(Reading::default()),
             [],
@@ -104,5 +120,14 @@ mod tests {
         assert_eq!(put(reading("61", "12:02")), [key()]);
         assert_eq!(put(Reading::default()), [key()], "it has become idle");
         assert_eq!(put(Reading::default()), []);
+    }
+
+    #[test]
+    fn what_an_operator_before_has_told_is_taken_back() {
+        let figures = Figures::default();
+        let key = || ("team".to_owned(), "tiny".to_owned());
+        let told = reading("60", "11:00");
+        let first = HashMap::from([(key(), (Reading::default(), told))]);
+        assert_eq!(figures.replace(first), [key()]);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     deployment::{Guarded, caches::resource_name, dereference::is_ready, probe},
     metrics::Metrics,
 };
-use candlepower_api::deployment::LLMDeployment;
+use candlepower_api::deployment::{LLMDeployment, status::Performance};
 use futures::{StreamExt, channel::mpsc::UnboundedSender, stream};
 use k8s_openapi::{
     api::core::v1::Pod,
@@ -22,7 +22,7 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -45,8 +45,18 @@ pub(in crate::deployment) struct Scraper {
 /// What is remembered from one round to the next.
 #[derive(Default)]
 struct Memory {
-    pods: HashMap<String, History>,
-    pending: HashMap<Key, Pending>,
+    /// By the pod's uid.
+    pods: HashMap<String, Seen>,
+    /// By the resource's uid.
+    pending: HashMap<String, Pending>,
+}
+
+/// What was seen of one pod.
+struct Seen {
+    resource: Key,
+    history: History,
+    /// Whether the pod is still there.
+    lives: bool,
 }
 
 impl Scraper {
@@ -70,31 +80,14 @@ impl Scraper {
             .into_iter()
             .filter_map(|resource| Some(((resource.namespace()?, resource.name_any()), resource)))
             .collect();
-        let mut pods: BTreeMap<Key, Vec<String>> = BTreeMap::new();
         let asked = self.pods.state().into_iter().filter_map(|pod| target(&pod));
         let answers = stream::iter(asked)
             .map(|target| async { (self.ask(&target.address).await, target) })
             .buffer_unordered(AT_ONCE)
             .collect::<Vec<_>>()
             .await;
-        let unix_now = Timestamp::now().as_duration().as_secs_f64();
-        for (answer, target) in answers {
-            let Some(resource) = resources.get(&target.resource).and_then(parsed) else {
-                continue;
-            };
-            if let Some(snapshot) = answer {
-                let length = resource.spec.alerts.window.as_std();
-                let history = memory.pods.entry(target.uid.clone()).or_default();
-                history.push(Instant::now(), unix_now, snapshot, length);
-            }
-            pods.entry(target.resource).or_default().push(target.uid);
-        }
-        // Pods that are gone, and those that have not answered for long, tell nothing any more.
-        memory.pods.retain(|uid, history| {
-            pods.values().flatten().any(|known| known == uid)
-                && history.last_seen().is_some_and(|at| at.elapsed() < STALE)
-        });
-        let changed = self.figures.replace(readings(&resources, &pods, memory));
+        memory.take(answers, &resources);
+        let changed = self.figures.replace(readings(&resources, memory));
         for (namespace, name) in changed {
             // Nobody listens once the controller has stopped.
             let _ = self
@@ -114,6 +107,65 @@ impl Scraper {
             .inspect_err(|error| tracing::debug!(address, error, "no metrics of a pod"))
             .ok()
     }
+}
+
+impl Memory {
+    /// Takes in what the pods answered, and lets go of what no window reaches any more.
+    fn take(
+        &mut self,
+        answers: Vec<(Option<Snapshot>, Target)>,
+        resources: &HashMap<Key, Arc<Guarded>>,
+    ) {
+        let now = Instant::now();
+        let unix_now = Timestamp::now().as_duration().as_secs_f64();
+        for seen in self.pods.values_mut() {
+            seen.lives = false;
+        }
+        for (answer, target) in answers {
+            let Some(length) = resources.get(&target.resource).and_then(window) else {
+                continue;
+            };
+            if answer.is_none() && !self.pods.contains_key(&target.uid) {
+                continue;
+            }
+            let seen = self.pods.entry(target.uid).or_insert_with(|| Seen {
+                resource: target.resource,
+                history: History::default(),
+                lives: true,
+            });
+            seen.lives = true;
+            if let Some(snapshot) = answer {
+                seen.history.push(now, unix_now, snapshot, length);
+            }
+        }
+        self.pods.retain(|_, seen| {
+            let Some(length) = resources.get(&seen.resource).and_then(window) else {
+                return false;
+            };
+            // A pod that has gone, or has not answered for long, leaves with its window.
+            let kept = if seen.lives {
+                length.max(STALE)
+            } else {
+                length
+            };
+            if !seen.lives {
+                seen.history.trim(now, length);
+            }
+            seen.history
+                .last_seen()
+                .is_some_and(|at| now.duration_since(at) < kept)
+        });
+        self.pending.retain(|uid, _| {
+            resources
+                .values()
+                .any(|resource| resource.uid().as_ref() == Some(uid))
+        });
+    }
+}
+
+/// How far back the figures of a resource look.
+fn window(resource: &Arc<Guarded>) -> Option<Duration> {
+    Some(parsed(resource)?.spec.alerts.window.as_std())
 }
 
 /// A pod that has not answered for this long tells nothing any more.
@@ -141,36 +193,59 @@ fn parsed(resource: &Arc<Guarded>) -> Option<&LLMDeployment> {
     resource.0.as_ref().ok()
 }
 
-/// What each resource's status is to say.
+/// What each resource's status is to say, beside what it says. A resource whose pods were only seen
+/// for a moment so far, after a start of the operator, keeps what it says.
 fn readings(
     resources: &HashMap<Key, Arc<Guarded>>,
-    pods: &BTreeMap<Key, Vec<String>>,
     memory: &mut Memory,
-) -> HashMap<Key, Reading> {
+) -> HashMap<Key, (Reading, Reading)> {
+    let mut pods: HashMap<&Key, Vec<&Seen>> = HashMap::new();
+    for seen in memory.pods.values() {
+        pods.entry(&seen.resource).or_default().push(seen);
+    }
     let now = Timestamp::now();
-    memory.pending.retain(|key, _| resources.contains_key(key));
     resources
         .iter()
         .filter_map(|(key, resource)| {
             let resource = parsed(resource)?;
-            let uids = pods.get(key).map(Vec::as_slice).unwrap_or_default();
-            let window = Window::of(uids.iter().filter_map(|uid| memory.pods.get(uid)));
-            let holding = alerts::holding(resource, &window, now);
-            let pending = memory.pending.entry(key.clone()).or_default();
-            let performance =
-                performance::performance(&window, resource.spec.alerts.window).map(|figures| {
-                    candlepower_api::deployment::status::Performance {
-                        observed_at: now.round(Unit::Second).unwrap_or(now).to_string(),
-                        ..figures
-                    }
-                });
-            let reading = Reading {
-                performance,
-                alerts: alerts::status(pending.update(Instant::now(), holding)),
+            let told = Reading::told(resource.status.as_ref());
+            let pods = pods.get(key).map(Vec::as_slice).unwrap_or_default();
+            let mut live = pods.iter().filter(|seen| seen.lives);
+            let reading = if live.all(|seen| seen.history.is_informed()) {
+                let pending = memory
+                    .pending
+                    .entry(resource.uid().unwrap_or_default())
+                    .or_insert_with(|| Pending::after(told.alerts.as_ref()));
+                reading(resource, pods, pending, now)
+            } else {
+                told.clone()
             };
-            Some((key.clone(), reading))
+            Some((key.clone(), (reading, told)))
         })
         .collect()
+}
+
+fn reading(
+    resource: &LLMDeployment,
+    pods: &[&Seen],
+    pending: &mut Pending,
+    now: Timestamp,
+) -> Reading {
+    let length = resource.spec.alerts.window;
+    let (live, gone): (Vec<&Seen>, Vec<&Seen>) = pods.iter().partition(|seen| seen.lives);
+    let mut window = Window::of(live.iter().map(|seen| &seen.history));
+    for seen in gone {
+        window.add_gone(&seen.history, length.as_std());
+    }
+    let holding = alerts::holding(resource, &window, now);
+    let performance = performance::performance(&window, length).map(|figures| Performance {
+        observed_at: now.round(Unit::Second).unwrap_or(now).to_string(),
+        ..figures
+    });
+    Reading {
+        performance,
+        alerts: alerts::status(pending.update(Instant::now(), holding)),
+    }
 }
 
 #[cfg(test)]

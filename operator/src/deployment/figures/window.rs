@@ -36,6 +36,11 @@ impl History {
             self.0.pop_back();
         }
         self.0.push_back((now, snapshot));
+        self.trim(now, window);
+    }
+
+    /// Lets go of what lies before the window.
+    pub(super) fn trim(&mut self, now: Instant, window: Duration) {
         // The newest one that is older than the window is where the window begins.
         while self
             .0
@@ -44,6 +49,28 @@ impl History {
         {
             self.0.pop_front();
         }
+    }
+
+    /// Whether it tells of a time, and not of a moment only: a server that has run for longer than
+    /// the window says nothing of the window at first sight.
+    pub(super) fn is_informed(&self) -> bool {
+        self.0.len() > 1
+    }
+
+    /// From when to when it tells, and what was seen last.
+    fn span(&self) -> Option<(Instant, Instant, &Snapshot)> {
+        let (from, _) = self.0.front()?;
+        let (to, last) = self.0.back()?;
+        Some((*from, *to, last))
+    }
+
+    /// What was counted from its beginning to its end.
+    fn counted(&self) -> Counters {
+        let mut counted = Counters::zero();
+        for ((_, before), (_, after)) in self.0.iter().zip(self.0.iter().skip(1)) {
+            counted.add_increase(&before.counters, &after.counters);
+        }
+        counted
     }
 
     /// When the pod last answered.
@@ -70,21 +97,21 @@ pub(super) struct Window {
     pub(super) requests_per_second: f64,
     /// Largest share of the time in which one of the pods computed, 0 to 1.
     pub(super) busy: f64,
-    /// Running and waiting now.
-    pub(super) in_progress: f64,
+    /// Whether requests run or wait in a pod that has picked no token.
+    pub(super) stuck: bool,
     /// The fullest memory now, 0 to 1.
     pub(super) memory: Option<f64>,
 }
 
 impl Window {
-    /// What the pods' histories tell together.
+    /// What the histories of the pods that run tell together.
     pub(super) fn of<'a>(histories: impl IntoIterator<Item = &'a History>) -> Self {
         let mut sum = Self {
             counted: Counters::zero(),
             tokens_per_second: 0.0,
             requests_per_second: 0.0,
             busy: 0.0,
-            in_progress: 0.0,
+            stuck: false,
             memory: None,
         };
         for history in histories {
@@ -93,26 +120,35 @@ impl Window {
         sum
     }
 
-    fn add(&mut self, History(seen): &History) {
-        let (Some((from, _)), Some((to, last))) = (seen.front(), seen.back()) else {
+    fn add(&mut self, history: &History) {
+        let Some((from, to, last)) = history.span() else {
             return;
         };
-        self.in_progress += last.in_progress;
         self.memory = [self.memory, last.memory]
             .into_iter()
             .flatten()
             .reduce(f64::max);
-        let seconds = to.duration_since(*from).as_secs_f64();
+        let seconds = to.duration_since(from).as_secs_f64();
+        let counted = history.counted();
+        self.stuck |= last.in_progress > 0.0 && counted.tokens <= 0.0;
         if seconds <= 0.0 {
             return;
-        }
-        let mut counted = Counters::zero();
-        for ((_, before), (_, after)) in seen.iter().zip(seen.iter().skip(1)) {
-            counted.add_increase(&before.counters, &after.counters);
         }
         self.tokens_per_second += counted.tokens / seconds;
         self.requests_per_second += counted.requests() / seconds;
         self.busy = self.busy.max((counted.busy_seconds / seconds).min(1.0));
+        self.counted.add_increase(&Counters::zero(), &counted);
+    }
+
+    /// Adds a pod that has gone: what it did in the window of this length still counts, as it does
+    /// for Prometheus, but what it held does not.
+    pub(super) fn add_gone(&mut self, history: &History, window: Duration) {
+        let seconds = window.as_secs_f64();
+        let counted = history.counted();
+        if seconds > 0.0 {
+            self.tokens_per_second += counted.tokens / seconds;
+            self.requests_per_second += counted.requests() / seconds;
+        }
         self.counted.add_increase(&Counters::zero(), &counted);
     }
 
@@ -231,6 +267,34 @@ mod tests {
         ])]);
         assert_eq!(window.error_rate(), None);
         assert_eq!(window.tokens_per_busy_second(), None);
+    }
+
+    #[test]
+    fn a_pod_that_has_gone_counts_for_what_it_did_in_the_window() {
+        let gone = history([(0, seen(0.0, 0.0, 0.0)), (10, seen(600.0, 5.0, 2.0))]);
+        let mut window = Window::of([]);
+        window.add_gone(&gone, MINUTES);
+        close(window.counted.tokens, 600.0);
+        close(window.tokens_per_second, 2.0);
+        close(window.busy, 0.0);
+        let mut gone = gone;
+        gone.trim(Instant::now() + 2 * MINUTES, MINUTES);
+        assert!(
+            !gone.is_informed(),
+            "nothing of it lies in the window any more"
+        );
+    }
+
+    #[test]
+    fn one_pod_without_tokens_is_not_hidden_by_another_that_has_some() {
+        let waiting = |tokens| Snapshot {
+            in_progress: 1.0,
+            ..seen(tokens, 0.0, 0.0)
+        };
+        let busy = history([(0, waiting(0.0)), (10, waiting(100.0))]);
+        let stuck = history([(0, waiting(7.0)), (10, waiting(7.0))]);
+        assert!(!Window::of([&busy]).stuck);
+        assert!(Window::of([&busy, &stuck]).stuck);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Monitoring {
             name: &name,
             spec: &resource.spec,
         };
-        let groups = rules::of_resource(&subject)
+        let groups = rules::of_resource(&subject, &self.settings.runbooks_url)
             .groups
             .into_iter()
             .filter(|group| group.rules.iter().any(|rule| rule.alert.is_some()))

@@ -100,10 +100,7 @@ pub(super) fn derive(
 /// Figures and alerts. Those of before stay where nothing was asked yet, and where nothing but the
 /// time would change.
 fn reading(observed: &Observed) -> Reading {
-    let before = Reading {
-        performance: observed.previous.performance.clone(),
-        alerts: observed.previous.alerts.clone(),
-    };
+    let before = Reading::told(Some(&observed.previous));
     match &observed.reading {
         Some(reading) if !figures::says_the_same(reading, &before) => reading.clone(),
         _ => before,

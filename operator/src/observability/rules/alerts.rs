@@ -1,5 +1,5 @@
 //! Alerts on symptoms that users notice, and on the few causes that come before them.
-use super::{Alert, Options, Rule, recording as recorded, text_map};
+use super::{Alert, Rule, recording as recorded, text_map};
 use crate::observability::{
     Subject,
     queries::{self, Scope, number},
@@ -14,7 +14,7 @@ const BUSY_ENOUGH: f64 = 0.05;
 /// Seconds; a model that loads faster is not worth an alert.
 const LOAD_FLOOR: f64 = 10.0;
 
-pub(super) fn rules(subject: &Subject<'_>, options: &Options) -> Vec<Rule> {
+pub(super) fn rules(subject: &Subject<'_>, runbooks: &str) -> Vec<Rule> {
     let scope = Scope::of_resource(subject);
     let mut rules: Vec<Rule> = [
         first_token(subject, &scope),
@@ -29,9 +29,9 @@ pub(super) fn rules(subject: &Subject<'_>, options: &Options) -> Vec<Rule> {
     ]
     .into_iter()
     .flatten()
-    .map(|alert| alert.into_rule(options))
+    .map(|alert| alert.into_rule(runbooks))
     .collect();
-    rules.extend(memory(subject, &scope, options));
+    rules.extend(memory(subject, &scope, runbooks));
     rules
 }
 
@@ -52,7 +52,7 @@ fn first_token(subject: &Subject<'_>, scope: &Scope) -> Option<Alert<'static>> {
 }
 
 /// One rule for the container, and one for the GPUs where there are any: either can run out.
-fn memory(subject: &Subject<'_>, scope: &Scope, options: &Options) -> Vec<Rule> {
+fn memory(subject: &Subject<'_>, scope: &Scope, runbooks: &str) -> Vec<Rule> {
     let alert = &subject.spec.alerts.memory_utilization;
     if !alert.enabled {
         return Vec::new();
@@ -77,7 +77,7 @@ fn memory(subject: &Subject<'_>, scope: &Scope, options: &Options) -> Vec<Rule> 
                     alert.threshold
                 ),
             }
-            .into_rule(options);
+            .into_rule(runbooks);
             rule.labels
                 .extend(text_map([("memory", memory.to_owned())]));
             rule

@@ -1,6 +1,6 @@
 //! Burn rates of error budgets, over several windows: a fast burn wakes somebody soon, a slow one
 //! is seen before the budget of 30 days is gone.
-use super::{Alert, Options, Rule, record};
+use super::{Alert, Rule, record};
 use crate::observability::{
     Subject,
     queries::{Scope, number},
@@ -58,7 +58,7 @@ pub(super) const ERRORS: &str = "llmdeployment:llm_request_errors:ratio_rate";
 /// Beginning of the names of the recorded shares of requests with a late first token.
 pub(super) const SLOW: &str = "llmdeployment:llm_time_to_first_token_slow:ratio_rate";
 
-pub(super) fn rules(subject: &Subject<'_>, options: &Options) -> Vec<Rule> {
+pub(super) fn rules(subject: &Subject<'_>, runbooks: &str) -> Vec<Rule> {
     let scope = Scope::of_resource(subject);
     let objectives = &subject.spec.objectives;
     let mut rules = Vec::new();
@@ -71,7 +71,7 @@ pub(super) fn rules(subject: &Subject<'_>, options: &Options) -> Vec<Rule> {
         }));
         rules.extend(alerts(
             &scope,
-            options,
+            runbooks,
             (names::AVAILABILITY_BUDGET_BURN, ERRORS),
             target,
             (
@@ -92,7 +92,7 @@ pub(super) fn rules(subject: &Subject<'_>, options: &Options) -> Vec<Rule> {
         }));
         rules.extend(alerts(
             &scope,
-            options,
+            runbooks,
             (names::LATENCY_BUDGET_BURN, SLOW),
             objective.target,
             (
@@ -106,7 +106,7 @@ pub(super) fn rules(subject: &Subject<'_>, options: &Options) -> Vec<Rule> {
 
 fn alerts(
     scope: &Scope,
-    options: &Options,
+    runbooks: &str,
     (alert, series): (&str, &str),
     target: Percentage,
     (summary, what): (&str, &str),
@@ -133,7 +133,7 @@ fn alerts(
                     burn.factor
                 ),
             }
-            .into_rule(options);
+            .into_rule(runbooks);
             rule.labels
                 .insert("window".to_owned(), burn.long.to_owned());
             rule

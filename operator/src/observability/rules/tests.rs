@@ -13,11 +13,14 @@ fn spec(more: &Value) -> LLMDeploymentSpec {
 }
 
 fn rules_of(more: &Value) -> Vec<Rule> {
-    let file = of_resource(&Subject {
-        namespace: "team-a",
-        name: "tiny-llm",
-        spec: &spec(more),
-    });
+    let file = of_resource(
+        &Subject {
+            namespace: "team-a",
+            name: "tiny-llm",
+            spec: &spec(more),
+        },
+        DEFAULT_RUNBOOKS,
+    );
     file.groups
         .into_iter()
         .flat_map(|group| group.rules)
@@ -61,11 +64,14 @@ fn every_expression_is_about_this_resource_only() {
 #[test]
 fn groups_carry_the_resource_and_the_scrape_interval() {
     let spec = spec(&json!({"observability": {"metrics": {"interval": "5s"}}}));
-    let file = of_resource(&Subject {
-        namespace: "team-a",
-        name: "tiny-llm",
-        spec: &spec,
-    });
+    let file = of_resource(
+        &Subject {
+            namespace: "team-a",
+            name: "tiny-llm",
+            spec: &spec,
+        },
+        DEFAULT_RUNBOOKS,
+    );
     let names: Vec<_> = file.groups.iter().map(|group| &*group.name).collect();
     assert_eq!(
         names,
@@ -205,17 +211,14 @@ fn a_window_shorter_than_four_scrapes_is_widened() {
 
 #[test]
 fn runbooks_can_be_elsewhere() {
-    let options = Options {
-        runbooks: "https://wiki.example/llm/".to_owned(),
-    };
     let spec = spec(&json!({}));
-    let file = with_options(
+    let file = of_resource(
         &Subject {
             namespace: "a",
             name: "b",
             spec: &spec,
         },
-        &options,
+        "https://wiki.example/llm/",
     );
     let rule = &file.groups[1].rules[0];
     assert_eq!(

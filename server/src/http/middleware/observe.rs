@@ -17,6 +17,7 @@ use axum::{
 };
 use std::{ops::Deref, sync::Arc};
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::Instrument;
 
 /// Response header: the id under which the request's trace is found, where it is sampled.
 pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
@@ -62,7 +63,8 @@ pub async fn observe(
         ApiError::new(ErrorKind::Internal, "an injected fault; see /debug/faults").into_response()
     } else {
         request.extensions_mut().insert(observed.clone());
-        next.run(request).await
+        let span = tracing::info_span!("request", trace_id = observed.trace_id());
+        next.run(request).instrument(span).await
     };
     if let Some(error) = response.extensions().get::<ApiError>() {
         observed.finish(Outcome::Failed(error.kind));

@@ -20,7 +20,8 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
     path = "/metrics",
     tag = "Operations",
     operation_id = "metrics",
-    responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain")),
+    responses((status = 200, description = "Prometheus' text format, or OpenMetrics with exemplars where that is accepted",
+        content((String = "text/plain"), (String = "application/openmetrics-text")))),
 )]
 pub async fn metrics(
     State(state): State<AppState>,
