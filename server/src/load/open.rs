@@ -1,0 +1,19 @@
+//! Maps a model's files, with errors that say what is wrong with the path.
+use super::error::LoadError;
+use candlepower_kernels::MappedFile;
+use std::path::Path;
+
+/// Maps the file at `path`, which is neither a folder nor empty.
+pub(super) fn map(path: &Path) -> Result<MappedFile, LoadError> {
+    let found = std::fs::metadata(path).map_err(|error| LoadError::from_io(path, error))?;
+    if !found.is_file() {
+        return Err(LoadError::InvalidConfiguration(format!(
+            "{} is not a file: write the path of a GGUF file, a safetensors file or a model's folder into model.source",
+            path.display()
+        )));
+    }
+    if found.len() == 0 {
+        return Err(LoadError::corrupt(path, "it is empty"));
+    }
+    MappedFile::open(path).map_err(|error| LoadError::from_io(path, error))
+}
