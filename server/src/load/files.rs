@@ -1,7 +1,11 @@
 //! What a model's path names: a GGUF file, a safetensors file, or a folder of them.
 use super::{
-    checksum, error::LoadError, gguf::GgufFile, hugging_face::HuggingFaceFolder,
-    safetensors::SafeTensorsFiles, source::WeightSource,
+    checksum,
+    error::LoadError,
+    gguf::GgufFile,
+    hugging_face::HuggingFaceFolder,
+    safetensors::{INDEX, SafeTensorsFiles},
+    source::WeightSource,
 };
 use crate::{
     model::Description,
@@ -30,6 +34,12 @@ impl ModelFiles {
             .is_some_and(|extension| extension == "safetensors")
         {
             let beside = path.parent().unwrap_or(Path::new("."));
+            if beside.join(INDEX).is_file() {
+                return Err(LoadError::InvalidConfiguration(format!(
+                    "{} is one of several files: write the path of their folder into model.source",
+                    path.display()
+                )));
+            }
             (
                 SafeTensorsFiles::open(path)?,
                 HuggingFaceFolder::open(beside)?,

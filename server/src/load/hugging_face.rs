@@ -1,18 +1,12 @@
 //! The files beside safetensors that say what the model is and how to talk to it.
-use super::error::LoadError;
+use super::{error::LoadError, open};
 use crate::{
     load::gguf::Metadata,
     text::{ChatTemplate, Tokenizer},
 };
 use candle_core::quantized::gguf_file::Value as GgufValue;
 use serde_json::{Map, Value};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
-/// Larger files of settings are damage.
-const MOST_BYTES: u64 = 32 << 20;
+use std::path::{Path, PathBuf};
 
 /// A model's folder as Hugging Face lays it out.
 #[derive(Debug)]
@@ -81,7 +75,7 @@ impl HuggingFaceFolder {
         let settings = self.optional("tokenizer_config.json")?.unwrap_or_default();
         let file = self.folder.join("chat_template.jinja");
         let source = if file.is_file() {
-            Some(read(&file)?)
+            Some(open::text(&file)?)
         } else {
             template(settings.get("chat_template")).map(str::to_owned)
         };
@@ -122,21 +116,14 @@ fn token_text(value: Option<&Value>) -> String {
 }
 
 fn read_object(path: &Path) -> Result<Map<String, Value>, LoadError> {
-    serde_json::from_str(&read(path)?).map_err(|error| LoadError::corrupt(path, error))
-}
-
-fn read(path: &Path) -> Result<String, LoadError> {
-    let io = |error| LoadError::from_io(path, error);
-    if fs::metadata(path).map_err(io)?.len() > MOST_BYTES {
-        return Err(LoadError::corrupt(path, "it is far too long"));
-    }
-    fs::read_to_string(path).map_err(io)
+    serde_json::from_str(&open::text(path)?).map_err(|error| LoadError::corrupt(path, error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::text::ChatMessage;
+    use std::fs;
 
     fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<HuggingFaceFolder, LoadError>) {
         let folder = tempfile::tempdir().unwrap();

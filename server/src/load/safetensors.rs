@@ -2,6 +2,7 @@
 use super::{
     error::LoadError,
     formats::bytes_of,
+    open,
     source::{StoredTensor, WeightSource},
 };
 use candle_core::quantized::GgmlDType;
@@ -16,7 +17,7 @@ use std::{
 /// The name of a single file in a model's folder.
 const SINGLE: &str = "model.safetensors";
 /// The name of the index of several files in a model's folder.
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// Open safetensors files whose headers are known to be consistent with their lengths.
 #[derive(Debug)]
@@ -53,9 +54,8 @@ impl SafeTensorsFiles {
         if !index.is_file() {
             return Self::of(folder, vec![OpenFile::open(&folder.join(SINGLE))?]);
         }
-        let text = std::fs::read(&index).map_err(|error| LoadError::from_io(&index, error))?;
-        let Index { weight_map } =
-            serde_json::from_slice(&text).map_err(|error| LoadError::corrupt(&index, error))?;
+        let Index { weight_map } = serde_json::from_str(&open::text(&index)?)
+            .map_err(|error| LoadError::corrupt(&index, error))?;
         let names: BTreeSet<&String> = weight_map.values().collect();
         let files = names
             .into_iter()
@@ -131,7 +131,7 @@ impl WeightSource for SafeTensorsFiles {
 
 impl OpenFile {
     fn open(path: &Path) -> Result<Self, LoadError> {
-        let map = super::open::map(path)?;
+        let map = open::map(path)?;
         // The library checks that the tensors lie one after the other, as long as they say, to
         // the end of the file.
         let (header_length, header) =

@@ -111,8 +111,8 @@ impl<'a> DecoderWeights<'a> {
         weights.total = total.max(1);
         let surplus = source
             .names()
-            .find(|&name| !used.contains(name) && !weights.may_be_left(name));
-        match surplus {
+            .filter(|&name| !used.contains(name) && !weights.may_be_left(name));
+        match surplus.min() {
             Some(name) => Err(architectures::unsupported(format!(
                 "{} with the tensor {name}",
                 weights.spec().architecture

@@ -55,6 +55,14 @@ fn a_single_file_is_described_by_its_neighbours() {
 }
 
 #[test]
+fn one_of_several_files_is_refused_for_their_folder() {
+    let folder = folder("llama");
+    let file = folder.path().join("model-00001-of-00002.safetensors");
+    let message = load_with(&file, |_| {}).unwrap_err().to_string();
+    assert!(message.contains("the path of their folder"), "{message}");
+}
+
+#[test]
 fn quantising_makes_the_weights_smaller_in_memory() {
     let folder = folder("mistral");
     let bytes = |precision| {

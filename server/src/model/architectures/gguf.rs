@@ -171,7 +171,8 @@ impl<'a> GgufFields<'a> {
         }
         let kind = self.metadata.text(&self.key("rope.scaling.type"));
         let stretched = match kind.unwrap_or("none") {
-            "none" => plain,
+            // What files from before there were several types say.
+            "none" => plain.linear(self.float("rope.scale_linear").unwrap_or(1.0)),
             "linear" => plain.linear(factor),
             "yarn" => {
                 rope.magnitude *= yarn_magnitude(factor);

@@ -77,11 +77,13 @@ impl Matrix {
 
 fn on_device(matrix: &WeightMatrix, held: GgmlDType, device: &Device) -> Result<QMatMul> {
     let dimensions = vec![matrix.rows, matrix.columns];
-    let bytes = convert(&matrix.bytes, matrix.format, held)?;
     if held == GgmlDType::F32 {
-        let tensor = Tensor::from_vec(widen(&bytes, held), dimensions, device)?;
-        return Ok(QMatMul::Tensor(tensor));
+        let floats = widen(&matrix.bytes, matrix.format);
+        return Ok(QMatMul::Tensor(Tensor::from_vec(
+            floats, dimensions, device,
+        )?));
     }
+    let bytes = convert(&matrix.bytes, matrix.format, held)?;
     // The library reads blocks where they lie. In the files they need not be aligned; what was
     // allocated is.
     let bytes = if bytes.as_ptr().align_offset(ALIGNMENT) == 0 {
