@@ -38,7 +38,7 @@ pub struct ServerConfig {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelConfig {
-    /// A GGUF file.
+    /// A GGUF file, a safetensors file with its `config.json` beside it, or a folder with both.
     pub path: PathBuf,
     /// The name that requests use; default: the file's name without its extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub struct ModelConfig {
     /// SHA-256 of the file in hexadecimal; checked when given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// A `tokenizer.json`; default: the GGUF's own tokenizer.
+    /// A `tokenizer.json`; default: the GGUF's own tokenizer, or the one in the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
     /// The precision of the weights in memory.

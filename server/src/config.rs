@@ -54,13 +54,13 @@ pub struct Arguments {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArguments {
-    /// The model: a GGUF file.
+    /// The model: a GGUF file, a safetensors file, or a folder with config.json.
     #[arg(long, env = "CANDLEPOWER_MODEL", value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// The name that requests use [default: the file's name without its extension].
     #[arg(long, env = "CANDLEPOWER_SERVED_NAME", value_name = "NAME")]
     pub served_name: Option<String>,
-    /// A tokenizer.json [default: the GGUF's own tokenizer].
+    /// A tokenizer.json [default: the model's own tokenizer].
     #[arg(long, env = "CANDLEPOWER_TOKENIZER", value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
     /// Precision of the weights in memory, such as q8_0 [default: auto].
@@ -183,7 +183,7 @@ pub enum ConfigError {
     Malformed(#[from] server_config::ConfigError),
     /// There is no model.
     #[error(
-        "no model: give a GGUF file with --model, CANDLEPOWER_MODEL or model.path in --config FILE"
+        "no model: give a file or folder with --model, CANDLEPOWER_MODEL or model.path in --config FILE"
     )]
     NoModel,
     /// A value that makes no sense.

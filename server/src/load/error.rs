@@ -1,7 +1,10 @@
 //! Why a model did not load, with the cure.
 use crate::text::TextError;
 use candlepower_api::{names::reasons::LoadFailure, value::ByteSize};
-use std::path::PathBuf;
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 /// A failure to load. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +24,7 @@ pub enum LoadError {
         problem: std::io::Error,
     },
     /// Not a whole, valid model file.
-    #[error("{} is not a whole GGUF file ({problem}): download it again and give its sha256 in model.sha256", path.display())]
+    #[error("{} is not a whole {} ({problem}): download it again and give its sha256 in model.sha256", path.display(), kind(path))]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -48,9 +51,21 @@ pub enum LoadError {
         /// What can be served.
         supported: String,
     },
-    /// The precision asked for is not the file's.
+    /// The weights are numbers of a kind that is not read.
     #[error(
-        "the file holds {found} weights and this version does not convert them: set precision to auto or {found}, or choose a file in {wanted}"
+        "{} holds {found} numbers ({tensor}), which are not supported: use the model's original files in bf16, f16 or f32, or a GGUF file", path.display()
+    )]
+    UnsupportedWeights {
+        /// The file.
+        path: PathBuf,
+        /// The first such tensor.
+        tensor: String,
+        /// Its numbers.
+        found: String,
+    },
+    /// The weights are quantised already, and not in the precision asked for.
+    #[error(
+        "the file holds {found} weights, which have lost too much to be converted: set precision to auto or {found}, or give a file in {wanted}, bf16, f16 or f32"
     )]
     UnsupportedPrecision {
         /// What the file holds.
@@ -92,6 +107,16 @@ pub enum LoadError {
     Thread(std::io::Error),
 }
 
+/// What a file with this path should be.
+fn kind(path: &Path) -> &'static str {
+    match path.extension().and_then(OsStr::to_str) {
+        Some("safetensors") => "safetensors file",
+        Some("json") => "JSON file",
+        _ if path.is_dir() => "model",
+        _ => "GGUF file",
+    }
+}
+
 impl LoadError {
     /// The reason that conditions show.
     pub const fn reason(&self) -> LoadFailure {
@@ -101,7 +126,9 @@ impl LoadError {
             Self::Unreadable { .. } | Self::Corrupt { .. } => LoadFailure::CorruptModel,
             Self::ChecksumMismatch { .. } => LoadFailure::ChecksumMismatch,
             Self::UnsupportedArchitecture { .. } => LoadFailure::UnsupportedArchitecture,
-            Self::UnsupportedPrecision { .. } => LoadFailure::UnsupportedPrecision,
+            Self::UnsupportedPrecision { .. } | Self::UnsupportedWeights { .. } => {
+                LoadFailure::UnsupportedPrecision
+            }
             Self::InsufficientMemory { .. } => LoadFailure::InsufficientMemory,
             Self::InvalidConfiguration(_) => LoadFailure::InvalidConfiguration,
             Self::Text(_) => LoadFailure::UnsupportedTokenizer,
@@ -109,14 +136,14 @@ impl LoadError {
         }
     }
 
-    pub(super) fn corrupt(path: &std::path::Path, problem: impl std::fmt::Display) -> Self {
+    pub(crate) fn corrupt(path: &Path, problem: impl std::fmt::Display) -> Self {
         Self::Corrupt {
             path: path.to_owned(),
             problem: problem.to_string(),
         }
     }
 
-    pub(super) fn from_io(path: &std::path::Path, problem: std::io::Error) -> Self {
+    pub(crate) fn from_io(path: &Path, problem: std::io::Error) -> Self {
         match problem.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                 Self::NotFound(path.to_owned())

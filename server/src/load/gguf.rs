@@ -1,19 +1,21 @@
 //! GGUF files: a checked header, typed metadata, and tensors read straight from the mapped file.
-use super::{error::LoadError, q4_1};
-use candle_core::{
-    Device,
-    quantized::{
-        GgmlDType, QTensor,
-        ggml_file::qtensor_from_ggml,
-        gguf_file::{Content, TensorInfo, Value},
-    },
+use super::{
+    error::LoadError,
+    formats, open,
+    source::{StoredTensor, WeightSource},
 };
+use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 use candlepower_kernels::MappedFile;
 use std::{
     collections::HashMap,
     io::Cursor,
+    panic::catch_unwind,
     path::{Path, PathBuf},
 };
+
+/// The largest vocabularies take a third of this. The library's form of a header is up to 32 times
+/// as long.
+const LONGEST_HEADER: usize = 64 << 20;
 
 /// An open GGUF file whose header is known to be consistent with its length.
 #[derive(Debug)]
@@ -28,18 +30,11 @@ pub struct GgufFile {
 impl GgufFile {
     /// Maps the file and checks its header.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        let length = std::fs::metadata(path).map_err(|error| LoadError::from_io(path, error))?;
-        if !length.is_file() {
-            return Err(LoadError::InvalidConfiguration(format!(
-                "{} is not a file: write the path of a GGUF file into model.source",
-                path.display()
-            )));
-        }
-        if length.len() == 0 {
-            return Err(LoadError::corrupt(path, "it is empty"));
-        }
-        let map = MappedFile::open(path).map_err(|error| LoadError::from_io(path, error))?;
-        let content = Content::read(&mut Cursor::new(&*map))
+        let map = open::map(path)?;
+        let header = map.get(..LONGEST_HEADER).unwrap_or(&map);
+        // The library divides by the alignment that the file declares, 0 or not.
+        let content = catch_unwind(|| Content::read(&mut Cursor::new(header)))
+            .map_err(|_| LoadError::corrupt(path, "its header makes no sense"))?
             .map_err(|error| LoadError::corrupt(path, error))?;
         let file = Self {
             path: path.to_owned(),
@@ -64,81 +59,25 @@ impl GgufFile {
         &self.map
     }
 
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether the file has a tensor of this name.
-    pub fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
-    /// Bytes that the tensor takes in the file; 0 where it is missing.
-    pub fn stored_bytes(&self, name: &str) -> u64 {
-        self.tensors.get(name).and_then(size_in_bytes).unwrap_or(0)
-    }
-
-    /// Copies one tensor out of the file.
-    pub fn tensor(&self, name: &str, device: &Device) -> Result<QTensor, LoadError> {
-        let info = self.tensors.get(name).ok_or_else(|| {
-            LoadError::corrupt(&self.path, format!("the tensor {name} is missing"))
-        })?;
-        let bytes = self.bytes_of(name, info)?;
-        let dimensions = info.shape.dims().to_vec();
-        let tensor = match held_as(info.ggml_dtype) {
-            Some(format) => qtensor_from_ggml(format, &q4_1::to_q8_0(bytes), dimensions, device),
-            None => qtensor_from_ggml(info.ggml_dtype, bytes, dimensions, device),
-        };
-        Ok(tensor?)
-    }
-
-    /// Bytes that all weights take in memory. Weights in float formats are held as 32-bit floats.
-    pub fn weights_bytes(&self) -> u64 {
-        self.tensors
-            .values()
-            .map(|info| {
-                let format = held_as(info.ggml_dtype).unwrap_or(info.ggml_dtype);
-                let format = if is_float(format) {
-                    GgmlDType::F32
-                } else {
-                    format
-                };
-                size_in(info, format).unwrap_or(0)
-            })
-            .sum()
-    }
-
-    /// The format of most of the weights, by bytes.
-    pub fn dominant_format(&self) -> Option<GgmlDType> {
-        let mut sizes: Vec<(GgmlDType, u64)> = Vec::new();
-        for info in self.tensors.values().filter(|info| info.shape.rank() > 1) {
-            let size = size_in_bytes(info).unwrap_or(0);
-            match sizes
-                .iter_mut()
-                .find(|(format, _)| *format == info.ggml_dtype)
-            {
-                Some((_, sum)) => *sum += size,
-                None => sizes.push((info.ggml_dtype, size)),
-            }
-        }
-        sizes
-            .into_iter()
-            .max_by_key(|(_, size)| *size)
-            .map(|(format, _)| format)
-    }
-
     /// The tensor's bytes, if the header describes it sensibly and the file is long enough.
     fn bytes_of(&self, name: &str, info: &TensorInfo) -> Result<&[u8], LoadError> {
         let corrupt =
             |problem: &str| LoadError::corrupt(&self.path, format!("the tensor {name} {problem}"));
-        let size = size_in_bytes(info).ok_or_else(|| corrupt("has an impossible shape"))?;
+        let size = info
+            .shape
+            .dims()
+            .iter()
+            .try_fold(1_usize, |product, &dimension| {
+                product.checked_mul(dimension)
+            })
+            .and_then(|elements| formats::bytes_of(info.ggml_dtype, elements))
+            .ok_or_else(|| corrupt("has an impossible shape"))?;
         let start = self
             .data_offset
             .checked_add(info.offset)
             .ok_or_else(|| corrupt("has an impossible offset"))?;
         let end = start
-            .checked_add(size)
+            .checked_add(size as u64)
             .ok_or_else(|| corrupt("has an impossible size"))?;
         usize::try_from(start)
             .ok()
@@ -153,47 +92,24 @@ impl GgufFile {
     }
 }
 
-fn elements(info: &TensorInfo) -> Option<u64> {
-    info.shape
-        .dims()
-        .iter()
-        .try_fold(1_u64, |product, &dimension| {
-            product.checked_mul(dimension as u64)
-        })
-}
-
-fn size_in_bytes(info: &TensorInfo) -> Option<u64> {
-    size_in(info, info.ggml_dtype)
-}
-
-/// Bytes that the tensor takes in `format`.
-fn size_in(info: &TensorInfo, format: GgmlDType) -> Option<u64> {
-    let block = format.block_size() as u64;
-    let elements = elements(info).filter(|elements| elements.is_multiple_of(block))?;
-    (elements / block).checked_mul(format.type_size() as u64)
-}
-
-/// The format that weights are held in, where it is not the file's: the tensor library has no
-/// vector code for products with Q4_1 weights, so they are held in 8 bits, which keeps their
-/// values and is several times faster (docs/decisions/0003-q4_1-in-8-bits.md).
-const fn held_as(format: GgmlDType) -> Option<GgmlDType> {
-    match format {
-        GgmlDType::Q4_1 => Some(GgmlDType::Q8_0),
-        _ => None,
+impl WeightSource for GgufFile {
+    fn tensor(&self, name: &str) -> Result<Option<StoredTensor<'_>>, LoadError> {
+        let Some(info) = self.tensors.get(name) else {
+            return Ok(None);
+        };
+        Ok(Some(StoredTensor {
+            format: info.ggml_dtype,
+            dimensions: info.shape.dims(),
+            bytes: self.bytes_of(name, info)?,
+        }))
     }
-}
 
-const fn is_float(format: GgmlDType) -> bool {
-    matches!(format, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
-}
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.tensors.keys().map(String::as_str))
+    }
 
-/// The name of a weight format, as precisions are written.
-pub fn format_name(format: GgmlDType) -> String {
-    let name = format!("{format:?}").to_lowercase();
-    // `q4k` in the library is `q4_k` everywhere else.
-    match name.strip_suffix('k') {
-        Some(stem) => format!("{stem}_k"),
-        None => name,
+    fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -276,5 +192,57 @@ impl Metadata {
 impl FromIterator<(String, Value)> for Metadata {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(pairs: I) -> Self {
         Self(pairs.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{
+        Device, Tensor,
+        quantized::{GgmlDType, QTensor, gguf_file::write},
+    };
+    use std::fs;
+
+    fn file(metadata: &[(&str, &Value)]) -> Vec<u8> {
+        let floats = Tensor::arange(0.0_f32, 12.0, &Device::Cpu).unwrap();
+        let floats = floats.reshape((3, 4)).unwrap();
+        let tensor = QTensor::quantize(&floats, GgmlDType::F32).unwrap();
+        let mut bytes = Cursor::new(Vec::new());
+        write(&mut bytes, metadata, &[("a", &tensor)]).unwrap();
+        bytes.into_inner()
+    }
+
+    fn open(bytes: &[u8]) -> Result<GgufFile, LoadError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        GgufFile::open(file.path())
+    }
+
+    #[test]
+    fn a_tensor_is_its_bytes_in_the_file() {
+        let file = open(&file(&[])).unwrap();
+        let stored = file.tensor("a").unwrap().unwrap();
+        assert_eq!(stored.dimensions, [3, 4]);
+        assert_eq!(
+            formats::widen(stored.rows(1..2).unwrap(), stored.format),
+            [4.0, 5.0, 6.0, 7.0]
+        );
+        assert!(file.tensor("b").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_cut_anywhere_is_refused() {
+        let whole = file(&[("general.name", &Value::String("tiny".into()))]);
+        // The last bytes are only padding to the next 32.
+        for length in 0..whole.len() - 16 {
+            assert!(open(&whole[..length]).is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_would_divide_by_zero_is_refused() {
+        let refused = open(&file(&[("general.alignment", &Value::U32(0))]));
+        assert!(matches!(refused, Err(LoadError::Corrupt { .. })));
     }
 }

@@ -1,12 +1,21 @@
 //! From a file to a model that serves: checks, weights, warm-up, and how far it has come.
 pub mod checksum;
 pub mod error;
+pub mod files;
+pub mod formats;
 pub mod gguf;
 pub mod host;
+pub mod hugging_face;
 pub mod memory;
 pub mod model;
+mod open;
+pub mod precision;
 mod q4_1;
+pub mod safetensors;
+pub mod source;
 
 pub use error::LoadError;
+pub use files::ModelFiles;
 pub use host::ModelHost;
 pub use model::{LoadTrace, ServedModel};
+pub use source::{StoredTensor, WeightSource};

@@ -1,20 +1,17 @@
 //! Builds everything that serving needs from one configuration.
 use super::{
-    checksum,
     error::LoadError,
-    gguf::{GgufFile, format_name},
+    files::ModelFiles,
     memory::{self, Needs},
+    precision,
 };
 use crate::{
     engine::{BLOCK_TOKENS, Batch, Engine, EngineHandle, EngineOptions, SequenceId, StepObserver},
-    model::{self, ModelShape},
+    model::{self, Backend, DecoderSpec, DecoderWeights},
     text::{ChatTemplate, Tokenizer},
 };
 use candle_core::Device;
-use candlepower_api::{
-    Precision,
-    server_config::{LoadStage, LoadedModel, ServerConfig},
-};
+use candlepower_api::server_config::{LoadStage, LoadedModel, ServerConfig};
 use std::{sync::Arc, time::SystemTime};
 
 /// A model that serves.
@@ -45,6 +42,9 @@ pub struct LoadTrace {
     pub finished: SystemTime,
 }
 
+/// A precision is not chosen by itself where it leaves a KV cache of fewer tokens than this.
+const COMFORTABLE: usize = 4096;
+
 /// Told the stage and the percentage done within it.
 pub type Progress<'a> = dyn Fn(LoadStage, u8) + Sync + 'a;
 
@@ -56,43 +56,44 @@ pub fn load(
 ) -> Result<ServedModel, LoadError> {
     let started = SystemTime::now();
     let device = Device::Cpu;
-    let file = GgufFile::open(&config.model.path)?;
+    let files = ModelFiles::open(&config.model.path)?;
     if let Some(expected) = &config.model.sha256 {
-        checksum::verify(file.path(), file.bytes(), expected, &|percent| {
+        files.verify(expected, &|percent| {
             progress(LoadStage::Verifying, percent);
         })?;
     }
-    let shape = ModelShape::of(&file)?;
-    let precision = check_precision(&file, config.model.precision)?;
-    let context_length = check_context(config, &shape)?;
-    let weights = file.weights_bytes();
-    let needs = Needs {
-        weights,
-        kv_bytes_per_token: shape.kv_bytes_per_token(),
-        context_length,
-        max_batch_size: config.engine.max_batch_size,
-    };
+    let weights = DecoderWeights::find(files.description(), files.weights())?;
+    let spec = weights.spec().clone();
+    let backend = Backend::choose(&spec, &device);
+    let context_length = check_context(config, &spec)?;
+    let kv_bytes_per_token = backend.kv_bytes_per_token(&spec);
     let limit = config
         .engine
         .memory_limit
         .map_or_else(memory::limit, |limit| limit.min(memory::limit()));
-    let kv_cache_tokens = memory::kv_cache_tokens(&needs, config.engine.kv_cache_memory, limit)?;
+    let kv_cache_tokens = |weights| {
+        let needs = Needs {
+            weights,
+            kv_bytes_per_token,
+            context_length,
+            max_batch_size: config.engine.max_batch_size,
+        };
+        memory::kv_cache_tokens(&needs, config.engine.kv_cache_memory, limit)
+    };
+    let choice = precision::choose(&weights, config.model.precision, backend, &|weights| {
+        kv_cache_tokens(weights).is_ok_and(|tokens| tokens >= context_length.min(COMFORTABLE))
+    })?;
+    let kv_cache_tokens = kv_cache_tokens(choice.weights)?;
+    precision::report(&choice);
     let kv_blocks = kv_cache_tokens / BLOCK_TOKENS;
     let context_length = context_length.min(kv_blocks * BLOCK_TOKENS);
-    let tokenizer = tokenizer(config, &file)?;
-    let chat_template = chat_template(&file, &tokenizer)?;
+    let tokenizer = files.tokenizer(config.model.tokenizer.as_deref())?;
+    let chat_template = files.chat_template(&tokenizer)?;
 
     let reading = SystemTime::now();
-    let mut engine = model::build(
-        &file,
-        &shape,
-        context_length,
-        kv_blocks,
-        &device,
-        &|percent| {
-            progress(LoadStage::ReadingWeights, percent);
-        },
-    )?;
+    let report = |percent| progress(LoadStage::ReadingWeights, percent);
+    let weights = weights.reading(choice.plan, &report);
+    let mut engine = model::build(backend, &weights, context_length, kv_blocks, &device)?;
     let read = SystemTime::now();
     progress(LoadStage::WarmingUp, 0);
     warm_up(engine.as_mut())?;
@@ -102,12 +103,12 @@ pub fn load(
 
     let facts = LoadedModel {
         name: served_name(config),
-        architecture: shape.architecture.clone(),
-        precision,
+        architecture: spec.architecture,
+        precision: choice.precision,
         device: "cpu".to_owned(),
         context_length: context_length as u64,
-        weights_bytes: weights,
-        kv_cache_bytes: (kv_blocks * BLOCK_TOKENS) as u64 * shape.kv_bytes_per_token(),
+        weights_bytes: choice.weights,
+        kv_cache_bytes: (kv_blocks * BLOCK_TOKENS) as u64 * kv_bytes_per_token,
     };
     let engine = EngineHandle::start(
         engine,
@@ -140,83 +141,33 @@ fn options(config: &ServerConfig) -> EngineOptions {
     }
 }
 
-fn check_precision(file: &GgufFile, wanted: Precision) -> Result<String, LoadError> {
-    let found = file
-        .dominant_format()
-        .map_or_else(|| "f32".to_owned(), format_name);
-    if wanted == Precision::Auto || wanted.as_str() == found {
-        return Ok(found);
-    }
-    Err(LoadError::UnsupportedPrecision {
-        found,
-        wanted: wanted.to_string(),
-    })
-}
-
-fn check_context(config: &ServerConfig, shape: &ModelShape) -> Result<usize, LoadError> {
+fn check_context(config: &ServerConfig, spec: &DecoderSpec) -> Result<usize, LoadError> {
     match config.engine.max_context_length {
         Some(0) => Err(LoadError::InvalidConfiguration(
             "engine.maxContextLength is 0: write a number of tokens, or leave it out".to_owned(),
         )),
-        Some(wanted) if wanted > shape.context_length => {
+        Some(wanted) if wanted > spec.context_length => {
             Err(LoadError::InvalidConfiguration(format!(
                 "engine.maxContextLength is {wanted}, but the model was made for {}: write at most that",
-                shape.context_length
+                spec.context_length
             )))
         }
         Some(wanted) => Ok(wanted),
-        None => Ok(shape.context_length),
+        None => Ok(spec.context_length),
     }
 }
 
 fn served_name(config: &ServerConfig) -> String {
     config.model.served_name.clone().unwrap_or_else(|| {
-        config
-            .model
-            .path
-            .file_stem()
-            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+        let path = &config.model.path;
+        // What follows a dot in a folder's name is part of the model's name.
+        let name = if path.is_dir() {
+            path.file_name()
+        } else {
+            path.file_stem()
+        };
+        name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     })
-}
-
-/// The tokenizer that the configuration names, or the weights' own, or a `tokenizer.json` beside
-/// the weights where the weights' own is of a kind that is not built in.
-fn tokenizer(config: &ServerConfig, file: &GgufFile) -> Result<Tokenizer, LoadError> {
-    if let Some(path) = &config.model.tokenizer {
-        return Ok(Tokenizer::from_file(path, file.metadata())?);
-    }
-    match Tokenizer::from_gguf(file.metadata()) {
-        Ok(tokenizer) => Ok(tokenizer),
-        Err(error) => {
-            let beside = file.path().with_file_name("tokenizer.json");
-            if beside.is_file() {
-                Ok(Tokenizer::from_file(&beside, file.metadata())?)
-            } else {
-                Err(error.into())
-            }
-        }
-    }
-}
-
-fn chat_template(
-    file: &GgufFile,
-    tokenizer: &Tokenizer,
-) -> Result<Option<ChatTemplate>, LoadError> {
-    let Some(source) = file.metadata().text("tokenizer.chat_template") else {
-        return Ok(None);
-    };
-    let token = |key: &str| {
-        file.metadata()
-            .unsigned32(key)
-            .and_then(|id| tokenizer.token(id))
-            .unwrap_or_default()
-    };
-    let template = ChatTemplate::compile(
-        source,
-        token("tokenizer.ggml.bos_token_id"),
-        token("tokenizer.ggml.eos_token_id"),
-    )?;
-    Ok(Some(template))
 }
 
 /// Computes a prompt and one more token, so that the first request finds memory and threads ready
@@ -237,3 +188,6 @@ fn warm_up(engine: &mut dyn Engine) -> Result<(), LoadError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

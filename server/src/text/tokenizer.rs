@@ -150,6 +150,12 @@ fn declared_end_tokens(metadata: &Metadata) -> Vec<u32> {
     ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"]
         .iter()
         .filter_map(|key| metadata.unsigned32(key))
+        // Where a `config.json` is read as metadata, it may name several.
+        .chain(
+            metadata
+                .numbers("tokenizer.ggml.eos_token_ids")
+                .unwrap_or_default(),
+        )
         .collect()
 }
 
