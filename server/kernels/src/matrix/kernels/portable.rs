@@ -8,6 +8,7 @@ use crate::{
         panels, unpack,
     },
 };
+use half::{bf16, f16};
 
 pub(super) static TABLE: Table = Table {
     tallest: 4,
@@ -75,7 +76,7 @@ fn add_block<L: Layout, const ROWS: usize>(
     record: &[u32],
     totals: &mut [[f32; LANES]; ROWS],
 ) {
-    let quants = unpack::quants::<L>(group, block);
+    let quants = by_lane(&unpack::quants::<L>(group, block));
     let halves = if L::SCALES == Scales::Halves { 2 } else { 1 };
     let (inputs, rest) = record.split_at(ROWS * BLOCK / 4);
     let (input_scales, words) = rest.split_at(ROWS);
@@ -83,7 +84,6 @@ fn add_block<L: Layout, const ROWS: usize>(
     let minima = lanes(&|lane| unpack::minimum::<L>(group, block, lane));
     for half in 0..halves {
         let scales = lanes(&|lane| unpack::scale::<L>(group, block, half, lane));
-        let quants = &quants[half * BLOCK / 2 * LANES..][..BLOCK * LANES / halves];
         for (row, totals) in totals.iter_mut().enumerate() {
             let inputs = &inputs[(row * 2 + half) * BLOCK / 8..][..BLOCK / 4 / halves];
             let word = words[half * ROWS + row];
@@ -91,7 +91,7 @@ fn add_block<L: Layout, const ROWS: usize>(
                 Offset::Constant(_) => word.cast_signed(),
                 Offset::Added | Offset::Subtracted => 0,
             };
-            let dots = dot_products(start, quants, inputs);
+            let dots = dot_products(start, &quants, half * BLOCK / 2, inputs);
             let input_scale = f32::from_bits(input_scales[row]);
             for lane in 0..LANES {
                 // An integer of at most 24 bits.
@@ -106,36 +106,77 @@ fn add_block<L: Layout, const ROWS: usize>(
     }
 }
 
-/// The products of lines of four columns with the same columns of an input.
-fn dot_products(start: i32, lines: &[u8], inputs: &[u32]) -> [i32; LANES] {
-    let mut dots = [start; LANES];
-    for (line, input) in lines.chunks_exact(4 * LANES).zip(inputs) {
-        let input = input
-            .to_ne_bytes()
-            .map(|byte| i32::from(byte.cast_signed()));
-        for (dot, quants) in dots.iter_mut().zip(line.as_chunks::<4>().0) {
-            for (quant, input) in quants.iter().zip(input) {
-                *dot += i32::from(*quant) * input;
+/// The quants of a block row by row, which is what compilers make vectors of.
+fn by_lane(quants: &[u8; BLOCK * LANES]) -> [[i16; BLOCK]; LANES] {
+    let mut lanes = [[0; BLOCK]; LANES];
+    for (four, line) in quants.chunks_exact(4 * LANES).enumerate() {
+        for (lane, quants) in lanes.iter_mut().zip(line.as_chunks::<4>().0) {
+            for (target, quant) in lane[four * 4..four * 4 + 4].iter_mut().zip(quants) {
+                *target = i16::from(*quant);
             }
         }
     }
-    dots
+    lanes
+}
+
+/// The products of as many columns of a block as the input has, from one on.
+///
+/// That number is not made known to the compiler: it would unroll the loop, and then find no
+/// vectors in it.
+fn dot_products(
+    start: i32,
+    lanes: &[[i16; BLOCK]; LANES],
+    column: usize,
+    inputs: &[u32],
+) -> [i32; LANES] {
+    let mut input = [0_i16; BLOCK];
+    for (four, word) in input.as_chunks_mut::<4>().0.iter_mut().zip(inputs) {
+        *four = word.to_ne_bytes().map(|byte| i16::from(byte.cast_signed()));
+    }
+    let input = &input[..inputs.len() * 4];
+    lanes.each_ref().map(|quants| {
+        let products = quants[column..]
+            .iter()
+            .zip(input)
+            .map(|(quant, input)| i32::from(*quant) * i32::from(*input));
+        start + products.sum::<i32>()
+    })
 }
 
 /// A float format's column of a tile.
 trait Column {
-    const FORMAT: Format;
+    const BYTES: usize;
+
+    fn value(bytes: &[u8]) -> f32;
 }
 
-macro_rules! columns {
-    ($($name:ident)*) => { $(
-        struct $name;
-        impl Column for $name {
-            const FORMAT: Format = Format::$name;
-        }
-    )* };
+struct F32;
+struct F16;
+struct BF16;
+
+impl Column for F32 {
+    const BYTES: usize = 4;
+
+    fn value(bytes: &[u8]) -> f32 {
+        f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
 }
-columns! { F32 F16 BF16 }
+
+impl Column for F16 {
+    const BYTES: usize = 2;
+
+    fn value(bytes: &[u8]) -> f32 {
+        f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+    }
+}
+
+impl Column for BF16 {
+    const BYTES: usize = 2;
+
+    fn value(bytes: &[u8]) -> f32 {
+        bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+    }
+}
 
 /// Tiles of floats.
 ///
@@ -147,7 +188,7 @@ unsafe fn floats<C: Column, const ROWS: usize>(
     panel: *const u32,
     sums: &mut [[f32; LANES]],
 ) {
-    let width = C::FORMAT.block_bytes() * LANES;
+    let width = C::BYTES * LANES;
     for (tile, sums) in tiles.iter().zip(sums.chunks_exact_mut(ROWS)) {
         // SAFETY: tiles and panel are as long as this function's contract says.
         let (tile, panel) = unsafe {
@@ -159,7 +200,9 @@ unsafe fn floats<C: Column, const ROWS: usize>(
         let mut totals = [[0.0; LANES]; ROWS];
         for (column, inputs) in tile.chunks_exact(width).zip(panel.chunks_exact(ROWS)) {
             let mut weights = [0.0; LANES];
-            C::FORMAT.dequantise(column, &mut weights);
+            for (weight, bytes) in weights.iter_mut().zip(column.chunks_exact(C::BYTES)) {
+                *weight = C::value(bytes);
+            }
             for (totals, input) in totals.iter_mut().zip(inputs) {
                 for (total, weight) in totals.iter_mut().zip(weights) {
                     *total += weight * f32::from_bits(*input);
