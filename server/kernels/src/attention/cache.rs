@@ -1,10 +1,10 @@
 //! The paged KV cache: f16 keys and values of all layers, in blocks of 32 positions.
 //!
-//! Layout: layer, block, KV head, then keys before values. Keys are stored by dimension, 32
-//! positions beside each other, so that scores of many positions come out of one multiply-add
-//! without a sum across lanes. Values are stored in strips of 16 dimensions, each with its 32
-//! positions in order, so that one strip is read from start to end. A head's keys and values of a
-//! block lie together: attention reads them in one stream.
+//! Layout: layer, keys or values, block, KV head. Heads of a block lie together, and so do those of
+//! adjacent blocks: memory gives long runs at more than twice the rate of short ones. Keys are
+//! stored by dimension, 32 positions beside each other, so that scores of many positions come out
+//! of one multiply-add without a sum across lanes. Values are stored in strips of 16 dimensions,
+//! each with its 32 positions in order, so that one strip is read from start to end.
 //!
 //! All numbers in the cache are finite: writing clamps. So what a block still holds of its last
 //! owner cannot spoil sums where it is multiplied by zero.
@@ -39,9 +39,14 @@ impl KvShape {
         self.head_dim.next_multiple_of(STRIP)
     }
 
-    /// Values of a head's keys and values in one block.
+    /// Values of a head's keys in one block.
     pub(super) fn head_len(&self) -> usize {
-        2 * self.padded_dim() * BLOCK
+        self.padded_dim() * BLOCK
+    }
+
+    /// Values of a layer's keys.
+    pub(super) fn keys_len(&self) -> usize {
+        self.blocks * self.kv_heads * self.head_len()
     }
 
     /// Bytes of a whole cache, if it can be addressed.
@@ -118,9 +123,10 @@ impl KvCache {
     pub fn heads(&mut self, layer: usize) -> Result<Vec<HeadWriter<'_>>, AttentionError> {
         self.check_layer(layer)?;
         let shape = self.shape;
-        let layer_len = self.shape.blocks * shape.kv_heads * shape.head_len();
-        let layer = &mut self.values_mut()[layer * layer_len..][..layer_len];
-        Ok(HeadWriter::all(layer, shape))
+        let len = shape.keys_len();
+        let layer = &mut self.all_mut()[2 * layer * len..][..2 * len];
+        let (keys, values) = layer.split_at_mut(len);
+        Ok(HeadWriter::all(keys, values, shape))
     }
 
     /// Writes each row of `keys` and `values`, which hold all KV heads, at the row's position.
@@ -160,24 +166,33 @@ impl KvCache {
         }
     }
 
-    /// The keys and the values of a head in one block. All three must be in the cache's shape.
-    pub(super) fn head(&self, layer: usize, block: usize, head: usize) -> (&[f16], &[f16]) {
+    /// A head's keys in one block. All three must be in the cache's shape.
+    pub(super) fn keys(&self, layer: usize, block: usize, head: usize) -> &[f16] {
+        self.head(2 * layer, block, head)
+    }
+
+    /// A head's values in one block.
+    pub(super) fn values(&self, layer: usize, block: usize, head: usize) -> &[f16] {
+        self.head(2 * layer + 1, block, head)
+    }
+
+    fn head(&self, region: usize, block: usize, head: usize) -> &[f16] {
+        let index = (region * self.shape.blocks + block) * self.shape.kv_heads + head;
         let len = self.shape.head_len();
-        let index = (layer * self.shape.blocks + block) * self.shape.kv_heads + head;
-        self.values()[index * len..][..len].split_at(len / 2)
+        &self.all()[index * len..][..len]
     }
 
     fn len(&self) -> usize {
-        self.shape.layers * self.shape.blocks * self.shape.kv_heads * self.shape.head_len()
+        2 * self.shape.layers * self.shape.keys_len()
     }
 
-    fn values(&self) -> &[f16] {
+    fn all(&self) -> &[f16] {
         // SAFETY: the map has `start` and the cache's bytes and lives as long as `self`; `start` is
         // aligned for f16, and all bits are a valid f16.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(self.start).cast(), self.len()) }
     }
 
-    fn values_mut(&mut self) -> &mut [f16] {
+    fn all_mut(&mut self) -> &mut [f16] {
         let len = self.len();
         // SAFETY: as above, and the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().add(self.start).cast(), len) }

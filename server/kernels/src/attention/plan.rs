@@ -8,7 +8,8 @@ const READING: usize = 4;
 /// A single tile may be this part of a thread's share, or it is split.
 const PARTS_OF_A_SHARE: usize = 4;
 
-/// Rows of one sequence with query heads that share a KV head.
+/// Rows of one sequence with query heads of one KV head or several. A query is one head of one row;
+/// those of a KV head come together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TileRows {
     pub(super) sequence: usize,
@@ -17,23 +18,31 @@ pub(super) struct TileRows {
     pub(super) rows: usize,
     /// The position of the first row.
     pub(super) position: usize,
-    pub(super) kv_head: usize,
+    pub(super) first_kv_head: usize,
+    pub(super) kv_heads: usize,
     /// The first query head.
     pub(super) first_head: usize,
+    /// Query heads of each KV head.
     pub(super) heads: usize,
 }
 
 impl TileRows {
-    /// How many queries the tile has: a query is a row's head.
+    /// How many queries the tile has.
     pub(super) fn queries(&self) -> usize {
+        self.kv_heads * self.queries_of_kv_head()
+    }
+
+    pub(super) fn queries_of_kv_head(&self) -> usize {
         self.rows * self.heads
     }
 
     /// A query's row and head, in the batch.
     pub(super) fn row_and_head(&self, query: usize) -> (usize, usize) {
+        let kv_head = query / self.queries_of_kv_head();
+        let query = query % self.queries_of_kv_head();
         (
             self.first_row + query / self.heads,
-            self.first_head + query % self.heads,
+            self.first_head + kv_head * self.heads + query % self.heads,
         )
     }
 
@@ -88,7 +97,7 @@ impl Plan {
         threads: usize,
         part_len: usize,
     ) -> Self {
-        let tiles = tiles(batch, options);
+        let tiles = tiles(batch, options, threads);
         let cost_of = |rows: &TileRows| {
             let visible = rows.visible(0..rows.rows, options.window);
             visible.len() * (rows.queries() + READING)
@@ -138,24 +147,41 @@ impl Plan {
     }
 }
 
-fn tiles(batch: &Batch<'_>, options: &AttentionOptions) -> Vec<TileRows> {
-    let kv_heads = batch.shape().kv_heads;
-    let group = options.heads / kv_heads;
-    let heads_of_tile = group.min(TILE);
-    let rows_of_tile = TILE / heads_of_tile;
+/// The tiles of all sequences. One with few rows takes several KV heads, which lie together in
+/// memory, unless that leaves too few units to share.
+fn tiles(batch: &Batch<'_>, options: &AttentionOptions, threads: usize) -> Vec<TileRows> {
+    let mut kv_heads = batch.shape().kv_heads;
+    loop {
+        let tiles = tiles_of(batch, options, kv_heads);
+        let segments = tiles.iter().map(|tile| tile.segments(options.window).len());
+        if kv_heads == 1 || segments.sum::<usize>() >= PARTS_OF_A_SHARE * threads {
+            return tiles;
+        }
+        kv_heads = kv_heads.div_ceil(2);
+    }
+}
+
+/// Tiles of at most `most_kv_heads` KV heads.
+fn tiles_of(batch: &Batch<'_>, options: &AttentionOptions, most_kv_heads: usize) -> Vec<TileRows> {
+    let all_kv_heads = batch.shape().kv_heads;
+    let group = options.heads / all_kv_heads;
+    let heads = group.min(TILE);
     let mut tiles = Vec::new();
     for (index, (first_row, sequence)) in batch.sequences().enumerate() {
-        for kv_head in 0..kv_heads {
-            for first_head in (0..group).step_by(heads_of_tile) {
-                for row in (0..sequence.rows).step_by(rows_of_tile) {
+        let rows = (TILE / heads).min(sequence.rows).max(1);
+        let kv_heads = (TILE / (heads * rows)).clamp(1, most_kv_heads);
+        for first_kv_head in (0..all_kv_heads).step_by(kv_heads) {
+            for first_head in (0..group).step_by(heads) {
+                for row in (0..sequence.rows).step_by(rows) {
                     tiles.push(TileRows {
                         sequence: index,
                         first_row: first_row + row,
-                        rows: rows_of_tile.min(sequence.rows - row),
+                        rows: rows.min(sequence.rows - row),
                         position: sequence.position + row,
-                        kv_head,
-                        first_head: kv_head * group + first_head,
-                        heads: heads_of_tile.min(group - first_head),
+                        first_kv_head,
+                        kv_heads: kv_heads.min(all_kv_heads - first_kv_head),
+                        first_head: first_kv_head * group + first_head,
+                        heads: heads.min(group - first_head),
                     });
                 }
             }

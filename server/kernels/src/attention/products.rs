@@ -16,12 +16,17 @@ const WIDE: usize = 2;
 
 /// What keys and values are read from: the cache, or a copy as f32 for many queries.
 pub(super) trait Element: Copy {
+    /// Whether reading it should fetch what comes next; a copy has been read already.
+    const FETCHES_NEXT: bool;
+
     /// # Safety
     /// `from` must be readable for `LANES` values.
     unsafe fn load<I: Isa>(isa: I, from: *const Self) -> I::Vector;
 }
 
 impl Element for f16 {
+    const FETCHES_NEXT: bool = true;
+
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, from: *const Self) -> I::Vector {
         // SAFETY: the caller's promise.
@@ -30,6 +35,8 @@ impl Element for f16 {
 }
 
 impl Element for f32 {
+    const FETCHES_NEXT: bool = true;
+
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, from: *const Self) -> I::Vector {
         // SAFETY: the caller's promise.
@@ -58,13 +65,14 @@ macro_rules! with_count {
 }
 
 /// Scores of `count` queries against the 32 keys of a block, into `scores`. Queries are `ROW`
-/// apart, scores `SCORES`.
+/// apart, scores `SCORES`. What `next` points to is fetched on the way.
 #[inline(always)]
 pub(super) fn score<I: Isa, E: Element>(
     isa: I,
     count: usize,
     queries: &[f32],
     keys: &[E],
+    next: *const f16,
     scores: &mut [f32],
 ) {
     let dim = keys.len() / BLOCK;
@@ -73,7 +81,7 @@ pub(super) fn score<I: Isa, E: Element>(
     debug_assert!(scores.len() >= (count - 1) * SCORES + BLOCK);
     // SAFETY: the lengths above, which hold for every place in the scratch.
     with_count!(count, COUNT => unsafe {
-        score_of::<I, E, COUNT>(isa, queries.as_ptr(), keys, scores.as_mut_ptr());
+        score_of::<I, E, COUNT>(isa, queries.as_ptr(), keys, next, scores.as_mut_ptr());
     });
 }
 
@@ -84,11 +92,15 @@ unsafe fn score_of<I: Isa, E: Element, const COUNT: usize>(
     isa: I,
     queries: *const f32,
     keys: &[E],
+    next: *const f16,
     scores: *mut f32,
 ) {
     for first in (0..BLOCK).step_by(WIDE * I::LANES) {
         let mut sums = [[isa.splat(0.0); WIDE]; COUNT];
         for dim in 0..keys.len() / BLOCK {
+            if first == 0 && E::FETCHES_NEXT {
+                isa.prefetch(next.wrapping_add(dim * BLOCK));
+            }
             // SAFETY: `keys` has 32 keys in each dimension, and a query has all dimensions.
             unsafe {
                 let line = keys.as_ptr().add(dim * BLOCK + first);
@@ -113,7 +125,7 @@ unsafe fn score_of<I: Isa, E: Element, const COUNT: usize>(
 }
 
 /// Adds to `sums` of `count` queries the values of a block at `positions`, each times its weight.
-/// Weights are `SCORES` apart, sums `ROW`.
+/// Weights are `SCORES` apart, sums `ROW`. What `next` points to is fetched on the way.
 #[inline(always)]
 pub(super) fn weigh<I: Isa, E: Element>(
     isa: I,
@@ -121,6 +133,7 @@ pub(super) fn weigh<I: Isa, E: Element>(
     weights: &[f32],
     values: &[E],
     positions: Range<usize>,
+    next: *const f16,
     sums: &mut [f32],
 ) {
     let dim = values.len() / BLOCK;
@@ -134,14 +147,16 @@ pub(super) fn weigh<I: Isa, E: Element>(
         // after it.
         with_count!(count, COUNT => unsafe {
             let strip = values.as_ptr().add(offset(first));
-            weigh_of::<I, E, COUNT, WIDE>(isa, weights, strip, positions.clone(), sums.add(first));
+            let next = next.wrapping_add(offset(first));
+            weigh_of::<I, E, COUNT, WIDE>(isa, weights, strip, positions.clone(), next, sums.add(first));
         });
     }
     if whole < dim {
         // SAFETY: as above, for one vector; dimensions are whole strips, and so whole vectors.
         with_count!(count, COUNT => unsafe {
             let strip = values.as_ptr().add(offset(whole));
-            weigh_of::<I, E, COUNT, 1>(isa, weights, strip, positions, sums.add(whole));
+            let next = next.wrapping_add(offset(whole));
+            weigh_of::<I, E, COUNT, 1>(isa, weights, strip, positions, next, sums.add(whole));
         });
     }
 }
@@ -159,6 +174,7 @@ unsafe fn weigh_of<I: Isa, E: Element, const COUNT: usize, const VECTORS: usize>
     weights: *const f32,
     values: *const E,
     positions: Range<usize>,
+    next: *const f16,
     sums: *mut f32,
 ) {
     let mut registers = [[isa.splat(0.0); VECTORS]; COUNT];
@@ -169,6 +185,9 @@ unsafe fn weigh_of<I: Isa, E: Element, const COUNT: usize, const VECTORS: usize>
         }
     }
     for position in positions {
+        if E::FETCHES_NEXT {
+            isa.prefetch(next.wrapping_add(position * VECTORS * I::LANES));
+        }
         // SAFETY: the caller's promise.
         unsafe {
             let mut value = [isa.splat(0.0); VECTORS];
@@ -192,13 +211,16 @@ unsafe fn weigh_of<I: Isa, E: Element, const COUNT: usize, const VECTORS: usize>
     }
 }
 
-/// Copies `from` to `to` as f32; both are whole vectors.
+/// Copies `from` to `to` as f32; both are whole vectors. What `next` points to is fetched on the
+/// way.
 #[inline(always)]
-pub(super) fn widen<I: Isa>(isa: I, from: &[f16], to: &mut [f32]) {
-    for (from, to) in from
+pub(super) fn widen<I: Isa>(isa: I, from: &[f16], next: &[f16], to: &mut [f32]) {
+    for (index, (from, to)) in from
         .chunks_exact(I::LANES)
         .zip(to.chunks_exact_mut(I::LANES))
+        .enumerate()
     {
+        isa.prefetch(next.as_ptr().wrapping_add(index * I::LANES));
         // SAFETY: chunks have `LANES` values.
         unsafe { isa.store(to.as_mut_ptr(), isa.load_half(from.as_ptr())) };
     }

@@ -2,6 +2,7 @@
 use super::{
     BLOCK, SEGMENT,
     cache::{MAX_HEAD_DIM, STRIP},
+    tile::Pass,
 };
 use std::ops::{Deref, DerefMut};
 
@@ -28,6 +29,8 @@ pub(super) struct Scratch {
     pub(super) total: Aligned,
     /// Keys or values of a block as f32.
     pub(super) widened: Aligned,
+    /// The queries' passes over the segment at hand.
+    pub(super) passes: Vec<Pass>,
     /// Of each query's segment.
     pub(super) part_sums: [Sums; TILE],
     /// Of each query's segments so far.
@@ -42,6 +45,7 @@ impl Scratch {
             part: Aligned::new(TILE * ROW),
             total: Aligned::new(TILE * ROW),
             widened: Aligned::new(MAX_HEAD_DIM * BLOCK),
+            passes: Vec::new(),
             part_sums: [Sums::NOTHING; TILE],
             total_sums: [Sums::NOTHING; TILE],
         }

@@ -1,4 +1,4 @@
-//! Attention of one tile: some rows of a sequence, with the query heads that share a KV head.
+//! Attention of one tile: some rows of a sequence, with the query heads of some KV heads.
 use super::{
     AttentionOptions, BLOCK, SEGMENT,
     cache::KvCache,
@@ -34,13 +34,33 @@ impl Tile<'_> {
         self.cache.shape().padded_dim()
     }
 
-    /// The positions of `segment` that some of the queries see, counted from the segment's start.
-    fn visible(&self, queries: Range<usize>, segment: usize) -> Range<usize> {
+    /// The positions of `segment` that some of the first KV head's `queries` see, counted from the
+    /// segment's start.
+    fn visible(&self, queries: &Range<usize>, segment: usize) -> Range<usize> {
         let rows = queries.start / self.rows.heads..queries.end.div_ceil(self.rows.heads);
         let visible = self.rows.visible(rows, self.options.window);
         let start = visible.start.saturating_sub(segment * SEGMENT);
         let end = visible.end.saturating_sub(segment * SEGMENT);
         start.min(SEGMENT)..end.min(SEGMENT)
+    }
+
+    /// Cuts the queries of each KV head into as many as share a pass.
+    #[inline(always)]
+    fn set_passes<I: Isa>(&self, segment: usize, passes: &mut Vec<Pass>) {
+        passes.clear();
+        let count = self.rows.queries_of_kv_head();
+        for kv_head in 0..self.rows.kv_heads {
+            for start in (0..count).step_by(I::QUERIES) {
+                let queries = start..count.min(start + I::QUERIES);
+                let visible = self.visible(&queries, segment);
+                passes.push(Pass {
+                    first: kv_head * count + start,
+                    count: queries.len(),
+                    blocks: blocks_of(&visible),
+                    visible,
+                });
+            }
+        }
     }
 
     /// Copies the tile's queries into the scratch, times scale.
@@ -65,113 +85,94 @@ impl Tile<'_> {
     }
 
     /// Weighted values and sums of every query over one segment, into `part` and `part_sums`.
+    /// The tile goes on to segment `next`, if there is one.
     #[inline(always)]
-    pub(super) fn segment<I: Isa>(&self, isa: I, segment: usize, scratch: &mut Scratch) {
-        let queries = self.rows.queries();
-        let blocks = blocks_of(&self.visible(0..queries, segment));
-        for block in blocks.clone() {
-            let (keys, _) = self.block(segment, block);
-            if queries > (PASSES_TO_WIDEN - 1) * I::QUERIES {
-                let mut widened = std::mem::take(&mut scratch.widened);
-                let wide = &mut widened[..keys.len()];
-                widen(isa, keys, wide);
-                self.scores(isa, segment, block, wide, scratch);
-                scratch.widened = widened;
-            } else {
-                self.scores(isa, segment, block, keys, scratch);
-            }
-        }
-        self.softmax(isa, segment, scratch);
-        for block in blocks {
-            let (_, values) = self.block(segment, block);
-            if queries > (PASSES_TO_WIDEN - 1) * I::QUERIES {
-                let mut widened = std::mem::take(&mut scratch.widened);
-                let wide = &mut widened[..values.len()];
-                widen(isa, values, wide);
-                self.sums(isa, segment, block, wide, scratch);
-                scratch.widened = widened;
-            } else {
-                self.sums(isa, segment, block, values, scratch);
-            }
-        }
-    }
-
-    /// Keys and values of the segment's `block`th block.
-    fn block(&self, segment: usize, block: usize) -> (&[f16], &[f16]) {
-        let block = self.blocks[segment * (SEGMENT / BLOCK) + block] as usize;
-        self.cache.head(self.layer, block, self.rows.kv_head)
-    }
-
-    #[inline(always)]
-    fn scores<I: Isa, E: Element>(
+    pub(super) fn segment<I: Isa>(
         &self,
         isa: I,
         segment: usize,
-        block: usize,
-        keys: &[E],
+        next: Option<usize>,
         scratch: &mut Scratch,
     ) {
-        let queries = self.rows.queries();
-        for first in (0..queries).step_by(I::QUERIES) {
-            let count = I::QUERIES.min(queries - first);
-            let visible = self.visible(first..first + count, segment);
-            if blocks_of(&visible).contains(&block) {
-                score(
-                    isa,
-                    count,
-                    &scratch.queries[first * ROW..],
-                    keys,
-                    &mut scratch.scores[first * SCORES + block * BLOCK..],
-                );
+        let mut passes = std::mem::take(&mut scratch.passes);
+        self.set_passes::<I>(segment, &mut passes);
+        let passes_of = passes.len() / self.rows.kv_heads;
+        let blocks = blocks_of(&self.visible(&(0..self.rows.queries_of_kv_head()), segment));
+        let kv_heads = self.rows.kv_heads;
+        let pieces = (blocks.start * kv_heads..blocks.end * kv_heads)
+            .map(|piece| (piece / kv_heads, piece % kv_heads));
+        // What is read after the last keys, and after the last values.
+        let first_values = self.values(segment, blocks.start, 0);
+        let next_keys = next.map_or(first_values, |next| self.keys(next, 0, 0));
+        for (block, kv_head) in pieces.clone() {
+            let keys = self.keys(segment, block, kv_head);
+            let next = match following(block, kv_head, kv_heads) {
+                (next, _) if next == blocks.end => first_values,
+                (next, kv_head) => self.keys(segment, next, kv_head),
+            };
+            let passes = &passes[kv_head * passes_of..][..passes_of];
+            if self.is_widened::<I>() {
+                let mut widened = std::mem::take(&mut scratch.widened);
+                let wide = &mut widened[..keys.len()];
+                widen(isa, keys, next, wide);
+                scores(isa, passes, block, wide, next, scratch);
+                scratch.widened = widened;
+            } else {
+                scores(isa, passes, block, keys, next, scratch);
             }
         }
+        self.softmax(isa, segment, &passes, scratch);
+        for (block, kv_head) in pieces {
+            let values = self.values(segment, block, kv_head);
+            let next = match following(block, kv_head, kv_heads) {
+                (next, _) if next == blocks.end => next_keys,
+                (next, kv_head) => self.values(segment, next, kv_head),
+            };
+            let passes = &passes[kv_head * passes_of..][..passes_of];
+            if self.is_widened::<I>() {
+                let mut widened = std::mem::take(&mut scratch.widened);
+                let wide = &mut widened[..values.len()];
+                widen(isa, values, next, wide);
+                sums(isa, passes, block, wide, next, scratch);
+                scratch.widened = widened;
+            } else {
+                sums(isa, passes, block, values, next, scratch);
+            }
+        }
+        scratch.passes = passes;
+    }
+
+    /// Whether a block is read often enough that it is widened once for all queries.
+    fn is_widened<I: Isa>(&self) -> bool {
+        self.rows.queries_of_kv_head() > (PASSES_TO_WIDEN - 1) * I::QUERIES
+    }
+
+    /// Keys of the segment's `block`th block for the tile's `kv_head`th KV head.
+    fn keys(&self, segment: usize, block: usize, kv_head: usize) -> &[f16] {
+        let block = self.blocks[segment * (SEGMENT / BLOCK) + block] as usize;
+        let kv_head = self.rows.first_kv_head + kv_head;
+        self.cache.keys(self.layer, block, kv_head)
+    }
+
+    fn values(&self, segment: usize, block: usize, kv_head: usize) -> &[f16] {
+        let block = self.blocks[segment * (SEGMENT / BLOCK) + block] as usize;
+        let kv_head = self.rows.first_kv_head + kv_head;
+        self.cache.values(self.layer, block, kv_head)
     }
 
     /// Scores of the segment to weights.
     #[inline(always)]
-    fn softmax<I: Isa>(&self, isa: I, segment: usize, scratch: &mut Scratch) {
-        let queries = self.rows.queries();
-        for first in (0..queries).step_by(I::QUERIES) {
-            let pass = first..queries.min(first + I::QUERIES);
-            let blocks = blocks_of(&self.visible(pass.clone(), segment));
-            let start = blocks.start * BLOCK;
-            for query in pass {
-                let visible = self.visible(query..query + 1, segment);
+    fn softmax<I: Isa>(&self, isa: I, segment: usize, passes: &[Pass], scratch: &mut Scratch) {
+        for pass in passes {
+            let (start, end) = (pass.blocks.start * BLOCK, pass.blocks.end * BLOCK);
+            for query in pass.first..pass.first + pass.count {
+                let in_kv_head = query % self.rows.queries_of_kv_head();
+                let visible = self.visible(&(in_kv_head..in_kv_head + 1), segment);
                 let visible =
                     visible.start.saturating_sub(start)..visible.end.saturating_sub(start);
-                let scores = &mut scratch.scores[query * SCORES..][..blocks.end * BLOCK];
-                scratch.part_sums[query] =
-                    weights(isa, &mut scores[start..], visible, self.options.soft_cap);
+                let scores = &mut scratch.scores[query * SCORES..][start..end];
+                scratch.part_sums[query] = weights(isa, scores, visible, self.options.soft_cap);
                 scratch.part[query * ROW..][..self.padded_dim()].fill(0.0);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn sums<I: Isa, E: Element>(
-        &self,
-        isa: I,
-        segment: usize,
-        block: usize,
-        values: &[E],
-        scratch: &mut Scratch,
-    ) {
-        let queries = self.rows.queries();
-        for first in (0..queries).step_by(I::QUERIES) {
-            let count = I::QUERIES.min(queries - first);
-            let visible = self.visible(first..first + count, segment);
-            let start = block * BLOCK;
-            let positions = visible.start.clamp(start, start + BLOCK) - start
-                ..visible.end.clamp(start, start + BLOCK) - start;
-            if !positions.is_empty() {
-                weigh(
-                    isa,
-                    count,
-                    &scratch.scores[first * SCORES + start..],
-                    values,
-                    positions,
-                    &mut scratch.part[first * ROW..],
-                );
             }
         }
     }
@@ -189,6 +190,74 @@ impl Tile<'_> {
                 scratch.part_sums[query],
             );
         }
+    }
+}
+
+/// Queries of one KV head that share passes over a segment's keys and values.
+#[derive(Clone, Debug)]
+pub(super) struct Pass {
+    first: usize,
+    count: usize,
+    /// What some of them see of the segment, from its start.
+    visible: Range<usize>,
+    /// The segment's blocks with something visible.
+    blocks: Range<usize>,
+}
+
+/// Scores of `passes` against the keys of a segment's `block`th block.
+#[inline(always)]
+fn scores<I: Isa, E: Element>(
+    isa: I,
+    passes: &[Pass],
+    block: usize,
+    keys: &[E],
+    next: &[f16],
+    scratch: &mut Scratch,
+) {
+    for pass in passes.iter().filter(|pass| pass.blocks.contains(&block)) {
+        score(
+            isa,
+            pass.count,
+            &scratch.queries[pass.first * ROW..],
+            keys,
+            next.as_ptr(),
+            &mut scratch.scores[pass.first * SCORES + block * BLOCK..],
+        );
+    }
+}
+
+/// Adds the weighted values of a segment's `block`th block to the sums of `passes`.
+#[inline(always)]
+fn sums<I: Isa, E: Element>(
+    isa: I,
+    passes: &[Pass],
+    block: usize,
+    values: &[E],
+    next: &[f16],
+    scratch: &mut Scratch,
+) {
+    let start = block * BLOCK;
+    for pass in passes.iter().filter(|pass| pass.blocks.contains(&block)) {
+        let positions = pass.visible.start.saturating_sub(start)
+            ..pass.visible.end.saturating_sub(start).min(BLOCK);
+        weigh(
+            isa,
+            pass.count,
+            &scratch.scores[pass.first * SCORES + start..],
+            values,
+            positions,
+            next.as_ptr(),
+            &mut scratch.part[pass.first * ROW..],
+        );
+    }
+}
+
+/// The block and KV head read after `kv_head` of `block`.
+fn following(block: usize, kv_head: usize, kv_heads: usize) -> (usize, usize) {
+    if kv_head + 1 < kv_heads {
+        (block, kv_head + 1)
+    } else {
+        (block + 1, 0)
     }
 }
 

@@ -54,8 +54,9 @@ impl Kernel for RunUnit<'_, '_> {
         };
         let queries = tile.rows.queries();
         scratch.total_sums[..queries].fill(Sums::NOTHING);
-        for segment in segments {
-            tile.segment(isa, segment, scratch);
+        for segment in segments.clone() {
+            let next = Some(segment + 1).filter(|next| *next < segments.end);
+            tile.segment(isa, segment, next, scratch);
             if matches!(output, Output::Rows(_)) {
                 tile.fold_part(isa, scratch);
             }

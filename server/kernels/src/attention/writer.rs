@@ -14,8 +14,10 @@ use std::{marker::PhantomData, slice};
 /// Writes one KV head of one layer.
 #[derive(Debug)]
 pub struct HeadWriter<'a> {
+    /// The layer's first key.
+    keys: *mut f16,
     /// The layer's first value.
-    layer: *mut f16,
+    values: *mut f16,
     head: usize,
     shape: KvShape,
     borrow: PhantomData<&'a mut [f16]>,
@@ -26,16 +28,15 @@ pub struct HeadWriter<'a> {
 unsafe impl Send for HeadWriter<'_> {}
 
 impl<'a> HeadWriter<'a> {
-    /// A writer for each head of `layer`, which has all blocks of `shape`.
-    pub(super) fn all(layer: &'a mut [f16], shape: KvShape) -> Vec<Self> {
-        debug_assert_eq!(
-            layer.len(),
-            shape.blocks * shape.kv_heads * shape.head_len()
-        );
-        let layer = layer.as_mut_ptr();
+    /// A writer for each head of a layer with all blocks of `shape`.
+    pub(super) fn all(keys: &'a mut [f16], values: &'a mut [f16], shape: KvShape) -> Vec<Self> {
+        debug_assert_eq!(keys.len(), shape.keys_len());
+        debug_assert_eq!(values.len(), shape.keys_len());
+        let (keys, values) = (keys.as_mut_ptr(), values.as_mut_ptr());
         (0..shape.kv_heads)
             .map(|head| Self {
-                layer,
+                keys,
+                values,
                 head,
                 shape,
                 borrow: PhantomData,
@@ -71,11 +72,15 @@ impl<'a> HeadWriter<'a> {
     fn block(&mut self, block: usize) -> (&mut [f16], &mut [f16]) {
         debug_assert!(block < self.shape.blocks);
         let len = self.shape.head_len();
-        let index = block * self.shape.kv_heads + self.head;
+        let at = (block * self.shape.kv_heads + self.head) * len;
         // SAFETY: the layer has all blocks and heads of the shape, and the batch was checked to
-        // name no others; no other writer touches this head's part.
-        let part = unsafe { slice::from_raw_parts_mut(self.layer.add(index * len), len) };
-        part.split_at_mut(len / 2)
+        // name no others; no other writer touches this head's parts, and the two are apart.
+        unsafe {
+            (
+                slice::from_raw_parts_mut(self.keys.add(at), len),
+                slice::from_raw_parts_mut(self.values.add(at), len),
+            )
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! AVX-512: sixteen lanes.
 // SAFETY of every block below that only computes: an `Avx512` only exists inside `run`, which asks
 // its caller for the features. Blocks that touch memory pass their caller's promise on.
+// Nearly every line names an instruction.
+#![allow(clippy::wildcard_imports)]
 use super::{Isa, Kernel};
 use half::f16;
 use std::arch::x86_64::*;

@@ -1,4 +1,5 @@
 //! Every level against plain definitions in f64.
+#![allow(clippy::float_cmp)] // where equality is asked for, it is meant
 use super::{
     testing::{assert_close, random},
     *,
