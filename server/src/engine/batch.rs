@@ -95,6 +95,9 @@ pub enum EngineError {
     /// The tensor library failed.
     #[error("the model's computation failed: {0}")]
     Compute(#[from] candle_core::Error),
+    /// Our own kernels refused.
+    #[error("the model's computation failed: {0}")]
+    Kernels(#[from] crate::model::CpuError),
     /// A sequence's blocks do not cover its rows, or are not in the cache. A fault of the scheduler.
     #[error("the blocks of sequence {} do not hold its tokens", .0.0)]
     Blocks(SequenceId),

@@ -105,6 +105,9 @@ pub enum LoadError {
     /// The engine's thread could not be started.
     #[error("the engine's thread cannot be started: {0}")]
     Thread(std::io::Error),
+    /// The weights or the KV cache cannot be brought into the kernels' form.
+    #[error("the model cannot be held in memory: {0}")]
+    Pack(String),
 }
 
 /// What a file with this path should be.
@@ -132,7 +135,9 @@ impl LoadError {
             Self::InsufficientMemory { .. } => LoadFailure::InsufficientMemory,
             Self::InvalidConfiguration(_) => LoadFailure::InvalidConfiguration,
             Self::Text(_) => LoadFailure::UnsupportedTokenizer,
-            Self::Tensor(_) | Self::WarmUp(_) | Self::Thread(_) => LoadFailure::EngineFailure,
+            Self::Tensor(_) | Self::WarmUp(_) | Self::Thread(_) | Self::Pack(_) => {
+                LoadFailure::EngineFailure
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 use super::q4_1;
 use candle_core::{
     Device, Tensor,
-    quantized::{GgmlDType, QTensor},
+    quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml},
 };
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -37,8 +37,8 @@ pub const fn is_float(format: GgmlDType) -> bool {
     matches!(format, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
 }
 
-/// `bytes` in the format `from` as the format `to`: floats into anything, and Q4_1 into Q8_0.
-/// Other conversions of blocks are an error.
+/// `bytes` in the format `from` as the format `to`: floats into anything, and formats of blocks into
+/// Q8_0. Other conversions of blocks lose too much and are an error.
 pub fn convert(
     bytes: &[u8],
     from: GgmlDType,
@@ -51,13 +51,23 @@ pub fn convert(
         return Ok(Cow::Owned(q4_1::to_q8_0(bytes)));
     }
     if !is_float(from) {
-        candle_core::bail!("{from:?} cannot be converted to {to:?}");
+        if to != GgmlDType::Q8_0 {
+            candle_core::bail!("{from:?} cannot be converted to {to:?}");
+        }
+        return Ok(Cow::Owned(from_floats(dequantise(bytes, from)?, to)?));
     }
     let parts = bytes
         .par_chunks(CHUNK * from.type_size())
         .map(|part| from_floats(widen(part, from), to))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Cow::Owned(parts.concat()))
+}
+
+/// The numbers that `bytes` encode in a format of blocks.
+fn dequantise(bytes: &[u8], format: GgmlDType) -> Result<Vec<f32>, candle_core::Error> {
+    let count = bytes.len() / format.type_size() * format.block_size();
+    let blocks = qtensor_from_ggml(format, bytes, vec![count], &Device::Cpu)?;
+    blocks.dequantize(&Device::Cpu)?.to_vec1()
 }
 
 /// The numbers that `bytes` encode in a float format.
@@ -100,7 +110,6 @@ fn from_floats(floats: Vec<f32>, to: GgmlDType) -> Result<Vec<u8>, candle_core::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::quantized::ggml_file::qtensor_from_ggml;
 
     fn floats(count: u16) -> Vec<u8> {
         let numbers = (0..count).map(|index| (f32::from(index) * 0.37).sin());

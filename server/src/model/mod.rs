@@ -3,6 +3,7 @@
 mod architectures;
 mod backend;
 mod candle;
+mod cpu;
 mod rope;
 pub mod spec;
 #[cfg(test)]
@@ -11,5 +12,6 @@ pub mod weights;
 
 pub use architectures::{Description, supported as supported_architectures};
 pub use backend::{Backend, build};
+pub use cpu::CpuError;
 pub use spec::DecoderSpec;
 pub use weights::{DecoderWeights, LayerWeight, Role, Weight, WeightMatrix};

@@ -85,19 +85,31 @@ impl Layer {
         self.attend(threads, step, (rotary, attention), cache, scratch)?;
         let (attended, result) = (&scratch.attended, &mut scratch.result);
         let after = self.after_attention_norm.as_deref();
-        add_result(threads, rows, result, after, epsilon, |threads, out, write| {
-            let product = &self.attention_output;
-            let workspace = &mut threads.workspace;
-            multiply(&threads.pool, product, attended, out, write, workspace)?;
-            Ok(())
-        })?;
+        add_result(
+            threads,
+            rows,
+            result,
+            after,
+            epsilon,
+            |threads, out, write| {
+                let product = &self.attention_output;
+                let workspace = &mut threads.workspace;
+                multiply(&threads.pool, product, attended, out, write, workspace)?;
+                Ok(())
+            },
+        )?;
         threads.norm(rows, &self.feed_forward_norm, epsilon, &mut scratch.normed)?;
         let (normed, hidden) = (&scratch.normed, &mut scratch.hidden);
         let after = self.after_feed_forward_norm.as_deref();
         let result = &mut scratch.result;
-        add_result(threads, rows, result, after, epsilon, |threads, out, write| {
-            self.feed_forward.run(threads, normed, hidden, out, write)
-        })
+        add_result(
+            threads,
+            rows,
+            result,
+            after,
+            epsilon,
+            |threads, out, write| self.feed_forward.run(threads, normed, hidden, out, write),
+        )
     }
 
     /// Attention of the normed rows.

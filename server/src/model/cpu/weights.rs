@@ -1,6 +1,7 @@
 //! From stored weights to packed matrices.
+use super::held_as;
 use crate::{
-    load::LoadError,
+    load::{LoadError, formats::convert},
     model::weights::{DecoderWeights, LayerWeight, Weight, WeightMatrix},
 };
 use candle_core::quantized::GgmlDType;
@@ -8,6 +9,7 @@ use candlepower_kernels::{
     Format, Matrix, Pool,
     matrix::{Arrangement, PackError, Part},
 };
+use std::borrow::Cow;
 
 /// The kernels' name of a format; `None` where they do not read it.
 pub(super) const fn format(format: GgmlDType) -> Option<Format> {
@@ -34,7 +36,18 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// One weight as a matrix.
     pub(super) fn matrix(&self, weight: Weight) -> Result<Matrix, LoadError> {
-        self.pack(&[self.weights.matrix(weight)?], Arrangement::Stacked)
+        self.pack(&[self.stored(weight)?], Arrangement::Stacked)
+    }
+
+    /// A weight in a format that the kernels read.
+    fn stored(&self, weight: Weight) -> Result<WeightMatrix<'_>, LoadError> {
+        let mut matrix = self.weights.matrix(weight)?;
+        let held = held_as(matrix.format);
+        if held != matrix.format {
+            matrix.bytes = Cow::Owned(convert(&matrix.bytes, matrix.format, held)?.into_owned());
+            matrix.format = held;
+        }
+        Ok(matrix)
     }
 
     /// Weights of a layer that the same rows are multiplied with, as few matrices: those of one
@@ -46,7 +59,7 @@ impl Reader<'_> {
     ) -> Result<Vec<Matrix>, LoadError> {
         let parts = weights
             .iter()
-            .map(|&weight| self.weights.matrix(Weight::Layer(layer, weight)))
+            .map(|&weight| self.stored(Weight::Layer(layer, weight)))
             .collect::<Result<Vec<_>, _>>()?;
         parts
             .chunk_by(|one, next| one.format == next.format)
@@ -56,7 +69,7 @@ impl Reader<'_> {
 
     /// A gate and what it gates in one matrix, where they have one format.
     pub(super) fn gated(&self, layer: usize) -> Result<Option<Matrix>, LoadError> {
-        let weight = |weight| self.weights.matrix(Weight::Layer(layer, weight));
+        let weight = |weight| self.stored(Weight::Layer(layer, weight));
         let [gate, up] = [weight(LayerWeight::Gate)?, weight(LayerWeight::Up)?];
         if gate.format != up.format {
             return Ok(None);
