@@ -3,8 +3,8 @@
 //! `cargo run --release -p candlepower-kernels --example matmul_speed [threads] [instruction set]
 //! [formats]`, such as `2 avx512 Q8_0,Q4_K`. One row shows decode, which waits for memory: its
 //! share of the bandwidth is what counts. Many rows show prefill, in multiplications. All figures
-//! are medians over single products, in rounds that measure everything in turn, since a busy machine
-//! drifts.
+//! are medians over single products, in rounds that measure everything in turn, since a busy
+//! machine drifts. Beside busy neighbours, long products look worse than they are.
 use candlepower_kernels::{
     Format, InstructionSet, Kernels, Matrix, Pool,
     matrix::{Arrangement, Part, Workspace, Write, multiply},

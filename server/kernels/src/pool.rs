@@ -352,12 +352,11 @@ impl<T> Shards<T> {
     /// A part of the slice.
     ///
     /// # Safety
-    /// The slice must still be borrowed, the range must lie within it, and no two live ranges may
-    /// overlap.
+    /// The slice must still be borrowed, and no two live ranges may overlap.
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn range(&self, range: Range<usize>) -> &mut [T] {
-        debug_assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: by this function's own contract.
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: the range lies within the slice; the rest is this function's own contract.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }

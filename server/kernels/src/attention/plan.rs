@@ -97,12 +97,14 @@ impl Plan {
         threads: usize,
         part_len: usize,
     ) -> Self {
+        // More than any machine has would only overflow sums.
+        let threads = threads.clamp(1, 1024);
         let tiles = tiles(batch, options, threads);
         let cost_of = |rows: &TileRows| {
             let visible = rows.visible(0..rows.rows, options.window);
             visible.len() * (rows.queries() + READING)
         };
-        let share = tiles.iter().map(cost_of).sum::<usize>() / threads.max(1);
+        let share = tiles.iter().map(cost_of).sum::<usize>() / threads;
         let mut plan = Self::default();
         for rows in tiles {
             let (cost, segments) = (cost_of(&rows), rows.segments(options.window));

@@ -35,7 +35,7 @@ impl Element for f16 {
 }
 
 impl Element for f32 {
-    const FETCHES_NEXT: bool = true;
+    const FETCHES_NEXT: bool = false;
 
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, from: *const Self) -> I::Vector {

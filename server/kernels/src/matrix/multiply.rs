@@ -260,7 +260,7 @@ impl Product<'_> {
     #[allow(clippy::mut_from_ref)]
     unsafe fn target(&self, row: usize, column: usize, count: usize) -> &mut [f32] {
         let start = row * self.output_columns + column;
-        // SAFETY: `check` has seen that the output has these rows and columns.
+        // SAFETY: by this function's own contract, and the output is borrowed as long as `self`.
         unsafe { self.output.range(start..start + count) }
     }
 }

@@ -10,9 +10,9 @@ use std::{
 };
 
 /// Spins before a waiting thread yields: about five microseconds on Zen 4, more than two kernels
-/// ever lie apart. On an idle machine the number makes no difference, as yielding returns at once. On a
-/// busy one two threads of the pool may share a core, and each hand-over then costs the whole wait:
-/// with 2,000 spins 100 µs, where a small matrix takes 10.
+/// ever lie apart. On an idle machine the number makes no difference, as yielding returns at once.
+/// On a busy one two threads of the pool may share a core, and each hand-over then costs the whole
+/// wait: with 2,000 spins 100 µs, where a small matrix takes 10.
 const SPINS: u32 = 100;
 
 /// One wait's patience.

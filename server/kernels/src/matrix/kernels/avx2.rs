@@ -114,8 +114,8 @@ unsafe fn integers<L: Layout, const STREAMS: usize, const ROWS: usize>(
 
 /// Adds the products of eight lanes of one block, from the lane given on.
 ///
-/// Inlined whatever its size, since otherwise totals would travel through memory. The compiler allows
-/// that only without a feature list of its own; the caller's is what counts.
+/// Inlined whatever its size, since otherwise totals would travel through memory. The compiler
+/// allows that only without a feature list of its own; the caller's is what counts.
 ///
 /// # Safety
 /// The group must be whole; `input` must be a record of the panel.

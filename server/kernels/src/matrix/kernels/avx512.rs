@@ -118,8 +118,8 @@ unsafe fn integers<L: Layout, const STREAMS: usize, const ROWS: usize>(
 
 /// Adds the products of one block.
 ///
-/// Inlined whatever its size, since otherwise totals would travel through memory. The compiler allows
-/// that only without a feature list of its own; the caller's is what counts.
+/// Inlined whatever its size, since otherwise totals would travel through memory. The compiler
+/// allows that only without a feature list of its own; the caller's is what counts.
 ///
 /// # Safety
 /// The group must be whole; `input` must be a record of the panel.
