@@ -2,9 +2,9 @@
 use super::*;
 use crate::{
     load::ModelFiles,
-    model::testing::{fixture, random},
+    model::testing::{fixture, gguf, random},
 };
-use std::{fs, sync::Mutex};
+use std::{fs, path::Path, sync::Mutex};
 
 fn refusal(files: &ModelFiles) -> String {
     match DecoderWeights::find(files.description(), files.weights()) {
@@ -97,4 +97,54 @@ fn reading_everything_ends_at_a_hundred_percent() {
     let seen = seen.into_inner().unwrap();
     assert!(seen.is_sorted());
     assert_eq!(seen.last(), Some(&100));
+}
+
+/// Opens the file and reads everything in it, if it can be read.
+fn read(path: &Path) -> Result<(), LoadError> {
+    let files = ModelFiles::open(path)?;
+    let weights = DecoderWeights::find(files.description(), files.weights())?;
+    let weights = weights.reading(FormatPlan::Into(GgmlDType::Q8_0), &|_| {});
+    for weight in weights.list() {
+        if weights.role(weight) == Role::Vector {
+            weights.vector(weight)?;
+        } else {
+            weights.matrix(weight)?;
+        }
+    }
+    Ok(())
+}
+
+/// Changes the bytes of the header one by one: whatever they say, nothing panics, and most of it
+/// is refused.
+fn damage(path: &Path, header: usize) {
+    let whole = fs::read(path).unwrap();
+    read(path).unwrap();
+    let mut refused = 0;
+    let positions = (0..header).step_by(3);
+    let count = positions.len();
+    for position in positions {
+        let mut damaged = whole.clone();
+        damaged[position] ^= if position % 2 == 0 { 0xFF } else { 0x01 };
+        fs::write(path, &damaged).unwrap();
+        refused += usize::from(read(path).is_err());
+    }
+    assert!(refused > count / 2, "{refused} of {count}");
+}
+
+#[test]
+fn damaged_headers_are_errors_or_harmless() {
+    let file = gguf::write_fixture("phi3");
+    let whole = fs::read(file.path()).unwrap();
+    // Tensors are described after all else; names of layers are in nothing but descriptions.
+    let last = whole.windows(4).rposition(|part| part == b"blk.").unwrap();
+    damage(file.path(), last + 64);
+
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(fixture::folder("phi3").join(name), folder.path().join(name)).unwrap();
+    }
+    let file = folder.path().join("model.safetensors");
+    let length = fs::read(&file).unwrap();
+    let length = u64::from_le_bytes(length[..8].try_into().unwrap());
+    damage(&file, 8 + usize::try_from(length).unwrap());
 }
