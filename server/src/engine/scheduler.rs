@@ -7,7 +7,7 @@ use super::{
     batch::{Batch, Engine, SequenceId},
     handle::EngineOptions,
     request::{FinishReason, GenerationError, GenerationEvent, GenerationRequest},
-    sampler::Sampler,
+    sampling::Sampler,
     worker::Place,
 };
 use std::{collections::VecDeque, time::Instant};
@@ -217,7 +217,7 @@ impl Scheduler {
             self.reserved += tokens;
             self.running.push(Running {
                 id,
-                sampler: Sampler::new(next.request.sampling, id.0),
+                sampler: Sampler::new(&next.request, id.0),
                 request: next.request,
                 events: next.events,
                 prefilled: 0,
@@ -290,18 +290,20 @@ impl Scheduler {
             return;
         };
         let sequence = &mut self.running[index];
-        let token = match sequence.sampler.pick(logits) {
-            Ok(token) => token,
+        let picked = match sequence.sampler.pick(logits) {
+            Ok(picked) => picked,
             Err(error) => return self.end(index, GenerationEvent::Failed(error)),
         };
-        let at = Instant::now();
+        let (token, at) = (picked.token, Instant::now());
         sequence.generated += 1;
         sequence.last = Some(token);
         let outcome = sequence.outcome(token, &self.end_tokens);
         if outcome != Some(FinishReason::Stop) {
-            let _ = sequence
-                .events
-                .send(GenerationEvent::Token { id: token, at });
+            let _ = sequence.events.send(GenerationEvent::Token {
+                id: token,
+                at,
+                logprobs: picked.logprobs,
+            });
         }
         if let Some(reason) = outcome {
             let generated = sequence.generated;

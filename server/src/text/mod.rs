@@ -3,6 +3,7 @@ pub mod chat_template;
 mod gguf_tokenizer;
 pub mod stop;
 pub mod stream;
+mod token_bytes;
 pub mod tokenizer;
 
 pub use chat_template::{ChatMessage, ChatTemplate};

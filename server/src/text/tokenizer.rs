@@ -1,5 +1,5 @@
 //! Text to token ids, by the model's own vocabulary.
-use super::{gguf_tokenizer, stream::TokenStream};
+use super::{gguf_tokenizer, stream::TokenStream, token_bytes::Spelling};
 use crate::load::gguf::Metadata;
 use std::{path::Path, sync::Arc};
 use tokenizers::{AddedToken, decoders::byte_fallback::ByteFallback, models::bpe::BPE};
@@ -41,6 +41,7 @@ pub struct Tokenizer {
     /// Put before a text that starts a document.
     beginning: Option<u32>,
     end_tokens: Arc<[u32]>,
+    spelling: Spelling,
 }
 
 /// Tokens that end an answer in the models that use them.
@@ -86,6 +87,7 @@ impl Tokenizer {
         end_tokens.sort_unstable();
         end_tokens.dedup();
         Self {
+            spelling: Spelling::of(&inner),
             inner: Arc::new(inner),
             beginning,
             end_tokens: end_tokens.into(),
@@ -138,6 +140,15 @@ impl Tokenizer {
     /// Tokens that end an answer.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end_tokens
+    }
+
+    /// What the token `id` spells: bytes, since a token may hold half a character.
+    pub fn token_bytes(&self, id: u32) -> Vec<u8> {
+        let token = self.inner.id_to_token(id).unwrap_or_default();
+        if self.inner.get_added_vocabulary().is_special_token(&token) {
+            return token.into_bytes();
+        }
+        self.spelling.bytes(&token)
     }
 
     /// The text of the token `id`, special or not.

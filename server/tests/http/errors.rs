@@ -41,8 +41,7 @@ async fn unknown_and_unsupported_fields_are_named() {
     let server = TestServer::new(MockEngine::new());
     for (name, value) in [
         ("temprature", json!(1)),
-        ("n", json!(2)),
-        ("logprobs", json!(true)),
+        ("audio", json!({})),
         ("tools", json!([{"type": "function"}])),
         ("response_format", json!({"type": "json_object"})),
     ] {
@@ -59,6 +58,21 @@ async fn bad_values_are_named() {
         (json!({"temperature": 3}), "temperature"),
         (json!({"temperature": "hot"}), "temperature"),
         (json!({"top_p": 0}), "top_p"),
+        (json!({"top_k": 1.5}), "top_k"),
+        (json!({"min_p": 2}), "min_p"),
+        (json!({"n": 0}), "n"),
+        (json!({"n": 100}), "n"),
+        (json!({"presence_penalty": 3}), "presence_penalty"),
+        (json!({"frequency_penalty": -3}), "frequency_penalty"),
+        (json!({"repetition_penalty": 0}), "repetition_penalty"),
+        (json!({"logit_bias": {"300": 1}}), "logit_bias"),
+        (json!({"logit_bias": {"a": 1}}), "logit_bias"),
+        (json!({"logit_bias": {"1": 101}}), "logit_bias"),
+        (json!({"top_logprobs": 2}), "top_logprobs"),
+        (
+            json!({"logprobs": true, "top_logprobs": 21}),
+            "top_logprobs",
+        ),
         (json!({"max_tokens": 0}), "max_tokens"),
         (json!({"max_tokens": -1}), "max_tokens"),
         (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop"),

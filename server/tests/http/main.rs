@@ -14,5 +14,6 @@ mod faults;
 mod generate;
 mod health;
 mod models;
+mod sampling;
 mod setup;
 mod telemetry;

@@ -1,9 +1,11 @@
-//! One generation from prompt to text, the same for all routes: encode, submit, listen.
+//! From prompt to text, the same for all routes: encode, submit, listen.
 mod answer;
+mod choice;
 mod prompt;
 pub mod sse;
 
-pub use answer::{Answer, Completion, Piece, Timings, Usage};
+pub use answer::{Answer, Completion, Piece, Timings, Usage, Whole};
+pub use choice::{Addition, SpelledLogprob, TokenLogprob};
 pub use prompt::Prompt;
 
 use super::{
@@ -13,10 +15,11 @@ use super::{
     state::AppState,
 };
 use crate::{
-    engine::{GenerationRequest, SubmitError},
+    engine::{GenerationRequest, Sampling, SubmitError},
     load::ServedModel,
     telemetry::observation::Measured,
 };
+use choice::Choice;
 use std::{sync::Arc, time::Instant};
 
 /// What a route asks for.
@@ -30,7 +33,7 @@ pub struct Task {
     pub controls: Controls,
 }
 
-/// Puts `task` into the engine's queue.
+/// Puts `task` into the engine's queue: each answer is one generation there, and takes one place.
 pub async fn begin(
     state: &AppState,
     model: Arc<ServedModel>,
@@ -42,6 +45,7 @@ pub async fn begin(
         prompt,
         controls,
     } = task;
+    check(&model, &controls)?;
     let mut measured = Measured {
         operation,
         model: model.facts.name.clone(),
@@ -59,26 +63,55 @@ pub async fn begin(
     let max_tokens = controls
         .max_tokens
         .map_or_else(|| rest_of_context(&model, &prompt), Ok)?;
-    let request = GenerationRequest {
-        prompt,
-        max_tokens,
-        sampling: controls.sampling,
-    };
     if let Some(faults) = &state.faults {
         tokio::time::sleep(faults.first_token_delay()).await;
     }
-    let generation = model
-        .engine
-        .submit(request)
-        .map_err(|error| refusal(&error))?;
-    Ok(Answer::new(
-        generation,
-        &model.tokenizer,
-        controls.stop,
-        observed,
-        measured,
-        captured,
-    ))
+    // Where the queue cannot take all of them, those that it took are dropped, and so cancelled.
+    let choices = (0..controls.choices)
+        .map(|index| {
+            let request = GenerationRequest {
+                prompt: prompt.clone(),
+                max_tokens,
+                sampling: of_choice(&controls.sampling, index),
+            };
+            let generation = model.engine.submit(request);
+            generation
+                .map(|running| Choice::new(running, &model.tokenizer, controls.stop.clone()))
+                .map_err(|error| refusal(&error))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Answer::new(choices, observed, measured, captured))
+}
+
+/// What only the served model decides.
+fn check(model: &ServedModel, controls: &Controls) -> Result<(), ApiError> {
+    let places = model.engine.places();
+    if controls.choices > places {
+        let message = format!(
+            "n is {}, but batch and queue of this server hold {places}; write less and send several requests",
+            controls.choices
+        );
+        return Err(ApiError::invalid("n", message));
+    }
+    let vocabulary = model.engine.limits().vocabulary;
+    let mut biased = controls.sampling.logit_bias.iter().map(|(id, _)| *id);
+    match biased.find(|id| *id as usize >= vocabulary) {
+        None => Ok(()),
+        Some(id) => Err(ApiError::invalid(
+            "logit_bias",
+            format!(
+                "logit_bias has the token id {id}, which is not in the vocabulary; ids are below {vocabulary}"
+            ),
+        )),
+    }
+}
+
+/// Choices with the same seed would be the same: each has the seed after the one before it.
+fn of_choice(sampling: &Sampling, index: usize) -> Sampling {
+    Sampling {
+        seed: sampling.seed.map(|seed| seed.wrapping_add(index as u64)),
+        ..sampling.clone()
+    }
 }
 
 /// Encoding a long prompt takes a while: not on the threads that everybody's tokens pass through.

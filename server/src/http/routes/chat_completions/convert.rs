@@ -1,12 +1,16 @@
 //! Chat requests to tasks, answers to chat completions.
-use super::types::{
-    AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatRequest, Choice, ChunkChoice, Content,
-    Delta, Message, Role, TextPart,
+use super::{
+    logprobs,
+    types::{
+        AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatRequest, Choice, ChunkChoice,
+        Content, Delta, Message, Role, TextPart,
+    },
 };
 use crate::{
+    engine::FinishReason,
     http::{
         error::ApiError,
-        generation::{Completion, Prompt, Task, Usage, sse::Chunks},
+        generation::{Addition, Completion, Prompt, Task, Usage, Whole, sse::Chunks},
         identity::{self, StreamForm},
         parameters::Parameters,
     },
@@ -23,9 +27,17 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm), ApiError>
     }
     let form = StreamForm::new(request.stream, request.stream_options)?;
     let controls = Parameters {
+        n: request.n,
+        logprobs: logprobs::wanted(request.logprobs, request.top_logprobs)?,
         max_tokens: max_tokens(request.max_tokens, request.max_completion_tokens)?,
         temperature: request.temperature,
+        top_k: request.top_k,
         top_p: request.top_p,
+        min_p: request.min_p,
+        repetition_penalty: request.repetition_penalty,
+        presence_penalty: request.presence_penalty,
+        frequency_penalty: request.frequency_penalty,
+        logit_bias: request.logit_bias,
         seed: request.seed,
         stop: request.stop,
     }
@@ -91,39 +103,53 @@ impl Envelope {
 }
 
 /// The answer in one piece.
-pub(super) fn whole(envelope: Envelope, text: String, completion: &Completion) -> ChatCompletion {
+pub(super) fn whole(
+    envelope: Envelope,
+    form: AnswerForm,
+    choices: Vec<Whole>,
+    completion: &Completion,
+) -> ChatCompletion {
     let Envelope { id, created, model } = envelope;
+    let choices = choices.into_iter().enumerate();
     ChatCompletion {
         id,
         object: "chat.completion",
         created,
         model,
-        choices: vec![Choice {
-            index: 0,
-            message: AnswerMessage {
-                role: "assistant",
-                content: text,
-                refusal: None,
-            },
-            logprobs: None,
-            finish_reason: completion.reason.as_str(),
-        }],
+        choices: choices
+            .map(|(index, Whole { content, reason })| Choice {
+                index,
+                message: AnswerMessage {
+                    role: "assistant",
+                    content: content.text,
+                    refusal: None,
+                },
+                logprobs: form.logprobs.then(|| logprobs::of(content.logprobs)),
+                finish_reason: reason.as_str(),
+            })
+            .collect(),
         usage: completion.usage,
     }
+}
+
+/// What an answer holds besides its text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AnswerForm {
+    /// One more chunk with `usage`.
+    pub(super) include_usage: bool,
+    /// Log probabilities.
+    pub(super) logprobs: bool,
 }
 
 /// The answer as chunks.
 pub(super) struct ChatChunks {
     envelope: Envelope,
-    include_usage: bool,
+    form: AnswerForm,
 }
 
 impl ChatChunks {
-    pub(super) const fn new(envelope: Envelope, include_usage: bool) -> Self {
-        Self {
-            envelope,
-            include_usage,
-        }
+    pub(super) const fn new(envelope: Envelope, form: AnswerForm) -> Self {
+        Self { envelope, form }
     }
 
     fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> ChatCompletionChunk {
@@ -137,47 +163,52 @@ impl ChatChunks {
             usage,
         }
     }
-
-    fn choice(&self, delta: Delta, finish_reason: Option<&'static str>) -> ChatCompletionChunk {
-        self.chunk(
-            vec![ChunkChoice {
-                index: 0,
-                delta,
-                logprobs: None,
-                finish_reason,
-            }],
-            None,
-        )
-    }
 }
 
 impl Chunks for ChatChunks {
     type Chunk = ChatCompletionChunk;
 
-    fn begin(&mut self) -> Option<ChatCompletionChunk> {
+    fn begin(&mut self, choice: usize) -> Option<ChatCompletionChunk> {
         let delta = Delta {
             role: Some("assistant"),
             content: Some(String::new()),
         };
-        Some(self.choice(delta, None))
+        Some(self.chunk(vec![choice_with(choice, delta)], None))
     }
 
-    fn text(&mut self, text: String) -> ChatCompletionChunk {
-        self.choice(
-            Delta {
-                role: None,
-                content: Some(text),
-            },
-            None,
-        )
+    fn add(&mut self, choice: usize, addition: Addition) -> Vec<ChatCompletionChunk> {
+        let delta = Delta {
+            role: None,
+            content: Some(addition.text),
+        };
+        let choice = ChunkChoice {
+            logprobs: self.form.logprobs.then(|| logprobs::of(addition.logprobs)),
+            ..choice_with(choice, delta)
+        };
+        vec![self.chunk(vec![choice], None)]
     }
 
-    fn end(&mut self, completion: &Completion) -> Vec<ChatCompletionChunk> {
-        let last = self.choice(Delta::default(), Some(completion.reason.as_str()));
-        let usage = self
+    fn end_choice(&mut self, choice: usize, reason: FinishReason) -> Vec<ChatCompletionChunk> {
+        let choice = ChunkChoice {
+            finish_reason: Some(reason.as_str()),
+            ..choice_with(choice, Delta::default())
+        };
+        vec![self.chunk(vec![choice], None)]
+    }
+
+    fn end(&mut self, completion: &Completion) -> Option<ChatCompletionChunk> {
+        self.form
             .include_usage
-            .then(|| self.chunk(Vec::new(), Some(completion.usage)));
-        std::iter::once(last).chain(usage).collect()
+            .then(|| self.chunk(Vec::new(), Some(completion.usage)))
+    }
+}
+
+const fn choice_with(index: usize, delta: Delta) -> ChunkChoice {
+    ChunkChoice {
+        index,
+        delta,
+        logprobs: None,
+        finish_reason: None,
     }
 }
 

@@ -1,10 +1,13 @@
 //! The bodies of `POST /v1/chat/completions`.
-use crate::http::{generation::Usage, parameters::Stop};
+use crate::http::{
+    generation::Usage,
+    parameters::{LogitBias, Stop},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// A conversation and how to answer it. Fields of OpenAI's API that are not listed are accepted
-/// where they ask for what happens anyway (such as `n: 1`) and refused otherwise.
+/// where they ask for what happens anyway (such as `store: false`) and refused otherwise.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChatRequest {
@@ -24,8 +27,34 @@ pub struct ChatRequest {
     /// Pick from the smallest set of tokens whose probabilities sum to this.
     #[schema(exclusive_minimum = 0, maximum = 1, default = 1.0)]
     pub top_p: Option<f64>,
+    /// Pick from this many of the likeliest tokens; 0 or -1: from all.
+    #[schema(minimum = -1, default = -1)]
+    pub top_k: Option<i64>,
+    /// Pick from tokens at least this times as likely as the likeliest.
+    #[schema(minimum = 0, maximum = 1, default = 0.0)]
+    pub min_p: Option<f64>,
+    /// Above 1, tokens that prompt or answer have become less likely.
+    #[schema(exclusive_minimum = 0, maximum = 2, default = 1.0)]
+    pub repetition_penalty: Option<f64>,
+    /// Above 0, tokens that the answer has become less likely.
+    #[schema(minimum = -2, maximum = 2, default = 0.0)]
+    pub presence_penalty: Option<f64>,
+    /// Above 0, tokens become less likely each time that the answer has them.
+    #[schema(minimum = -2, maximum = 2, default = 0.0)]
+    pub frequency_penalty: Option<f64>,
+    /// From token ids to -100 (never) … 100 (always), which is added to their logits.
+    pub logit_bias: Option<LogitBias>,
     /// The same seed picks the same tokens.
     pub seed: Option<i64>,
+    /// Answers to the one prompt; each is a generation of its own.
+    #[schema(minimum = 1, maximum = 128, default = 1)]
+    pub n: Option<usize>,
+    /// Report each token's log probability.
+    #[serde(default)]
+    pub logprobs: bool,
+    /// With those of this many of the likeliest tokens; needs `logprobs: true`.
+    #[schema(maximum = 20)]
+    pub top_logprobs: Option<usize>,
     /// Texts that end the answer; they are not part of it.
     pub stop: Option<Stop>,
     /// Send the answer as it comes.
@@ -106,7 +135,7 @@ pub struct ChatCompletion {
     pub created: u64,
     /// The model's name.
     pub model: String,
-    /// Always one.
+    /// As many as were asked for.
     pub choices: Vec<Choice>,
     /// Tokens in and out.
     pub usage: Usage,
@@ -115,12 +144,12 @@ pub struct ChatCompletion {
 /// An answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Choice {
-    /// Always 0.
-    pub index: u32,
+    /// Which answer.
+    pub index: usize,
     /// The message.
     pub message: AnswerMessage,
-    /// Always null: log probabilities are not supported.
-    pub logprobs: Option<()>,
+    /// Where they were asked for.
+    pub logprobs: Option<ChatLogprobs>,
     /// `stop` or `length`.
     pub finish_reason: &'static str,
 }
@@ -157,12 +186,12 @@ pub struct ChatCompletionChunk {
 /// What a chunk adds to an answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ChunkChoice {
-    /// Always 0.
-    pub index: u32,
+    /// Which answer.
+    pub index: usize,
     /// The addition.
     pub delta: Delta,
-    /// Always null: log probabilities are not supported.
-    pub logprobs: Option<()>,
+    /// Where they were asked for.
+    pub logprobs: Option<ChatLogprobs>,
     /// `stop` or `length` in the last chunk, null before.
     pub finish_reason: Option<&'static str>,
 }
@@ -176,4 +205,37 @@ pub struct Delta {
     /// The next text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+}
+
+/// The log probabilities of a message's tokens.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChatLogprobs {
+    /// One entry a token.
+    pub content: Vec<ChatTokenLogprob>,
+    /// Always null.
+    pub refusal: Option<()>,
+}
+
+/// How likely the model held a token, and others in its place.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChatTokenLogprob {
+    /// What it spells, with � in place of half a character.
+    pub token: String,
+    /// The natural logarithm of its probability.
+    pub logprob: f32,
+    /// What it spells, as UTF-8.
+    pub bytes: Vec<u8>,
+    /// The likeliest tokens, in falling order.
+    pub top_logprobs: Vec<ChatTopLogprob>,
+}
+
+/// A token that the model held likely.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChatTopLogprob {
+    /// What it spells, with � in place of half a character.
+    pub token: String,
+    /// The natural logarithm of its probability.
+    pub logprob: f32,
+    /// What it spells, as UTF-8.
+    pub bytes: Vec<u8>,
 }
