@@ -57,23 +57,20 @@ const END_OF_ANSWER: [&str; 6] = [
 impl Tokenizer {
     /// The tokenizer that a GGUF file carries.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, TextError> {
-        let inner = gguf_tokenizer::build(metadata)?;
-        let beginning = metadata
-            .boolean("tokenizer.ggml.add_bos_token")
-            .unwrap_or(false)
-            .then(|| metadata.unsigned32("tokenizer.ggml.bos_token_id"))
-            .flatten();
+        let (inner, beginning) = gguf_tokenizer::build(metadata)?;
         Ok(Self::new(inner, beginning, declared_end_tokens(metadata)))
     }
 
     /// A `tokenizer.json`; the weights' metadata still says which tokens end an answer.
     pub fn from_file(path: &Path, metadata: &Metadata) -> Result<Self, TextError> {
-        let inner = tokenizers::Tokenizer::from_file(path).map_err(|error| {
-            TextError::BadTokenizerFile {
-                path: path.display().to_string(),
-                problem: error.to_string(),
-            }
-        })?;
+        let bad = |error: tokenizers::Error| TextError::BadTokenizerFile {
+            path: path.display().to_string(),
+            problem: error.to_string(),
+        };
+        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(bad)?;
+        // Left over from training; Transformers ignores them too.
+        inner.with_truncation(None).map_err(bad)?;
+        inner.with_padding(None);
         Ok(Self::new(inner, None, declared_end_tokens(metadata)))
     }
 
@@ -135,6 +132,12 @@ impl Tokenizer {
     /// Turns ids into text as they come.
     pub fn stream(&self) -> TokenStream {
         TokenStream::new(Arc::clone(&self.inner))
+    }
+
+    /// Turns ids that follow `before` into text as they come. Where a text's first space is not
+    /// written, as in `SentencePiece`, the space between the two is kept.
+    pub fn stream_after(&self, before: &[u32]) -> TokenStream {
+        TokenStream::after(Arc::clone(&self.inner), before)
     }
 
     /// Tokens that end an answer.

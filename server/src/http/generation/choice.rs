@@ -78,11 +78,17 @@ impl SpelledLogprob {
 }
 
 impl Choice {
-    pub(super) fn new(generation: Generation, tokenizer: &Tokenizer, stop: Vec<String>) -> Self {
+    /// An answer whose tokens become text by `text`.
+    pub(super) fn new(
+        generation: Generation,
+        tokenizer: &Tokenizer,
+        text: TokenStream,
+        stop: Vec<String>,
+    ) -> Self {
         Self {
             running: Some(Running {
                 generation,
-                text: tokenizer.stream(),
+                text,
                 stop: StopMatcher::new(stop),
             }),
             tokenizer: tokenizer.clone(),

@@ -18,6 +18,7 @@ use crate::{
     engine::{GenerationRequest, Sampling, SubmitError},
     load::ServedModel,
     telemetry::observation::Measured,
+    text::{TokenStream, Tokenizer},
 };
 use choice::Choice;
 use std::{sync::Arc, time::Instant};
@@ -51,6 +52,7 @@ pub async fn begin(
         model: model.facts.name.clone(),
         ..Measured::default()
     };
+    let conversation = matches!(prompt, Prompt::Chat(_));
     let captured = state.options.capture_prompts.then(|| prompt.as_json());
 
     let began = Instant::now();
@@ -76,11 +78,23 @@ pub async fn begin(
             };
             let generation = model.engine.submit(request);
             generation
-                .map(|running| Choice::new(running, &model.tokenizer, controls.stop.clone()))
+                .map(|running| {
+                    let text = text_after(&model.tokenizer, conversation, &prompt);
+                    Choice::new(running, &model.tokenizer, text, controls.stop.clone())
+                })
                 .map_err(|error| refusal(&error))
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Answer::new(choices, observed, measured, captured))
+}
+
+/// A text goes on where the prompt ends; a message begins anew.
+fn text_after(tokenizer: &Tokenizer, conversation: bool, prompt: &[u32]) -> TokenStream {
+    if conversation {
+        tokenizer.stream()
+    } else {
+        tokenizer.stream_after(prompt)
+    }
 }
 
 /// What only the served model decides.
