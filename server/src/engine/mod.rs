@@ -17,4 +17,5 @@ pub use handle::{EngineHandle, EngineOptions, Generation, SubmitError};
 pub use request::{
     FinishReason, GenerationError, GenerationEvent, GenerationRequest, Logprobs, Sampling,
 };
+pub use sampling::Grammar;
 pub use scheduler::{StepObserver, StepSummary};

@@ -1,4 +1,5 @@
 //! What one generation asks for and what comes back.
+use super::sampling::Grammar;
 use std::time::Instant;
 
 /// One generation: prompt in, tokens out.
@@ -31,6 +32,8 @@ pub struct Sampling {
     pub frequency_penalty: f64,
     /// Added to the logits of these tokens.
     pub logit_bias: Vec<(u32, f32)>,
+    /// What the answer has to follow.
+    pub grammar: Option<Grammar>,
     /// The same seed picks the same tokens; without one, each request differs.
     pub seed: Option<u64>,
     /// Report each token's log probability, with those of this many of the likeliest tokens.
@@ -48,6 +51,7 @@ impl Default for Sampling {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             logit_bias: Vec::new(),
+            grammar: None,
             seed: None,
             logprobs: None,
         }
@@ -124,6 +128,9 @@ pub enum GenerationError {
     /// The model produced something that is not a number.
     #[error("the model produced logits that are not numbers")]
     NotANumber,
+    /// The answer cannot go on in its grammar.
+    #[error("the answer cannot go on in the format that was asked for: {0}")]
+    Grammar(String),
     /// The server is shutting down and the drain time is over.
     #[error("the server is shutting down")]
     ShuttingDown,

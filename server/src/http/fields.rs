@@ -44,10 +44,6 @@ fn empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
 }
 
-fn text_format(value: &Value) -> bool {
-    value.get("type").and_then(Value::as_str) == Some("text")
-}
-
 fn no_tool(value: &Value) -> bool {
     matches!(value.as_str(), Some("none" | "auto"))
 }
@@ -55,15 +51,10 @@ fn no_tool(value: &Value) -> bool {
 const LEAVE_OUT: &str = "leave it out";
 const NO_TOOLS: &str = "leave it out; describe the tools in the prompt instead";
 
-const UNSUPPORTED: [Unsupported; 18] = [
+const UNSUPPORTED: [Unsupported; 17] = [
     unsupported("best_of", one, "leave it out or write 1"),
     unsupported("echo", no, "leave it out or write false"),
     unsupported("suffix", never, LEAVE_OUT),
-    unsupported(
-        "response_format",
-        text_format,
-        "leave it out or write {\"type\": \"text\"}",
-    ),
     unsupported("tools", empty, NO_TOOLS),
     unsupported("tool_choice", no_tool, NO_TOOLS),
     unsupported("parallel_tool_calls", always, NO_TOOLS),
@@ -148,7 +139,7 @@ mod tests {
     #[test]
     fn harmless_values_are_accepted_and_removed() {
         let object = checked(json!({
-            "model": "m", "response_format": {"type": "text"}, "user": "somebody",
+            "model": "m", "user": "somebody",
             "tools": [], "tool_choice": "none", "top_logprobs": null, "echo": false,
             "best_of": 1, "metadata": {"a": "b"}, "store": false,
         }))
@@ -160,7 +151,6 @@ mod tests {
     fn what_would_change_the_answer_is_refused_by_name_with_a_cure() {
         for (name, value) in [
             ("best_of", json!(2)),
-            ("response_format", json!({"type": "json_object"})),
             ("tools", json!([{"type": "function"}])),
             ("echo", json!(true)),
             ("suffix", json!("x")),

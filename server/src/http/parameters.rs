@@ -1,6 +1,6 @@
 //! The parameters that all generation routes share: limits of the answer and sampling.
 use super::error::ApiError;
-use crate::engine::Sampling;
+use crate::{engine::Sampling, text::GrammarSource};
 use serde::Deserialize;
 use std::{collections::BTreeMap, ops::RangeInclusive};
 use utoipa::ToSchema;
@@ -66,6 +66,8 @@ pub struct Controls {
     pub max_tokens: Option<usize>,
     /// How tokens are picked.
     pub sampling: Sampling,
+    /// What the answer has to follow, and the field that says so.
+    pub format: Option<(&'static str, GrammarSource)>,
     /// Texts that end the answer.
     pub stop: Vec<String>,
 }
@@ -108,9 +110,11 @@ impl Parameters {
                     -2.0..=2.0,
                 )?,
                 logit_bias: logit_bias(self.logit_bias.unwrap_or_default())?,
+                grammar: None,
                 seed: self.seed.map(i64::cast_unsigned),
                 logprobs: self.logprobs,
             },
+            format: None,
             stop: stops(self.stop)?,
         })
     }
@@ -224,6 +228,7 @@ mod tests {
                 choices: 1,
                 max_tokens: None,
                 sampling: Sampling::default(),
+                format: None,
                 stop: vec![]
             }
         );

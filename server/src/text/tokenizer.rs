@@ -1,7 +1,15 @@
 //! Text to token ids, by the model's own vocabulary.
-use super::{gguf_tokenizer, stream::TokenStream, token_bytes::Spelling};
-use crate::load::gguf::Metadata;
-use std::{path::Path, sync::Arc};
+use super::{
+    gguf_tokenizer,
+    grammars::{GrammarSource, Grammars},
+    stream::TokenStream,
+    token_bytes::Spelling,
+};
+use crate::{engine::Grammar, load::gguf::Metadata};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 use tokenizers::{AddedToken, decoders::byte_fallback::ByteFallback, models::bpe::BPE};
 
 /// Text that cannot be turned into tokens, or the other way round.
@@ -29,6 +37,9 @@ pub enum TextError {
     /// The tokenizer failed on token ids.
     #[error("the tokens cannot be turned into text: {0}")]
     Decode(String),
+    /// A grammar makes no sense, or answers cannot be held to it.
+    #[error("answers cannot be held to this format: {0}")]
+    Grammar(String),
     /// The chat template is not valid or refuses the conversation.
     #[error("the model's chat template refuses this conversation: {0}")]
     Template(String),
@@ -42,6 +53,8 @@ pub struct Tokenizer {
     beginning: Option<u32>,
     end_tokens: Arc<[u32]>,
     spelling: Spelling,
+    /// Made for the first answer that has to follow one.
+    grammars: Arc<OnceLock<Grammars>>,
 }
 
 /// Tokens that end an answer in the models that use them.
@@ -85,6 +98,7 @@ impl Tokenizer {
         end_tokens.dedup();
         Self {
             spelling: Spelling::of(&inner),
+            grammars: Arc::default(),
             inner: Arc::new(inner),
             beginning,
             end_tokens: end_tokens.into(),
@@ -143,6 +157,21 @@ impl Tokenizer {
     /// Tokens that end an answer.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end_tokens
+    }
+
+    /// The grammar of `source`, for rows of `vocabulary` logits. Takes a moment.
+    pub fn grammar(&self, source: GrammarSource, vocabulary: usize) -> Result<Grammar, TextError> {
+        if let Some(grammars) = self.grammars.get() {
+            return grammars.compile(source);
+        }
+        let grammars = Grammars::new(self, vocabulary)?;
+        self.grammars.get_or_init(|| grammars).compile(source)
+    }
+
+    /// Whether the token `id` stands for structure, not text.
+    pub fn is_special(&self, id: u32) -> bool {
+        let token = self.inner.id_to_token(id);
+        token.is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
     }
 
     /// What the token `id` spells: bytes, since a token may hold half a character.

@@ -43,7 +43,6 @@ async fn unknown_and_unsupported_fields_are_named() {
         ("temprature", json!(1)),
         ("audio", json!({})),
         ("tools", json!([{"type": "function"}])),
-        ("response_format", json!({"type": "json_object"})),
     ] {
         let answer = server.post(CHAT, &hi(&json!({name: value}))).await;
         assert_bad(&answer, Some(name));
@@ -69,6 +68,14 @@ async fn bad_values_are_named() {
         (json!({"logit_bias": {"a": 1}}), "logit_bias"),
         (json!({"logit_bias": {"1": 101}}), "logit_bias"),
         (json!({"top_logprobs": 2}), "top_logprobs"),
+        (
+            json!({"response_format": {"type": "xml"}}),
+            "response_format.type",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "objekt"}}}}),
+            "response_format",
+        ),
         (
             json!({"logprobs": true, "top_logprobs": 21}),
             "top_logprobs",

@@ -11,6 +11,7 @@ mod chat_completions;
 mod completions;
 mod errors;
 mod faults;
+mod formats;
 mod generate;
 mod health;
 mod models;

@@ -1,17 +1,19 @@
 //! Picks the next token from a row of logits.
 //!
-//! The order is that of Transformers' generation (`generation/utils.py`): bias, penalties,
-//! temperature, `top_k`, `top_p`, `min_p`; presence and frequency penalties, which Transformers
+//! The order is that of Transformers' generation (`generation/utils.py`): bias, penalties, what
+//! a grammar allows, temperature, `top_k`, `top_p`, `min_p`; presence and frequency penalties, which Transformers
 //! lacks, come after the repetition penalty as in vLLM's sampler. Log probabilities are the
 //! model's own, taken before all of that, as vLLM reports them.
 mod adjustments;
 mod draw;
+mod grammar;
 mod logprobs;
 mod random;
 mod row;
 
 use super::request::{GenerationError, GenerationRequest, Logprobs, Sampling};
 use adjustments::Adjustments;
+pub use grammar::Grammar;
 use random::Random;
 
 /// Below this temperature the most likely token is picked.
@@ -50,6 +52,9 @@ impl Sampler {
     pub(super) fn pick(&mut self, mut logits: Vec<f32>) -> Result<Picked, GenerationError> {
         let own = self.sampling.logprobs.map(|count| (logits.clone(), count));
         self.adjustments.apply(&mut logits);
+        if let Some(grammar) = &mut self.sampling.grammar {
+            grammar.restrict(&mut logits)?;
+        }
         let best = row::likeliest(&logits).ok_or(GenerationError::NotANumber)?;
         let token = if self.sampling.temperature < GREEDY_BELOW {
             best.id
@@ -57,6 +62,9 @@ impl Sampler {
             draw::draw(logits, best, &self.sampling, self.random.next())
         };
         self.adjustments.note(token);
+        if let Some(grammar) = &mut self.sampling.grammar {
+            grammar.note(token)?;
+        }
         Ok(Picked {
             token,
             logprobs: own.map(|(row, count)| logprobs::of(&row, token, count)),

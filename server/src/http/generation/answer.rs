@@ -293,7 +293,9 @@ impl Drop for Answer {
 
 fn failure(error: &GenerationError) -> ApiError {
     let kind = match error {
-        GenerationError::Engine(_) | GenerationError::NotANumber => ErrorKind::Engine,
+        GenerationError::Engine(_) | GenerationError::NotANumber | GenerationError::Grammar(_) => {
+            ErrorKind::Engine
+        }
         GenerationError::ShuttingDown => ErrorKind::Draining,
     };
     ApiError::new(kind, error.to_string())

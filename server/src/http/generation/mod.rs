@@ -15,10 +15,10 @@ use super::{
     state::AppState,
 };
 use crate::{
-    engine::{GenerationRequest, Sampling, SubmitError},
+    engine::{GenerationRequest, Grammar, Sampling, SubmitError},
     load::ServedModel,
     telemetry::observation::Measured,
-    text::{TokenStream, Tokenizer},
+    text::{GrammarSource, TokenStream, Tokenizer},
 };
 use choice::Choice;
 use std::{sync::Arc, time::Instant};
@@ -44,7 +44,7 @@ pub async fn begin(
     let Task {
         operation,
         prompt,
-        controls,
+        mut controls,
     } = task;
     check(&model, &controls)?;
     let mut measured = Measured {
@@ -56,11 +56,12 @@ pub async fn begin(
     let captured = state.options.capture_prompts.then(|| prompt.as_json());
 
     let began = Instant::now();
-    let encoded = encode(Arc::clone(&model), prompt).await;
+    let encoded = encode(Arc::clone(&model), prompt, controls.format.take()).await;
     measured.tokenize = Some((began, Instant::now()));
-    measured.prompt_tokens = encoded.as_ref().map_or(0, Vec::len);
+    measured.prompt_tokens = encoded.as_ref().map_or(0, |(ids, _)| ids.len());
     observed.measured(measured.clone());
-    let prompt = encoded?;
+    let (prompt, grammar) = encoded?;
+    controls.sampling.grammar = grammar;
 
     let max_tokens = controls
         .max_tokens
@@ -128,9 +129,24 @@ fn of_choice(sampling: &Sampling, index: usize) -> Sampling {
     }
 }
 
-/// Encoding a long prompt takes a while: not on the threads that everybody's tokens pass through.
-async fn encode(model: Arc<ServedModel>, prompt: Prompt) -> Result<Vec<u32>, ApiError> {
-    tokio::task::spawn_blocking(move || prompt.encode(&model))
+/// Encoding a long prompt takes a while, and so does a grammar: not on the threads that everybody's
+/// tokens pass through.
+async fn encode(
+    model: Arc<ServedModel>,
+    prompt: Prompt,
+    format: Option<(&'static str, GrammarSource)>,
+) -> Result<(Vec<u32>, Option<Grammar>), ApiError> {
+    let work = move || {
+        let grammar = format
+            .map(|(field, source)| {
+                let vocabulary = model.engine.limits().vocabulary;
+                let grammar = model.tokenizer.grammar(source, vocabulary);
+                grammar.map_err(|error| ApiError::invalid(field, error.to_string()))
+            })
+            .transpose()?;
+        Ok((prompt.encode(&model)?, grammar))
+    };
+    tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?
 }

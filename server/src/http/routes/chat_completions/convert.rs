@@ -3,7 +3,7 @@ use super::{
     logprobs,
     types::{
         AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatRequest, Choice, ChunkChoice,
-        Content, Delta, Message, Role, TextPart,
+        Content, Delta, Message, ResponseFormat, Role, TextPart,
     },
 };
 use crate::{
@@ -14,8 +14,9 @@ use crate::{
         identity::{self, StreamForm},
         parameters::Parameters,
     },
-    text::ChatMessage,
+    text::{ChatMessage, GrammarSource},
 };
+use serde_json::json;
 
 /// The task that a request asks for, and the form of its answer.
 pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm), ApiError> {
@@ -26,7 +27,7 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm), ApiError>
         ));
     }
     let form = StreamForm::new(request.stream, request.stream_options)?;
-    let controls = Parameters {
+    let mut controls = Parameters {
         n: request.n,
         logprobs: logprobs::wanted(request.logprobs, request.top_logprobs)?,
         max_tokens: max_tokens(request.max_tokens, request.max_completion_tokens)?,
@@ -42,6 +43,10 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm), ApiError>
         stop: request.stop,
     }
     .validate()?;
+    controls.format = request
+        .response_format
+        .and_then(format)
+        .map(|source| ("response_format", source));
     let messages = request.messages.into_iter().map(message).collect();
     Ok((
         Task {
@@ -51,6 +56,16 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm), ApiError>
         },
         form,
     ))
+}
+
+fn format(format: ResponseFormat) -> Option<GrammarSource> {
+    match format {
+        ResponseFormat::Text => None,
+        ResponseFormat::JsonObject => Some(GrammarSource::JsonSchema(json!({"type": "object"}))),
+        ResponseFormat::JsonSchema { json_schema } => {
+            Some(GrammarSource::JsonSchema(json_schema.schema))
+        }
+    }
 }
 
 fn max_tokens(old: Option<usize>, new: Option<usize>) -> Result<Option<usize>, ApiError> {
@@ -215,7 +230,6 @@ const fn choice_with(index: usize, delta: Delta) -> ChunkChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn request(fields: &serde_json::Value) -> ChatRequest {
         let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "a"}]});

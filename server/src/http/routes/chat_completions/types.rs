@@ -4,6 +4,7 @@ use crate::http::{
     parameters::{LogitBias, Stop},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// A conversation and how to answer it. Fields of OpenAI's API that are not listed are accepted
@@ -55,6 +56,8 @@ pub struct ChatRequest {
     /// With those of this many of the likeliest tokens; needs `logprobs: true`.
     #[schema(maximum = 20)]
     pub top_logprobs: Option<usize>,
+    /// What form the answer has.
+    pub response_format: Option<ResponseFormat>,
     /// Texts that end the answer; they are not part of it.
     pub stop: Option<Stop>,
     /// Send the answer as it comes.
@@ -62,6 +65,36 @@ pub struct ChatRequest {
     pub stream: bool,
     /// What else a stream holds.
     pub stream_options: Option<StreamOptions>,
+}
+
+/// What form an answer has. JSON may be cut off where `finish_reason` is `length`.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ResponseFormat {
+    /// Any.
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON of a schema.
+    JsonSchema {
+        /// The schema.
+        json_schema: NamedSchema,
+    },
+}
+
+/// A JSON schema with what OpenAI's API tells of it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamedSchema {
+    /// Its name; of no effect.
+    pub name: String,
+    /// What it is for; of no effect.
+    pub description: Option<String>,
+    /// The schema.
+    #[schema(value_type = Object)]
+    pub schema: Value,
+    /// Accepted and of no effect: answers always follow the schema.
+    pub strict: Option<bool>,
 }
 
 /// What else a stream holds.
