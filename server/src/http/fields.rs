@@ -40,6 +40,10 @@ fn no(value: &Value) -> bool {
     value == &Value::Bool(false)
 }
 
+fn yes(value: &Value) -> bool {
+    value == &Value::Bool(true)
+}
+
 fn empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
 }
@@ -49,17 +53,19 @@ fn no_tool(value: &Value) -> bool {
 }
 
 const LEAVE_OUT: &str = "leave it out";
-const NO_TOOLS: &str = "leave it out; describe the tools in the prompt instead";
+const TOOLS: &str = "leave it out and write tools and tool_choice instead";
 
-const UNSUPPORTED: [Unsupported; 17] = [
+const UNSUPPORTED: [Unsupported; 15] = [
     unsupported("best_of", one, "leave it out or write 1"),
     unsupported("echo", no, "leave it out or write false"),
     unsupported("suffix", never, LEAVE_OUT),
-    unsupported("tools", empty, NO_TOOLS),
-    unsupported("tool_choice", no_tool, NO_TOOLS),
-    unsupported("parallel_tool_calls", always, NO_TOOLS),
-    unsupported("functions", empty, NO_TOOLS),
-    unsupported("function_call", no_tool, NO_TOOLS),
+    unsupported(
+        "parallel_tool_calls",
+        yes,
+        "leave it out or write true, or name one function in tool_choice",
+    ),
+    unsupported("functions", empty, TOOLS),
+    unsupported("function_call", no_tool, TOOLS),
     unsupported("modalities", text_only, "leave it out or write [\"text\"]"),
     unsupported("audio", never, LEAVE_OUT),
     unsupported("prediction", never, LEAVE_OUT),
@@ -140,7 +146,7 @@ mod tests {
     fn harmless_values_are_accepted_and_removed() {
         let object = checked(json!({
             "model": "m", "user": "somebody",
-            "tools": [], "tool_choice": "none", "top_logprobs": null, "echo": false,
+            "functions": [], "parallel_tool_calls": true, "top_logprobs": null, "echo": false,
             "best_of": 1, "metadata": {"a": "b"}, "store": false,
         }))
         .unwrap();
@@ -151,7 +157,8 @@ mod tests {
     fn what_would_change_the_answer_is_refused_by_name_with_a_cure() {
         for (name, value) in [
             ("best_of", json!(2)),
-            ("tools", json!([{"type": "function"}])),
+            ("functions", json!([{"name": "f"}])),
+            ("parallel_tool_calls", json!(false)),
             ("echo", json!(true)),
             ("suffix", json!("x")),
         ] {

@@ -1,5 +1,8 @@
 //! From what a request asks for, such as a JSON schema, to the tokens that an answer may have.
-use super::tokenizer::{TextError, Tokenizer};
+use super::{
+    tokenizer::{TextError, Tokenizer},
+    tool_calls,
+};
 use crate::engine::Grammar;
 use llguidance::{
     Matcher, ParserFactory,
@@ -23,6 +26,13 @@ const SPACES: &str = r"[ \n\r\t]{1,32}";
 pub enum GrammarSource {
     /// A value of this JSON schema.
     JsonSchema(Value),
+    /// Tool calls, in the form of [`super::tool_calls`].
+    ToolCalls {
+        /// Names of functions, with the JSON schemas of their arguments.
+        functions: Vec<(String, Value)>,
+        /// Whether there may be but one.
+        only_one: bool,
+    },
 }
 
 /// Compiles grammars for one model's vocabulary.
@@ -54,19 +64,27 @@ impl Grammars {
     }
 
     pub(super) fn compile(&self, source: GrammarSource) -> Result<Grammar, TextError> {
-        let GrammarSource::JsonSchema(mut schema) = source;
-        if let Some(fields) = schema.as_object_mut() {
-            fields.insert(
-                "x-guidance".to_owned(),
-                json!({"whitespace_pattern": SPACES}),
-            );
-        }
-        catch_unwind(AssertUnwindSafe(|| {
-            self.0
-                .create_parser(TopLevelGrammar::from_json_schema(schema))
-        }))
-        .map(|parser| Grammar::new(Matcher::new(Ok(parser))))
-        .map_err(|error| TextError::Grammar(error.to_string()))
+        let grammar = match source {
+            GrammarSource::JsonSchema(mut schema) => {
+                limit_spaces(&mut schema);
+                TopLevelGrammar::from_json_schema(schema)
+            }
+            GrammarSource::ToolCalls {
+                functions,
+                only_one,
+            } => TopLevelGrammar::from_lark(tool_calls::grammar(functions, only_one)),
+        };
+        catch_unwind(AssertUnwindSafe(|| self.0.create_parser(grammar)))
+            .map(|parser| Grammar::new(Matcher::new(Ok(parser))))
+            .map_err(|error| TextError::Grammar(error.to_string()))
+    }
+}
+
+/// Limits the spaces between the parts of a value of this schema.
+pub(super) fn limit_spaces(schema: &mut Value) {
+    if let Some(fields) = schema.as_object_mut() {
+        let options = json!({"whitespace_pattern": SPACES});
+        fields.insert("x-guidance".to_owned(), options);
     }
 }
 
@@ -107,6 +125,27 @@ mod tests {
             "additionalProperties": false,
         });
         assert!(compile(schema).is_ok());
+    }
+
+    #[test]
+    fn tool_calls_become_a_grammar_with_their_own_references() {
+        let arguments = json!({
+            "type": "object",
+            "properties": {"city": {"$ref": "#/$defs/city"}},
+            "$defs": {"city": {"type": "string"}},
+        });
+        for only_one in [false, true] {
+            let functions = vec![
+                ("weather".to_owned(), arguments.clone()),
+                ("time".to_owned(), json!({"type": "object"})),
+            ];
+            let source = GrammarSource::ToolCalls {
+                functions,
+                only_one,
+            };
+            let tokenizer = Tokenizer::of_bytes().unwrap();
+            tokenizer.grammar(source, 300).unwrap();
+        }
     }
 
     #[test]

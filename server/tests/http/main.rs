@@ -18,3 +18,4 @@ mod models;
 mod sampling;
 mod setup;
 mod telemetry;
+mod tools;

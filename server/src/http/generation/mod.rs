@@ -52,7 +52,7 @@ pub async fn begin(
         model: model.facts.name.clone(),
         ..Measured::default()
     };
-    let conversation = matches!(prompt, Prompt::Chat(_));
+    let conversation = matches!(prompt, Prompt::Chat { .. });
     let captured = state.options.capture_prompts.then(|| prompt.as_json());
 
     let began = Instant::now();

@@ -1,9 +1,10 @@
 //! Chat requests to tasks, answers to chat completions.
 use super::{
     logprobs,
+    tools::{self, AnswerCall, CallReader, Offer},
     types::{
-        AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatRequest, Choice, ChunkChoice,
-        Content, Delta, Message, ResponseFormat, Role, TextPart,
+        AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatLogprobs, ChatRequest, Choice,
+        ChunkChoice, Content, Delta, Message, ResponseFormat, Role, TextPart,
     },
 };
 use crate::{
@@ -18,8 +19,8 @@ use crate::{
 };
 use serde_json::json;
 
-/// The task that a request asks for, and the form of its answer.
-pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm), ApiError> {
+/// The task that a request asks for, the form of its answer, and whether tools are offered.
+pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm, bool), ApiError> {
     if request.messages.is_empty() {
         return Err(ApiError::invalid(
             "messages",
@@ -43,18 +44,34 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm), ApiError>
         stop: request.stop,
     }
     .validate()?;
-    controls.format = request
-        .response_format
-        .and_then(format)
-        .map(|source| ("response_format", source));
-    let messages = request.messages.into_iter().map(message).collect();
+    let offer = Offer::new(&request.tools, request.tool_choice)?;
+    let format = request.response_format.and_then(format);
+    controls.format = match (format, offer.grammar) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid(
+                "response_format",
+                "response_format and tool_choice ask for different answers; leave one of them out",
+            ));
+        }
+        (Some(format), None) => Some(("response_format", format)),
+        (None, calls) => calls.map(|calls| ("tools", calls)),
+    };
+    let messages = request.messages.into_iter().enumerate();
+    let messages = messages
+        .map(|(index, message)| convert(index, message))
+        .collect::<Result<_, _>>()?;
+    let offered = !offer.tools.is_empty();
     Ok((
         Task {
             operation: "chat",
-            prompt: Prompt::Chat(messages),
+            prompt: Prompt::Chat {
+                messages,
+                tools: offer.tools,
+            },
             controls,
         },
         form,
+        offered,
     ))
 }
 
@@ -80,23 +97,33 @@ fn max_tokens(old: Option<usize>, new: Option<usize>) -> Result<Option<usize>, A
     }
 }
 
-fn message(Message { role, content }: Message) -> ChatMessage {
-    let role = match role {
+fn convert(index: usize, message: Message) -> Result<ChatMessage, ApiError> {
+    let role = match message.role {
         Role::System | Role::Developer => "system",
         Role::User => "user",
         Role::Assistant => "assistant",
+        Role::Tool => "tool",
     };
-    let content = match content {
-        Content::Text(text) => text,
-        Content::Parts(parts) => parts
+    let content = match message.content {
+        Some(Content::Text(text)) => text,
+        Some(Content::Parts(parts)) => parts
             .into_iter()
             .map(|TextPart::Text { text }| text)
             .collect(),
+        None if !message.tool_calls.is_empty() => String::new(),
+        None => {
+            return Err(ApiError::invalid(
+                format!("messages[{index}].content"),
+                format!("messages[{index}] has no content; only one with tool_calls needs none"),
+            ));
+        }
     };
-    ChatMessage {
+    Ok(ChatMessage {
         role: role.to_owned(),
         content,
-    }
+        tool_calls: tools::made(message.tool_calls)?,
+        tool_call_id: message.tool_call_id,
+    })
 }
 
 /// What all chunks of an answer have in common.
@@ -132,18 +159,32 @@ pub(super) fn whole(
         created,
         model,
         choices: choices
-            .map(|(index, Whole { content, reason })| Choice {
-                index,
-                message: AnswerMessage {
-                    role: "assistant",
-                    content: content.text,
-                    refusal: None,
-                },
-                logprobs: form.logprobs.then(|| logprobs::of(content.logprobs)),
-                finish_reason: reason.as_str(),
-            })
+            .map(|(index, whole)| choice(index, whole, form))
             .collect(),
         usage: completion.usage,
+    }
+}
+
+fn choice(index: usize, Whole { content, reason }: Whole, form: AnswerForm) -> Choice {
+    let mut reader = CallReader::new(form.tools);
+    let (mut text, mut calls) = reader.push(content.text);
+    let (rest, last) = reader.finish();
+    text.push_str(&rest);
+    calls.extend(last);
+    for call in &mut calls {
+        call.index = None;
+    }
+    let silent = !calls.is_empty() && text.trim().is_empty();
+    Choice {
+        index,
+        message: AnswerMessage {
+            role: "assistant",
+            content: (!silent).then_some(text),
+            tool_calls: calls,
+            refusal: None,
+        },
+        logprobs: form.logprobs.then(|| logprobs::of(content.logprobs)),
+        finish_reason: reader.reason(reason),
     }
 }
 
@@ -154,17 +195,25 @@ pub(super) struct AnswerForm {
     pub(super) include_usage: bool,
     /// Log probabilities.
     pub(super) logprobs: bool,
+    /// Calls of tools, which were offered.
+    pub(super) tools: bool,
 }
 
 /// The answer as chunks.
 pub(super) struct ChatChunks {
     envelope: Envelope,
     form: AnswerForm,
+    /// One a choice.
+    readers: Vec<CallReader>,
 }
 
 impl ChatChunks {
     pub(super) const fn new(envelope: Envelope, form: AnswerForm) -> Self {
-        Self { envelope, form }
+        Self {
+            envelope,
+            form,
+            readers: Vec::new(),
+        }
     }
 
     fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> ChatCompletionChunk {
@@ -180,35 +229,58 @@ impl ChatChunks {
     }
 }
 
+impl ChatChunks {
+    /// What a choice goes on with, if that is anything.
+    fn goes_on(
+        &self,
+        choice: usize,
+        (text, tool_calls): (String, Vec<AnswerCall>),
+        logprobs: Option<ChatLogprobs>,
+    ) -> Vec<ChatCompletionChunk> {
+        if text.is_empty() && tool_calls.is_empty() && logprobs.is_none() {
+            return Vec::new();
+        }
+        let delta = Delta {
+            content: (!text.is_empty()).then_some(text),
+            tool_calls,
+            ..Delta::default()
+        };
+        let choice = ChunkChoice {
+            logprobs,
+            ..choice_with(choice, delta)
+        };
+        vec![self.chunk(vec![choice], None)]
+    }
+}
+
 impl Chunks for ChatChunks {
     type Chunk = ChatCompletionChunk;
 
     fn begin(&mut self, choice: usize) -> Option<ChatCompletionChunk> {
+        self.readers.push(CallReader::new(self.form.tools));
         let delta = Delta {
             role: Some("assistant"),
             content: Some(String::new()),
+            ..Delta::default()
         };
         Some(self.chunk(vec![choice_with(choice, delta)], None))
     }
 
     fn add(&mut self, choice: usize, addition: Addition) -> Vec<ChatCompletionChunk> {
-        let delta = Delta {
-            role: None,
-            content: Some(addition.text),
-        };
-        let choice = ChunkChoice {
-            logprobs: self.form.logprobs.then(|| logprobs::of(addition.logprobs)),
-            ..choice_with(choice, delta)
-        };
-        vec![self.chunk(vec![choice], None)]
+        let found = self.readers[choice].push(addition.text);
+        let logprobs = self.form.logprobs.then(|| logprobs::of(addition.logprobs));
+        self.goes_on(choice, found, logprobs)
     }
 
     fn end_choice(&mut self, choice: usize, reason: FinishReason) -> Vec<ChatCompletionChunk> {
-        let choice = ChunkChoice {
-            finish_reason: Some(reason.as_str()),
+        let found = self.readers[choice].finish();
+        let mut chunks = self.goes_on(choice, found, None);
+        let last = ChunkChoice {
+            finish_reason: Some(self.readers[choice].reason(reason)),
             ..choice_with(choice, Delta::default())
         };
-        vec![self.chunk(vec![choice], None)]
+        chunks.push(self.chunk(vec![last], None));
+        chunks
     }
 
     fn end(&mut self, completion: &Completion) -> Option<ChatCompletionChunk> {
@@ -247,8 +319,8 @@ mod tests {
                 {"type": "text", "text": "b"},
             ]},
         ]}));
-        let (task, _) = task(request).unwrap();
-        let Prompt::Chat(messages) = task.prompt else {
+        let (task, ..) = task(request).unwrap();
+        let Prompt::Chat { messages, .. } = task.prompt else {
             panic!("{task:?}")
         };
         assert_eq!(

@@ -1,4 +1,5 @@
 //! The bodies of `POST /v1/chat/completions`.
+use super::tools::{AnswerCall, MadeCall, Tool, ToolChoice};
 use crate::http::{
     generation::Usage,
     parameters::{LogitBias, Stop},
@@ -56,6 +57,11 @@ pub struct ChatRequest {
     /// With those of this many of the likeliest tokens; needs `logprobs: true`.
     #[schema(maximum = 20)]
     pub top_logprobs: Option<usize>,
+    /// What the model may call, where its chat template knows calls in the form of Qwen and Hermes.
+    #[serde(default)]
+    pub tools: Vec<Tool>,
+    /// Whether it calls something; default: as it likes.
+    pub tool_choice: Option<ToolChoice>,
     /// What form the answer has.
     pub response_format: Option<ResponseFormat>,
     /// Texts that end the answer; they are not part of it.
@@ -115,8 +121,13 @@ pub struct StreamOptions {
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// What is said.
-    pub content: Content,
+    /// What is said; may be missing beside `tool_calls`.
+    pub content: Option<Content>,
+    /// What the assistant called.
+    #[serde(default)]
+    pub tool_calls: Vec<MadeCall>,
+    /// The call that a tool's message answers.
+    pub tool_call_id: Option<String>,
 }
 
 /// Who speaks.
@@ -131,6 +142,8 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+    /// What the model called.
+    Tool,
 }
 
 /// Text, whole or in parts.
@@ -183,7 +196,7 @@ pub struct Choice {
     pub message: AnswerMessage,
     /// Where they were asked for.
     pub logprobs: Option<ChatLogprobs>,
-    /// `stop` or `length`.
+    /// `stop`, `length` or `tool_calls`.
     pub finish_reason: &'static str,
 }
 
@@ -192,8 +205,11 @@ pub struct Choice {
 pub struct AnswerMessage {
     /// Always `assistant`.
     pub role: &'static str,
-    /// Its text.
-    pub content: String,
+    /// Its text; null where there are calls and nothing else.
+    pub content: Option<String>,
+    /// What the model calls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<AnswerCall>,
     /// Always null.
     pub refusal: Option<()>,
 }
@@ -225,7 +241,7 @@ pub struct ChunkChoice {
     pub delta: Delta,
     /// Where they were asked for.
     pub logprobs: Option<ChatLogprobs>,
-    /// `stop` or `length` in the last chunk, null before.
+    /// `stop`, `length` or `tool_calls` in the last chunk, null before.
     pub finish_reason: Option<&'static str>,
 }
 
@@ -238,6 +254,9 @@ pub struct Delta {
     /// The next text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// What the model calls, each call whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<AnswerCall>,
 }
 
 /// The log probabilities of a message's tokens.
