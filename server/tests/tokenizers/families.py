@@ -12,7 +12,7 @@ import gguf
 import sentencepiece
 import tiktoken_ext.openai_public as public
 from sentencepiece import sentencepiece_model_pb2 as sp
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GemmaTokenizerFast, GPT2TokenizerFast, LlamaTokenizerFast, Qwen2TokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.integrations.mistral import MistralConverter
@@ -359,7 +359,10 @@ def gemma3(scratch, whole):
     model = scratch / "gemma3.gguf"
     model.write_bytes(b"".join(part.read_bytes() for part in parts))
     fields = gguf.GGUFReader(model).fields
-    read = lambda name: fields[f"tokenizer.ggml.{name}"].contents()
+
+    def read(name):
+        return fields[f"tokenizer.ggml.{name}"].contents()
+
     proto = sp.ModelProto()
     proto.trainer_spec.model_type = 2
     proto.trainer_spec.byte_fallback = True

@@ -27,7 +27,6 @@ import families
 from corpus import TEXTS
 
 HERE = pathlib.Path(__file__).parent
-TYPES = gguf.TokenType
 
 
 def write_gguf(path, family):
