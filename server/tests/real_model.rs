@@ -35,6 +35,7 @@ async fn answer(model: &ServedModel, question: &str, max_tokens: usize) -> Vec<u
     let messages = [ChatMessage {
         role: "user".into(),
         content: question.into(),
+        ..ChatMessage::default()
     }];
     let prompt = model
         .chat_template

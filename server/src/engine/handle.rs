@@ -7,6 +7,7 @@ use super::{
 };
 use std::{
     sync::{Arc, atomic::Ordering, mpsc::Sender},
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::sync::mpsc;
@@ -58,6 +59,7 @@ pub enum SubmitError {
 pub struct EngineHandle {
     commands: Sender<Command>,
     shared: Arc<Shared>,
+    places: usize,
 }
 
 impl EngineHandle {
@@ -69,7 +71,18 @@ impl EngineHandle {
         observer: Arc<dyn StepObserver>,
     ) -> std::io::Result<Self> {
         let (commands, shared) = worker::spawn(engine, end_tokens, options, observer)?;
-        Ok(Self { commands, shared })
+        Ok(Self {
+            commands,
+            shared,
+            places: options
+                .max_batch_size
+                .saturating_add(options.max_queue_depth),
+        })
+    }
+
+    /// Requests that batch and queue hold together.
+    pub const fn places(&self) -> usize {
+        self.places
     }
 
     /// What the backend can hold.
@@ -142,8 +155,16 @@ pub struct Generation {
 impl Generation {
     /// The next event. After `Finished` or `Failed` there is none.
     pub async fn next(&mut self) -> GenerationEvent {
-        self.events.recv().await.unwrap_or_else(|| {
-            GenerationEvent::Failed(GenerationError::Engine("the engine has stopped".to_owned()))
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// [`Self::next`], for those who listen to several generations.
+    pub fn poll_next(&mut self, context: &mut Context) -> Poll<GenerationEvent> {
+        self.events.poll_recv(context).map(|event| {
+            event.unwrap_or_else(|| {
+                let error = GenerationError::Engine("the engine has stopped".to_owned());
+                GenerationEvent::Failed(error)
+            })
         })
     }
 }

@@ -1,4 +1,5 @@
 //! What one generation asks for and what comes back.
+use super::sampling::Grammar;
 use std::time::Instant;
 
 /// One generation: prompt in, tokens out.
@@ -12,25 +13,58 @@ pub struct GenerationRequest {
     pub sampling: Sampling,
 }
 
-/// How tokens are picked.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// How tokens are picked. The order in which these apply is told in [`super::sampling`].
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
     /// 0 picks the most likely token; higher values flatten the distribution.
     pub temperature: f64,
+    /// Pick from this many of the likeliest tokens; all where absent.
+    pub top_k: Option<usize>,
     /// Pick from the smallest set of tokens whose probabilities sum to this, 0 to 1.
     pub top_p: f64,
+    /// Pick from tokens at least this times as likely as the likeliest, 0 to 1.
+    pub min_p: f64,
+    /// Divides the positive logits, and multiplies the negative ones, of tokens in prompt or answer.
+    pub repetition_penalty: f64,
+    /// Taken from the logits of tokens that the answer has.
+    pub presence_penalty: f64,
+    /// Taken from the logits of tokens for each time that the answer has them.
+    pub frequency_penalty: f64,
+    /// Added to the logits of these tokens.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// What the answer has to follow.
+    pub grammar: Option<Grammar>,
     /// The same seed picks the same tokens; without one, each request differs.
     pub seed: Option<u64>,
+    /// Report each token's log probability, with those of this many of the likeliest tokens.
+    pub logprobs: Option<usize>,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
         Self {
             temperature: 1.0,
+            top_k: None,
             top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            grammar: None,
             seed: None,
+            logprobs: None,
         }
     }
+}
+
+/// How likely the model held a token, and what else it might have said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logprobs {
+    /// The token's natural logarithm of probability, before any sampling parameter.
+    pub picked: f32,
+    /// The likeliest tokens with theirs, in falling order.
+    pub likeliest: Vec<(u32, f32)>,
 }
 
 /// Why a generation ended well.
@@ -69,6 +103,8 @@ pub enum GenerationEvent {
         id: u32,
         /// When it was picked.
         at: Instant,
+        /// Where they were asked for.
+        logprobs: Option<Logprobs>,
     },
     /// The answer is complete.
     Finished {
@@ -92,6 +128,9 @@ pub enum GenerationError {
     /// The model produced something that is not a number.
     #[error("the model produced logits that are not numbers")]
     NotANumber,
+    /// The answer cannot go on in its grammar.
+    #[error("the answer cannot go on in the format that was asked for: {0}")]
+    Grammar(String),
     /// The server is shutting down and the drain time is over.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -8,7 +8,7 @@ use super::{
     blocks::Blocks,
     handle::EngineOptions,
     request::{FinishReason, GenerationError, GenerationEvent, GenerationRequest},
-    sampler::Sampler,
+    sampling::Sampler,
     worker::Place,
 };
 use std::{collections::VecDeque, time::Instant};
@@ -210,7 +210,7 @@ impl Scheduler {
             self.next_id += 1;
             self.running.push(Running {
                 id,
-                sampler: Sampler::new(next.request.sampling, id.0),
+                sampler: Sampler::new(&next.request, id.0),
                 request: next.request,
                 events: next.events,
                 blocks,
@@ -286,18 +286,20 @@ impl Scheduler {
             return;
         };
         let sequence = &mut self.running[index];
-        let token = match sequence.sampler.pick(logits) {
-            Ok(token) => token,
+        let picked = match sequence.sampler.pick(logits) {
+            Ok(picked) => picked,
             Err(error) => return self.end(index, GenerationEvent::Failed(error)),
         };
-        let at = Instant::now();
+        let (token, at) = (picked.token, Instant::now());
         sequence.generated += 1;
         sequence.last = Some(token);
         let outcome = sequence.outcome(token, &self.end_tokens);
         if outcome != Some(FinishReason::Stop) {
-            let _ = sequence
-                .events
-                .send(GenerationEvent::Token { id: token, at });
+            let _ = sequence.events.send(GenerationEvent::Token {
+                id: token,
+                at,
+                logprobs: picked.logprobs,
+            });
         }
         if let Some(reason) = outcome {
             let generated = sequence.generated;

@@ -32,10 +32,6 @@ fn always(_: &Value) -> bool {
     true
 }
 
-fn zero(value: &Value) -> bool {
-    value.as_f64() == Some(0.0)
-}
-
 fn one(value: &Value) -> bool {
     value.as_u64() == Some(1)
 }
@@ -44,12 +40,12 @@ fn no(value: &Value) -> bool {
     value == &Value::Bool(false)
 }
 
-fn empty(value: &Value) -> bool {
-    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
+fn yes(value: &Value) -> bool {
+    value == &Value::Bool(true)
 }
 
-fn text_format(value: &Value) -> bool {
-    value.get("type").and_then(Value::as_str) == Some("text")
+fn empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
 }
 
 fn no_tool(value: &Value) -> bool {
@@ -57,43 +53,19 @@ fn no_tool(value: &Value) -> bool {
 }
 
 const LEAVE_OUT: &str = "leave it out";
-const NO_TOOLS: &str = "leave it out; describe the tools in the prompt instead";
+const TOOLS: &str = "leave it out and write tools and tool_choice instead";
 
-const UNSUPPORTED: [Unsupported; 27] = [
-    unsupported(
-        "n",
-        one,
-        "leave it out or write 1; send several requests instead",
-    ),
+const UNSUPPORTED: [Unsupported; 15] = [
     unsupported("best_of", one, "leave it out or write 1"),
     unsupported("echo", no, "leave it out or write false"),
     unsupported("suffix", never, LEAVE_OUT),
-    unsupported("presence_penalty", zero, "leave it out or write 0"),
-    unsupported("frequency_penalty", zero, "leave it out or write 0"),
     unsupported(
-        "repetition_penalty",
-        one_or_float,
-        "leave it out or write 1",
+        "parallel_tool_calls",
+        yes,
+        "leave it out or write true, or name one function in tool_choice",
     ),
-    unsupported(
-        "top_k",
-        no_top_k,
-        "leave it out or write -1; use top_p instead",
-    ),
-    unsupported("min_p", zero, "leave it out or write 0; use top_p instead"),
-    unsupported("logit_bias", empty, LEAVE_OUT),
-    unsupported("logprobs", no_logprobs, "leave it out or write false"),
-    unsupported("top_logprobs", zero, "leave it out or write 0"),
-    unsupported(
-        "response_format",
-        text_format,
-        "leave it out or write {\"type\": \"text\"}",
-    ),
-    unsupported("tools", empty, NO_TOOLS),
-    unsupported("tool_choice", no_tool, NO_TOOLS),
-    unsupported("parallel_tool_calls", always, NO_TOOLS),
-    unsupported("functions", empty, NO_TOOLS),
-    unsupported("function_call", no_tool, NO_TOOLS),
+    unsupported("functions", empty, TOOLS),
+    unsupported("function_call", no_tool, TOOLS),
     unsupported("modalities", text_only, "leave it out or write [\"text\"]"),
     unsupported("audio", never, LEAVE_OUT),
     unsupported("prediction", never, LEAVE_OUT),
@@ -109,19 +81,6 @@ const UNSUPPORTED: [Unsupported; 27] = [
     ),
     unsupported("service_tier", always, LEAVE_OUT),
 ];
-
-fn one_or_float(value: &Value) -> bool {
-    value.as_f64() == Some(1.0)
-}
-
-fn no_top_k(value: &Value) -> bool {
-    matches!(value.as_i64(), Some(-1 | 0))
-}
-
-/// Chat completions write a boolean here, completions a count.
-fn no_logprobs(value: &Value) -> bool {
-    no(value) || zero(value)
-}
 
 fn text_only(value: &Value) -> bool {
     value
@@ -186,10 +145,9 @@ mod tests {
     #[test]
     fn harmless_values_are_accepted_and_removed() {
         let object = checked(json!({
-            "model": "m", "n": 1, "presence_penalty": 0, "frequency_penalty": 0.0,
-            "logprobs": false, "response_format": {"type": "text"}, "user": "somebody",
-            "logit_bias": {}, "tools": [], "tool_choice": "none", "top_logprobs": null,
-            "echo": false, "best_of": 1, "metadata": {"a": "b"}, "store": false,
+            "model": "m", "user": "somebody",
+            "functions": [], "parallel_tool_calls": true, "top_logprobs": null, "echo": false,
+            "best_of": 1, "metadata": {"a": "b"}, "store": false,
         }))
         .unwrap();
         assert_eq!(object.keys().collect::<Vec<_>>(), ["model"]);
@@ -198,11 +156,9 @@ mod tests {
     #[test]
     fn what_would_change_the_answer_is_refused_by_name_with_a_cure() {
         for (name, value) in [
-            ("n", json!(2)),
-            ("presence_penalty", json!(0.5)),
-            ("logprobs", json!(true)),
-            ("response_format", json!({"type": "json_object"})),
-            ("tools", json!([{"type": "function"}])),
+            ("best_of", json!(2)),
+            ("functions", json!([{"name": "f"}])),
+            ("parallel_tool_calls", json!(false)),
             ("echo", json!(true)),
             ("suffix", json!("x")),
         ] {

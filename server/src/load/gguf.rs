@@ -171,6 +171,14 @@ impl Metadata {
             .collect()
     }
 
+    /// A list of numbers that may have fractions.
+    pub fn floats(&self, key: &str) -> Option<Vec<f32>> {
+        let Value::Array(values) = self.0.get(key)? else {
+            return None;
+        };
+        values.iter().map(|value| value.to_f32().ok()).collect()
+    }
+
     /// A list of small whole numbers.
     pub fn numbers(&self, key: &str) -> Option<Vec<u32>> {
         let Value::Array(values) = self.0.get(key)? else {

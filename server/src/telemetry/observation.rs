@@ -45,8 +45,10 @@ pub struct Measured {
     pub tokenize: Option<(Instant, Instant)>,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Tokens picked.
+    /// Tokens picked, of all answers.
     pub generated: usize,
+    /// Answers to the one prompt; 0 means 1.
+    pub answers: usize,
     /// When the first and the last token were picked.
     pub tokens: Option<(Instant, Instant)>,
     /// When it entered the queue and when its first step began.
@@ -350,10 +352,12 @@ impl Drop for Observation {
     }
 }
 
-/// (last token − first token) / (tokens − 1), of two tokens or more.
+/// (last token − first token) / (tokens − 1), of two tokens or more. Several answers to one prompt
+/// are computed side by side: their tokens are those of an average one.
 pub fn time_per_output_token(measured: &Measured) -> Option<Duration> {
     let (first, last) = measured.tokens?;
-    let gaps = u32::try_from(measured.generated.checked_sub(1)?)
+    let generated = measured.generated / measured.answers.max(1);
+    let gaps = u32::try_from(generated.checked_sub(1)?)
         .ok()
         .filter(|gaps| *gaps > 0)?;
     Some((last - first) / gaps)

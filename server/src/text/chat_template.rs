@@ -1,15 +1,25 @@
 //! A conversation to the prompt that the model was trained on, by the model's own template.
-use super::tokenizer::TextError;
-use minijinja::{Environment, Error, ErrorKind, context, syntax::SyntaxConfig, value::Serde};
+use super::{python_json, tokenizer::TextError, tool_calls};
+use minijinja::{
+    Environment, Error, ErrorKind, context,
+    syntax::SyntaxConfig,
+    value::{Kwargs, Serde, Value},
+};
 use serde::Serialize;
 
 /// One message of a conversation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ChatMessage {
-    /// `system`, `user` or `assistant`.
+    /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
     /// Its text.
     pub content: String,
+    /// The assistant's calls of tools, in OpenAI's form, with arguments as values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<serde_json::Value>,
+    /// The call that a tool answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
 }
 
 /// A compiled chat template (Jinja, as Transformers understands it).
@@ -18,6 +28,7 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     beginning: String,
     end: String,
+    calls_tools: bool,
 }
 
 const NAME: &str = "chat";
@@ -43,6 +54,7 @@ impl ChatTemplate {
                 Err(Error::new(ErrorKind::InvalidOperation, message))
             },
         );
+        environment.add_filter("tojson", tojson);
         environment
             .add_template_owned(NAME, source.to_owned())
             .map_err(|error| TextError::Template(error.to_string()))?;
@@ -50,16 +62,34 @@ impl ChatTemplate {
             environment,
             beginning,
             end,
+            calls_tools: tool_calls::is_form_of(source),
         })
     }
 
     /// The prompt that asks for the assistant's next message.
     pub fn render(&self, messages: &[ChatMessage]) -> Result<String, TextError> {
+        self.render_with_tools(messages, &[])
+    }
+
+    /// Whether its model calls tools in the form of [`super::tool_calls`].
+    pub const fn calls_tools(&self) -> bool {
+        self.calls_tools
+    }
+
+    /// As [`Self::render`], with tools in OpenAI's form that the assistant may call.
+    pub fn render_with_tools(
+        &self,
+        messages: &[ChatMessage],
+        tools: &[serde_json::Value],
+    ) -> Result<String, TextError> {
+        // Templates ask whether there are any.
+        let tools = (!tools.is_empty()).then(|| Value::from(Serde(tools)));
         self.environment
             .get_template(NAME)
             .and_then(|template| {
                 template.render(context! {
                     messages => Serde(messages),
+                    tools => tools,
                     add_generation_prompt => true,
                     bos_token => self.beginning.as_str(),
                     eos_token => self.end.as_str(),
@@ -67,6 +97,20 @@ impl ChatTemplate {
             })
             .map_err(|error| TextError::Template(error.detail().unwrap_or("it failed").to_owned()))
     }
+}
+
+/// Jinja's filter as Transformers has it: JSON as Python writes it, without escapes for HTML.
+#[allow(clippy::needless_pass_by_value, reason = "filters take values")]
+fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    // Others that Python's takes change nothing here.
+    for name in ["ensure_ascii", "sort_keys", "separators"] {
+        let _: Option<Value> = options.get(name)?;
+    }
+    options.assert_all_used()?;
+    python_json::write(&value, indent)
+        .map(Value::from_safe_string)
+        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
 }
 
 #[cfg(test)]
@@ -79,7 +123,28 @@ mod tests {
         ChatMessage {
             role: role.into(),
             content: content.into(),
+            ..ChatMessage::default()
         }
+    }
+
+    #[test]
+    fn tools_are_written_as_python_does_and_calls_as_they_were() {
+        let source = "{% for tool in tools %}<tool_call>{{ tool | tojson }}{% endfor %}\
+            {% for message in messages %}{% for call in message.tool_calls %}\
+            {{ call.function.name }}{{ call.function.arguments | tojson }}{% endfor %}{% endfor %}";
+        let template = ChatTemplate::compile(source, String::new(), String::new()).unwrap();
+        let tools =
+            [serde_json::json!({"type": "function", "function": {"name": "<é>", "a": [1, {}]}})];
+        let call = serde_json::json!({"function": {"name": "f", "arguments": {"z": 1, "a": 2}}});
+        let messages = [ChatMessage {
+            tool_calls: vec![call],
+            ..message("assistant", "")
+        }];
+        assert!(template.calls_tools());
+        assert_eq!(
+            template.render_with_tools(&messages, &tools).unwrap(),
+            r#"<tool_call>{"type": "function", "function": {"name": "<é>", "a": [1, {}]}}f{"z": 1, "a": 2}"#
+        );
     }
 
     #[test]

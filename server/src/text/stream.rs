@@ -12,6 +12,9 @@ pub struct TokenStream {
     prefix_length: usize,
 }
 
+/// Tokens before a stream that decide how its first ones read.
+const CONTEXT: usize = 6;
+
 impl TokenStream {
     pub(super) const fn new(tokenizer: Arc<Tokenizer>) -> Self {
         Self {
@@ -20,6 +23,22 @@ impl TokenStream {
             prefix: String::new(),
             prefix_length: 0,
         }
+    }
+
+    /// A stream that goes on behind `before`, which is not part of it.
+    pub(super) fn after(tokenizer: Arc<Tokenizer>, before: &[u32]) -> Self {
+        let tail = &before[before.len().saturating_sub(CONTEXT)..];
+        let mut stream = Self::new(tokenizer);
+        match stream.tokenizer.decode(tail, true) {
+            Ok(prefix) if !prefix.ends_with('\u{FFFD}') => {
+                stream.ids = tail.to_vec();
+                stream.prefix = prefix;
+                stream.prefix_length = tail.len();
+            }
+            // Half a character cannot be told from its end; the stream begins as if it were first.
+            _ => {}
+        }
+        stream
     }
 
     /// The text that `id` completes; empty while a character is incomplete.

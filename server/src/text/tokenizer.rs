@@ -1,7 +1,15 @@
 //! Text to token ids, by the model's own vocabulary.
-use super::{gguf_tokenizer, stream::TokenStream};
-use crate::load::gguf::Metadata;
-use std::{path::Path, sync::Arc};
+use super::{
+    gguf_tokenizer,
+    grammars::{GrammarSource, Grammars},
+    stream::TokenStream,
+    token_bytes::Spelling,
+};
+use crate::{engine::Grammar, load::gguf::Metadata};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 use tokenizers::{AddedToken, decoders::byte_fallback::ByteFallback, models::bpe::BPE};
 
 /// Text that cannot be turned into tokens, or the other way round.
@@ -29,6 +37,9 @@ pub enum TextError {
     /// The tokenizer failed on token ids.
     #[error("the tokens cannot be turned into text: {0}")]
     Decode(String),
+    /// A grammar makes no sense, or answers cannot be held to it.
+    #[error("answers cannot be held to this format: {0}")]
+    Grammar(String),
     /// The chat template is not valid or refuses the conversation.
     #[error("the model's chat template refuses this conversation: {0}")]
     Template(String),
@@ -41,6 +52,9 @@ pub struct Tokenizer {
     /// Put before a text that starts a document.
     beginning: Option<u32>,
     end_tokens: Arc<[u32]>,
+    spelling: Spelling,
+    /// Made for the first answer that has to follow one.
+    grammars: Arc<OnceLock<Grammars>>,
 }
 
 /// Tokens that end an answer in the models that use them.
@@ -56,23 +70,20 @@ const END_OF_ANSWER: [&str; 6] = [
 impl Tokenizer {
     /// The tokenizer that a GGUF file carries.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, TextError> {
-        let inner = gguf_tokenizer::build(metadata)?;
-        let beginning = metadata
-            .boolean("tokenizer.ggml.add_bos_token")
-            .unwrap_or(false)
-            .then(|| metadata.unsigned32("tokenizer.ggml.bos_token_id"))
-            .flatten();
+        let (inner, beginning) = gguf_tokenizer::build(metadata)?;
         Ok(Self::new(inner, beginning, declared_end_tokens(metadata)))
     }
 
     /// A `tokenizer.json`; the weights' metadata still says which tokens end an answer.
     pub fn from_file(path: &Path, metadata: &Metadata) -> Result<Self, TextError> {
-        let inner = tokenizers::Tokenizer::from_file(path).map_err(|error| {
-            TextError::BadTokenizerFile {
-                path: path.display().to_string(),
-                problem: error.to_string(),
-            }
-        })?;
+        let bad = |error: tokenizers::Error| TextError::BadTokenizerFile {
+            path: path.display().to_string(),
+            problem: error.to_string(),
+        };
+        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(bad)?;
+        // Left over from training; Transformers ignores them too.
+        inner.with_truncation(None).map_err(bad)?;
+        inner.with_padding(None);
         Ok(Self::new(inner, None, declared_end_tokens(metadata)))
     }
 
@@ -86,6 +97,8 @@ impl Tokenizer {
         end_tokens.sort_unstable();
         end_tokens.dedup();
         Self {
+            spelling: Spelling::of(&inner),
+            grammars: Arc::default(),
             inner: Arc::new(inner),
             beginning,
             end_tokens: end_tokens.into(),
@@ -135,9 +148,39 @@ impl Tokenizer {
         TokenStream::new(Arc::clone(&self.inner))
     }
 
+    /// Turns ids that follow `before` into text as they come. Where a text's first space is not
+    /// written, as in `SentencePiece`, the space between the two is kept.
+    pub fn stream_after(&self, before: &[u32]) -> TokenStream {
+        TokenStream::after(Arc::clone(&self.inner), before)
+    }
+
     /// Tokens that end an answer.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end_tokens
+    }
+
+    /// The grammar of `source`, for rows of `vocabulary` logits. Takes a moment.
+    pub fn grammar(&self, source: GrammarSource, vocabulary: usize) -> Result<Grammar, TextError> {
+        if let Some(grammars) = self.grammars.get() {
+            return grammars.compile(source);
+        }
+        let grammars = Grammars::new(self, vocabulary)?;
+        self.grammars.get_or_init(|| grammars).compile(source)
+    }
+
+    /// Whether the token `id` stands for structure, not text.
+    pub fn is_special(&self, id: u32) -> bool {
+        let token = self.inner.id_to_token(id);
+        token.is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+    }
+
+    /// What the token `id` spells: bytes, since a token may hold half a character.
+    pub fn token_bytes(&self, id: u32) -> Vec<u8> {
+        let token = self.inner.id_to_token(id).unwrap_or_default();
+        if self.inner.get_added_vocabulary().is_special_token(&token) {
+            return token.into_bytes();
+        }
+        self.spelling.bytes(&token)
     }
 
     /// The text of the token `id`, special or not.

@@ -39,13 +39,7 @@ async fn malformed_json_is_a_bad_request() {
 #[tokio::test]
 async fn unknown_and_unsupported_fields_are_named() {
     let server = TestServer::new(MockEngine::new());
-    for (name, value) in [
-        ("temprature", json!(1)),
-        ("n", json!(2)),
-        ("logprobs", json!(true)),
-        ("tools", json!([{"type": "function"}])),
-        ("response_format", json!({"type": "json_object"})),
-    ] {
+    for (name, value) in [("temprature", json!(1)), ("audio", json!({}))] {
         let answer = server.post(CHAT, &hi(&json!({name: value}))).await;
         assert_bad(&answer, Some(name));
         assert!(answer.message().contains("leave it out"), "{}", answer.text);
@@ -59,12 +53,35 @@ async fn bad_values_are_named() {
         (json!({"temperature": 3}), "temperature"),
         (json!({"temperature": "hot"}), "temperature"),
         (json!({"top_p": 0}), "top_p"),
+        (json!({"top_k": 1.5}), "top_k"),
+        (json!({"min_p": 2}), "min_p"),
+        (json!({"n": 0}), "n"),
+        (json!({"n": 100}), "n"),
+        (json!({"presence_penalty": 3}), "presence_penalty"),
+        (json!({"frequency_penalty": -3}), "frequency_penalty"),
+        (json!({"repetition_penalty": 0}), "repetition_penalty"),
+        (json!({"logit_bias": {"300": 1}}), "logit_bias"),
+        (json!({"logit_bias": {"a": 1}}), "logit_bias"),
+        (json!({"logit_bias": {"1": 101}}), "logit_bias"),
+        (json!({"top_logprobs": 2}), "top_logprobs"),
+        (
+            json!({"response_format": {"type": "xml"}}),
+            "response_format.type",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "objekt"}}}}),
+            "response_format",
+        ),
+        (
+            json!({"logprobs": true, "top_logprobs": 21}),
+            "top_logprobs",
+        ),
         (json!({"max_tokens": 0}), "max_tokens"),
         (json!({"max_tokens": -1}), "max_tokens"),
         (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop"),
         (json!({"messages": []}), "messages"),
         (
-            json!({"messages": [{"role": "tool", "content": "a"}]}),
+            json!({"messages": [{"role": "robot", "content": "a"}]}),
             "messages[0].role",
         ),
         (

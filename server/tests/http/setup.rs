@@ -109,6 +109,15 @@ impl TestServer {
     }
 
     pub(crate) fn with_queue(engine: MockEngine, batch: usize, queue: usize) -> Self {
+        Self::with_template(engine, batch, queue, TEMPLATE)
+    }
+
+    pub(crate) fn with_template(
+        engine: MockEngine,
+        batch: usize,
+        queue: usize,
+        template: &str,
+    ) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let faults = Faults::default();
         let options = EngineOptions {
@@ -133,7 +142,7 @@ impl TestServer {
             },
             tokenizer: Tokenizer::of_bytes().unwrap(),
             chat_template: Some(
-                ChatTemplate::compile(TEMPLATE, String::new(), String::new()).unwrap(),
+                ChatTemplate::compile(template, String::new(), String::new()).unwrap(),
             ),
             engine,
             trace: LoadTrace {

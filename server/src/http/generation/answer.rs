@@ -1,6 +1,7 @@
-//! The answer as it comes: tokens to text, stop strings, and what is measured on the way.
+//! The answers to one prompt as they come, and what is measured on the way.
+use super::choice::{Addition, Choice};
 use crate::{
-    engine::{FinishReason, Generation, GenerationError, GenerationEvent},
+    engine::{FinishReason, GenerationError, GenerationEvent},
     http::{
         error::{ApiError, ErrorKind},
         middleware::observe::Observed,
@@ -9,49 +10,60 @@ use crate::{
         Outcome,
         observation::{Measured, millis, time_per_output_token},
     },
-    text::{StopMatcher, TextError, TokenStream, Tokenizer},
+    text::TextError,
 };
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Instant,
+};
 use utoipa::ToSchema;
 
-/// An answer that is being computed. Dropping it cancels the generation.
+/// Answers that are being computed. Dropping them cancels their generations.
 #[derive(Debug)]
 pub struct Answer {
-    /// Until it has ended.
-    running: Option<Running>,
-    /// Its end, until it is told.
-    completion: Option<Completion>,
+    choices: Vec<Choice>,
+    /// Whose word is heard first, so that none waits for a fast one.
+    turn: usize,
+    /// Parts that were not told yet.
+    ready: VecDeque<Piece>,
+    /// Why the first choice ended.
+    reason: Option<FinishReason>,
+    over: bool,
     observed: Observed,
     measured: Measured,
-    /// Prompt (as JSON) and answer so far, where they are to be captured.
-    captured: Option<(String, String)>,
-}
-
-#[derive(Debug)]
-struct Running {
-    generation: Generation,
-    text: TokenStream,
-    stop: StopMatcher,
+    /// Prompt (as JSON) and answers so far, where they are to be captured.
+    captured: Option<(String, Vec<String>)>,
 }
 
 /// A part of an answer.
 #[derive(Clone, Debug)]
 pub enum Piece {
-    /// The next text; never empty.
-    Text(String),
-    /// There is no more.
+    /// A choice goes on; never with nothing.
+    Addition(usize, Addition),
+    /// A choice is complete.
+    ChoiceEnd(usize, FinishReason),
+    /// All are.
     End(Completion),
 }
 
-/// How a complete answer ended.
+/// One complete choice.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// All of it.
+    pub content: Addition,
+    /// Why it ended.
+    pub reason: FinishReason,
+}
+
+/// What complete answers took.
 #[derive(Clone, Debug)]
 pub struct Completion {
-    /// Why.
-    pub reason: FinishReason,
     /// Tokens in and out.
     pub usage: Usage,
-    /// How long its parts took.
+    /// How long their parts took.
     pub timings: Timings,
 }
 
@@ -60,7 +72,7 @@ pub struct Completion {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Tokens of the answer, the end token included.
+    /// Tokens of the answers, the end tokens included.
     pub completion_tokens: usize,
     /// Both.
     pub total_tokens: usize,
@@ -81,117 +93,138 @@ pub struct Timings {
 
 impl Answer {
     pub(super) fn new(
-        generation: Generation,
-        tokenizer: &Tokenizer,
-        stop: Vec<String>,
+        choices: Vec<Choice>,
         observed: Observed,
-        measured: Measured,
+        mut measured: Measured,
         captured_prompt: Option<String>,
     ) -> Self {
-        let running = Running {
-            generation,
-            text: tokenizer.stream(),
-            stop: StopMatcher::new(stop),
-        };
+        let texts = vec![String::new(); choices.len()];
+        measured.answers = choices.len();
         Self {
-            running: Some(running),
-            completion: None,
+            choices,
+            turn: 0,
+            ready: VecDeque::new(),
+            reason: None,
+            over: false,
             observed,
             measured,
-            captured: captured_prompt.map(|prompt| (prompt, String::new())),
+            captured: captured_prompt.map(|prompt| (prompt, texts)),
         }
+    }
+
+    /// How many there are.
+    pub const fn choices(&self) -> usize {
+        self.choices.len()
     }
 
     /// The next part. After the end, or an error, there is none.
     pub async fn next(&mut self) -> Result<Piece, ApiError> {
         loop {
-            if let Some(completion) = self.completion.take() {
-                return Ok(Piece::End(self.close(completion)));
+            if let Some(piece) = self.ready.pop_front() {
+                return Ok(piece);
             }
-            let Some(running) = &mut self.running else {
+            if self.over {
                 return Err(ApiError::new(ErrorKind::Internal, "the answer is over"));
-            };
-            let text = match running.generation.next().await {
-                GenerationEvent::Started { queued, first_step } => {
-                    self.measured.queue = Some((queued, first_step));
-                    continue;
-                }
-                GenerationEvent::Token { id, at } => self.token(id, at)?,
-                GenerationEvent::Finished {
-                    reason,
-                    at,
-                    generated,
-                } => {
-                    // The model's end token is computed like any other, but not reported.
-                    if generated > self.measured.generated {
-                        self.measure_token(at);
-                    }
-                    self.rest(reason)?
-                }
-                GenerationEvent::Failed(error) => return Err(failure(&error)),
-            };
-            if !text.is_empty() {
-                if let Some((_, answer)) = &mut self.captured {
-                    answer.push_str(&text);
-                }
-                return Ok(Piece::Text(text));
             }
+            if !self.choices.iter().any(Choice::is_running) {
+                return Ok(Piece::End(self.close()));
+            }
+            let (index, event) = poll_fn(|context| self.poll_event(context)).await;
+            self.take(index, event)?;
         }
     }
 
-    /// The whole text.
-    pub async fn collect(mut self) -> Result<(String, Completion), ApiError> {
-        let mut text = String::new();
+    /// All choices, whole.
+    pub async fn collect(mut self) -> Result<(Vec<Whole>, Completion), ApiError> {
+        let empty = Whole {
+            content: Addition::default(),
+            reason: FinishReason::Stop,
+        };
+        let mut choices = vec![empty; self.choices.len()];
         loop {
             match self.next().await? {
-                Piece::Text(piece) => text.push_str(&piece),
-                Piece::End(completion) => return Ok((text, completion)),
+                Piece::Addition(index, addition) => {
+                    let content = &mut choices[index].content;
+                    content.text.push_str(&addition.text);
+                    content.logprobs.extend(addition.logprobs);
+                }
+                Piece::ChoiceEnd(index, reason) => choices[index].reason = reason,
+                Piece::End(completion) => return Ok((choices, completion)),
             }
         }
     }
 
-    /// The text that a token makes ready to send.
-    fn token(&mut self, id: u32, at: Instant) -> Result<String, ApiError> {
-        self.measure_token(at);
-        let began = Instant::now();
-        let Some(running) = &mut self.running else {
-            return Ok(String::new());
-        };
-        let piece = running.text.push(id).map_err(|error| undecodable(&error))?;
-        let matched = running.stop.push(&piece);
-        self.measured.detokenize += began.elapsed();
-        if matched.stopped {
-            self.end(FinishReason::Stop);
+    fn poll_event(&mut self, context: &mut Context) -> Poll<(usize, GenerationEvent)> {
+        let count = self.choices.len();
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            if let Poll::Ready(event) = self.choices[index].poll_event(context) {
+                self.turn = index + 1;
+                return Poll::Ready((index, event));
+            }
         }
-        Ok(matched.text)
+        Poll::Pending
     }
 
-    /// The text that was held back until the answer's end.
-    fn rest(&mut self, reason: FinishReason) -> Result<String, ApiError> {
-        let began = Instant::now();
-        let Some(Running { text, mut stop, .. }) = self.running.take() else {
-            return Ok(String::new());
-        };
-        let tail = text.finish().map_err(|error| undecodable(&error))?;
-        let matched = stop.push(&tail);
-        let mut rest = matched.text;
-        if !matched.stopped {
-            rest.push_str(&stop.finish());
+    fn take(&mut self, index: usize, event: GenerationEvent) -> Result<(), ApiError> {
+        match event {
+            GenerationEvent::Started { queued, first_step } => {
+                self.measured.queue.get_or_insert((queued, first_step));
+            }
+            GenerationEvent::Token { id, at, logprobs } => {
+                self.measure_token(index, at);
+                let began = Instant::now();
+                let (addition, stopped) = self.choices[index]
+                    .push(id, logprobs)
+                    .map_err(|error| undecodable(&error))?;
+                self.measured.detokenize += began.elapsed();
+                self.tell(index, addition, stopped.then_some(FinishReason::Stop));
+            }
+            GenerationEvent::Finished {
+                reason,
+                at,
+                generated,
+            } => {
+                // The model's end token is computed like any other, but not reported.
+                if generated > self.choices[index].tokens {
+                    self.measure_token(index, at);
+                }
+                let began = Instant::now();
+                let (addition, reason) = self.choices[index]
+                    .finish(reason)
+                    .map_err(|error| undecodable(&error))?;
+                self.measured.detokenize += began.elapsed();
+                self.tell(index, addition, Some(reason));
+            }
+            GenerationEvent::Failed(error) => return Err(failure(&error)),
         }
-        self.measured.detokenize += began.elapsed();
-        self.end(if matched.stopped {
-            FinishReason::Stop
-        } else {
-            reason
-        });
-        Ok(rest)
+        Ok(())
     }
 
-    fn measure_token(&mut self, at: Instant) {
+    fn tell(&mut self, index: usize, addition: Addition, end: Option<FinishReason>) {
+        if !addition.is_empty() {
+            if let Some((_, texts)) = &mut self.captured {
+                texts[index].push_str(&addition.text);
+            }
+            self.ready.push_back(Piece::Addition(index, addition));
+        }
+        if let Some(reason) = end {
+            if index == 0 {
+                self.reason = Some(reason);
+            }
+            self.ready.push_back(Piece::ChoiceEnd(index, reason));
+        }
+    }
+
+    fn measure_token(&mut self, index: usize, at: Instant) {
         let requests = &self.observed.metrics().requests;
-        let first = if let Some((first, last)) = self.measured.tokens {
+        let choice = &mut self.choices[index];
+        choice.tokens += 1;
+        if let Some(last) = choice.last_token.replace(at) {
             let gap = at.saturating_duration_since(last);
             requests.inter_token_latency.observe(gap.as_secs_f64());
+        }
+        let first = if let Some((first, _)) = self.measured.tokens {
             first
         } else {
             let waited = at.saturating_duration_since(self.observed.started());
@@ -209,14 +242,13 @@ impl Answer {
         self.measured.generated += 1;
     }
 
-    /// Stops the generation and notes how the answer ended.
-    fn end(&mut self, reason: FinishReason) {
-        self.running = None;
+    /// Reports the complete answers.
+    fn close(&mut self) -> Completion {
+        self.over = true;
         let measured = &self.measured;
         let since_start =
             |instant: Instant| millis(instant.saturating_duration_since(self.observed.started()));
-        self.completion = Some(Completion {
-            reason,
+        let completion = Completion {
             usage: Usage {
                 prompt_tokens: measured.prompt_tokens,
                 completion_tokens: measured.generated,
@@ -230,25 +262,24 @@ impl Answer {
                 time_per_output_token_ms: time_per_output_token(measured).map(millis),
                 total_ms: since_start(Instant::now()),
             },
-        });
-    }
-
-    /// Reports the complete answer.
-    fn close(&mut self, completion: Completion) -> Completion {
+        };
+        let reason = self.reason.unwrap_or(FinishReason::Stop);
         self.hand_over();
-        self.observed.finish(Outcome::Finished(completion.reason));
+        self.observed.finish(Outcome::Finished(reason));
         completion
     }
 
     /// Reports an error that comes too late for the response's status.
     pub(super) fn fail(&mut self, kind: ErrorKind) {
+        self.over = true;
         self.hand_over();
         self.observed.metrics().requests.failed(kind);
         self.observed.finish(Outcome::Failed(kind));
     }
 
     fn hand_over(&mut self) {
-        self.measured.texts = self.captured.take();
+        let captured = self.captured.take();
+        self.measured.texts = captured.map(|(prompt, texts)| (prompt, texts.join("\n")));
         self.observed.measured(std::mem::take(&mut self.measured));
     }
 }
@@ -262,7 +293,9 @@ impl Drop for Answer {
 
 fn failure(error: &GenerationError) -> ApiError {
     let kind = match error {
-        GenerationError::Engine(_) | GenerationError::NotANumber => ErrorKind::Engine,
+        GenerationError::Engine(_) | GenerationError::NotANumber | GenerationError::Grammar(_) => {
+            ErrorKind::Engine
+        }
         GenerationError::ShuttingDown => ErrorKind::Draining,
     };
     ApiError::new(kind, error.to_string())

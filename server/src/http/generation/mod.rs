@@ -1,9 +1,11 @@
-//! One generation from prompt to text, the same for all routes: encode, submit, listen.
+//! From prompt to text, the same for all routes: encode, submit, listen.
 mod answer;
+mod choice;
 mod prompt;
 pub mod sse;
 
-pub use answer::{Answer, Completion, Piece, Timings, Usage};
+pub use answer::{Answer, Completion, Piece, Timings, Usage, Whole};
+pub use choice::{Addition, SpelledLogprob, TokenLogprob};
 pub use prompt::Prompt;
 
 use super::{
@@ -13,10 +15,12 @@ use super::{
     state::AppState,
 };
 use crate::{
-    engine::{GenerationRequest, SubmitError},
+    engine::{GenerationRequest, Grammar, Sampling, SubmitError},
     load::ServedModel,
     telemetry::observation::Measured,
+    text::{GrammarSource, TokenStream, Tokenizer},
 };
+use choice::Choice;
 use std::{sync::Arc, time::Instant};
 
 /// What a route asks for.
@@ -30,7 +34,7 @@ pub struct Task {
     pub controls: Controls,
 }
 
-/// Puts `task` into the engine's queue.
+/// Puts `task` into the engine's queue: each answer is one generation there, and takes one place.
 pub async fn begin(
     state: &AppState,
     model: Arc<ServedModel>,
@@ -40,50 +44,109 @@ pub async fn begin(
     let Task {
         operation,
         prompt,
-        controls,
+        mut controls,
     } = task;
+    check(&model, &controls)?;
     let mut measured = Measured {
         operation,
         model: model.facts.name.clone(),
         ..Measured::default()
     };
+    let conversation = matches!(prompt, Prompt::Chat { .. });
     let captured = state.options.capture_prompts.then(|| prompt.as_json());
 
     let began = Instant::now();
-    let encoded = encode(Arc::clone(&model), prompt).await;
+    let encoded = encode(Arc::clone(&model), prompt, controls.format.take()).await;
     measured.tokenize = Some((began, Instant::now()));
-    measured.prompt_tokens = encoded.as_ref().map_or(0, Vec::len);
+    measured.prompt_tokens = encoded.as_ref().map_or(0, |(ids, _)| ids.len());
     observed.measured(measured.clone());
-    let prompt = encoded?;
+    let (prompt, grammar) = encoded?;
+    controls.sampling.grammar = grammar;
 
     let max_tokens = controls
         .max_tokens
         .map_or_else(|| rest_of_context(&model, &prompt), Ok)?;
-    let request = GenerationRequest {
-        prompt,
-        max_tokens,
-        sampling: controls.sampling,
-    };
     if let Some(faults) = &state.faults {
         tokio::time::sleep(faults.first_token_delay()).await;
     }
-    let generation = model
-        .engine
-        .submit(request)
-        .map_err(|error| refusal(&error))?;
-    Ok(Answer::new(
-        generation,
-        &model.tokenizer,
-        controls.stop,
-        observed,
-        measured,
-        captured,
-    ))
+    // Where the queue cannot take all of them, those that it took are dropped, and so cancelled.
+    let choices = (0..controls.choices)
+        .map(|index| {
+            let request = GenerationRequest {
+                prompt: prompt.clone(),
+                max_tokens,
+                sampling: of_choice(&controls.sampling, index),
+            };
+            let generation = model.engine.submit(request);
+            generation
+                .map(|running| {
+                    let text = text_after(&model.tokenizer, conversation, &prompt);
+                    Choice::new(running, &model.tokenizer, text, controls.stop.clone())
+                })
+                .map_err(|error| refusal(&error))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Answer::new(choices, observed, measured, captured))
 }
 
-/// Encoding a long prompt takes a while: not on the threads that everybody's tokens pass through.
-async fn encode(model: Arc<ServedModel>, prompt: Prompt) -> Result<Vec<u32>, ApiError> {
-    tokio::task::spawn_blocking(move || prompt.encode(&model))
+/// A text goes on where the prompt ends; a message begins anew.
+fn text_after(tokenizer: &Tokenizer, conversation: bool, prompt: &[u32]) -> TokenStream {
+    if conversation {
+        tokenizer.stream()
+    } else {
+        tokenizer.stream_after(prompt)
+    }
+}
+
+/// What only the served model decides.
+fn check(model: &ServedModel, controls: &Controls) -> Result<(), ApiError> {
+    let places = model.engine.places();
+    if controls.choices > places {
+        let message = format!(
+            "n is {}, but batch and queue of this server hold {places}; write less and send several requests",
+            controls.choices
+        );
+        return Err(ApiError::invalid("n", message));
+    }
+    let vocabulary = model.engine.limits().vocabulary;
+    let mut biased = controls.sampling.logit_bias.iter().map(|(id, _)| *id);
+    match biased.find(|id| *id as usize >= vocabulary) {
+        None => Ok(()),
+        Some(id) => Err(ApiError::invalid(
+            "logit_bias",
+            format!(
+                "logit_bias has the token id {id}, which is not in the vocabulary; ids are below {vocabulary}"
+            ),
+        )),
+    }
+}
+
+/// Choices with the same seed would be the same: each has the seed after the one before it.
+fn of_choice(sampling: &Sampling, index: usize) -> Sampling {
+    Sampling {
+        seed: sampling.seed.map(|seed| seed.wrapping_add(index as u64)),
+        ..sampling.clone()
+    }
+}
+
+/// Encoding a long prompt takes a while, and so does a grammar: not on the threads that everybody's
+/// tokens pass through.
+async fn encode(
+    model: Arc<ServedModel>,
+    prompt: Prompt,
+    format: Option<(&'static str, GrammarSource)>,
+) -> Result<(Vec<u32>, Option<Grammar>), ApiError> {
+    let work = move || {
+        let grammar = format
+            .map(|(field, source)| {
+                let vocabulary = model.engine.limits().vocabulary;
+                let grammar = model.tokenizer.grammar(source, vocabulary);
+                grammar.map_err(|error| ApiError::invalid(field, error.to_string()))
+            })
+            .transpose()?;
+        Ok((prompt.encode(&model)?, grammar))
+    };
+    tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?
 }

@@ -12,7 +12,12 @@ pub enum Prompt {
     /// A text to go on with.
     Text(String),
     /// A conversation; the model's template turns it into text.
-    Chat(Vec<ChatMessage>),
+    Chat {
+        /// What was said.
+        messages: Vec<ChatMessage>,
+        /// Tools that may be called, in OpenAI's form.
+        tools: Vec<Value>,
+    },
     /// Token ids, as they are.
     Tokens(Vec<u32>),
 }
@@ -25,16 +30,22 @@ impl Prompt {
                 .tokenizer
                 .encode(&text, true)
                 .map_err(|error| unreadable("prompt", &error)),
-            Self::Chat(messages) => {
+            Self::Chat { messages, tools } => {
                 let template = model.chat_template.as_ref().ok_or_else(|| {
                     ApiError::invalid(
                         "messages",
                         "this model has no chat template; use /v1/completions instead",
                     )
                 })?;
+                if !tools.is_empty() && !template.calls_tools() {
+                    return Err(ApiError::invalid(
+                        "tools",
+                        "this model's chat template has no tool calls in a form that is read here (<tool_call>, as Qwen and Hermes); leave it out and describe the tools in the prompt instead",
+                    ));
+                }
                 // The template writes the beginning-of-text token itself.
                 template
-                    .render(&messages)
+                    .render_with_tools(&messages, &tools)
                     .and_then(|text| model.tokenizer.encode(&text, false))
                     .map_err(|error| unreadable("messages", &error))
             }
@@ -58,9 +69,9 @@ impl Prompt {
         let message = |role: &str, content: Value| json!({"role": role, "parts": [{"type": "text", "content": content}]});
         let messages: Vec<_> = match self {
             Self::Text(text) => vec![message("user", json!(text))],
-            Self::Chat(messages) => messages
+            Self::Chat { messages, .. } => messages
                 .iter()
-                .map(|ChatMessage { role, content }| message(role, json!(content)))
+                .map(|ChatMessage { role, content, .. }| message(role, json!(content)))
                 .collect(),
             Self::Tokens(ids) => vec![message("user", json!(ids))],
         };

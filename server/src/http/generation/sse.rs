@@ -1,7 +1,7 @@
 //! An answer as server-sent events. A stream always ends with `[DONE]`; an error in its middle is
 //! an event of its own before that.
-use super::{Answer, Completion, Piece};
-use crate::http::error::ApiError;
+use super::{Addition, Answer, Completion, Piece};
+use crate::{engine::FinishReason, http::error::ApiError};
 use axum::{
     http::HeaderValue,
     response::{
@@ -21,16 +21,21 @@ pub trait Chunks: Send + 'static {
     /// One event's data.
     type Chunk: Serialize;
 
-    /// Before all text.
-    fn begin(&mut self) -> Option<Self::Chunk> {
+    /// Before all text of a choice.
+    fn begin(&mut self, _choice: usize) -> Option<Self::Chunk> {
         None
     }
 
-    /// A piece of text.
-    fn text(&mut self, text: String) -> Self::Chunk;
+    /// A choice goes on.
+    fn add(&mut self, choice: usize, addition: Addition) -> Vec<Self::Chunk>;
 
-    /// After all text.
-    fn end(&mut self, completion: &Completion) -> Vec<Self::Chunk>;
+    /// A choice is complete.
+    fn end_choice(&mut self, _choice: usize, _reason: FinishReason) -> Vec<Self::Chunk> {
+        Vec::new()
+    }
+
+    /// All are.
+    fn end(&mut self, completion: &Completion) -> Option<Self::Chunk>;
 }
 
 struct State<C> {
@@ -42,10 +47,9 @@ struct State<C> {
 
 /// The response that streams `answer`.
 pub fn respond<C: Chunks>(answer: Answer, mut chunks: C) -> Response {
-    let pending = chunks
-        .begin()
+    let pending = (0..answer.choices())
+        .filter_map(|choice| chunks.begin(choice))
         .map(|chunk| event(&chunk))
-        .into_iter()
         .collect();
     let state = State {
         answer,
@@ -69,23 +73,35 @@ pub fn respond<C: Chunks>(answer: Answer, mut chunks: C) -> Response {
 
 impl<C: Chunks> State<C> {
     async fn next(&mut self) -> Option<Event> {
-        if let Some(event) = self.pending.pop_front() {
-            return Some(event);
-        }
-        if self.ended {
-            return None;
-        }
-        match self.answer.next().await {
-            Ok(Piece::Text(text)) => return Some(event(&self.chunks.text(text))),
-            Ok(Piece::End(completion)) => {
-                self.pending
-                    .extend(self.chunks.end(&completion).iter().map(event));
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Some(event);
             }
-            Err(error) => self.fail(&error),
+            if self.ended {
+                return None;
+            }
+            self.advance().await;
         }
-        self.ended = true;
-        self.pending.push_back(Event::default().data(DONE));
-        self.pending.pop_front()
+    }
+
+    async fn advance(&mut self) {
+        let chunks = match self.answer.next().await {
+            Ok(Piece::Addition(choice, addition)) => self.chunks.add(choice, addition),
+            Ok(Piece::ChoiceEnd(choice, reason)) => self.chunks.end_choice(choice, reason),
+            Ok(Piece::End(completion)) => {
+                self.ended = true;
+                self.chunks.end(&completion).into_iter().collect()
+            }
+            Err(error) => {
+                self.ended = true;
+                self.fail(&error);
+                Vec::new()
+            }
+        };
+        self.pending.extend(chunks.iter().map(event));
+        if self.ended {
+            self.pending.push_back(Event::default().data(DONE));
+        }
     }
 
     /// The status is sent already, so the error is counted and reported here.

@@ -1,11 +1,14 @@
 //! `POST /generate`: the simple form. A prompt goes in; text, token counts and timings come out.
-use crate::http::{
-    error::{ApiError, ErrorBody},
-    generation::{self, Completion, Prompt, Task, Timings, Usage, sse},
-    json_body::JsonBody,
-    middleware::observe::Observed,
-    parameters::{Parameters, Stop},
-    state::AppState,
+use crate::{
+    engine::FinishReason,
+    http::{
+        error::{ApiError, ErrorBody, ErrorKind},
+        generation::{self, Addition, Completion, Prompt, Task, Timings, Usage, Whole, sse},
+        json_body::JsonBody,
+        middleware::observe::Observed,
+        parameters::{LogitBias, Parameters, Stop},
+        state::AppState,
+    },
 };
 use axum::{
     Extension, Json,
@@ -32,6 +35,23 @@ pub struct GenerateRequest {
     /// Pick from the smallest set of tokens whose probabilities sum to this.
     #[schema(exclusive_minimum = 0, maximum = 1, default = 1.0)]
     pub top_p: Option<f64>,
+    /// Pick from this many of the likeliest tokens; 0 or -1: from all.
+    #[schema(minimum = -1, default = -1)]
+    pub top_k: Option<i64>,
+    /// Pick from tokens at least this times as likely as the likeliest.
+    #[schema(minimum = 0, maximum = 1, default = 0.0)]
+    pub min_p: Option<f64>,
+    /// Above 1, tokens that prompt or answer have become less likely.
+    #[schema(exclusive_minimum = 0, maximum = 2, default = 1.0)]
+    pub repetition_penalty: Option<f64>,
+    /// Above 0, tokens that the answer has become less likely.
+    #[schema(minimum = -2, maximum = 2, default = 0.0)]
+    pub presence_penalty: Option<f64>,
+    /// Above 0, tokens become less likely each time that the answer has them.
+    #[schema(minimum = -2, maximum = 2, default = 0.0)]
+    pub frequency_penalty: Option<f64>,
+    /// From token ids to -100 (never) … 100 (always), which is added to their logits.
+    pub logit_bias: Option<LogitBias>,
     /// The same seed picks the same tokens.
     pub seed: Option<i64>,
     /// Texts that end the answer; they are not part of it.
@@ -69,17 +89,28 @@ enum Event {
     Last(GenerateResponse),
 }
 
-struct Chunks;
+#[derive(Default)]
+struct Chunks {
+    reason: Option<FinishReason>,
+}
 
 impl sse::Chunks for Chunks {
     type Chunk = Event;
 
-    fn text(&mut self, text: String) -> Event {
-        Event::Piece(GenerateChunk { text })
+    fn add(&mut self, _: usize, addition: Addition) -> Vec<Event> {
+        vec![Event::Piece(GenerateChunk {
+            text: addition.text,
+        })]
     }
 
-    fn end(&mut self, completion: &Completion) -> Vec<Event> {
-        vec![Event::Last(response(String::new(), completion))]
+    fn end_choice(&mut self, _: usize, reason: FinishReason) -> Vec<Event> {
+        self.reason = Some(reason);
+        Vec::new()
+    }
+
+    fn end(&mut self, completion: &Completion) -> Option<Event> {
+        self.reason
+            .map(|reason| Event::Last(response(String::new(), reason, completion)))
     }
 }
 
@@ -112,19 +143,29 @@ pub async fn generate(
     let stream = request.stream;
     let answer = generation::begin(&state, model, observed, task(request)?).await?;
     if stream {
-        return Ok(sse::respond(answer, Chunks));
+        return Ok(sse::respond(answer, Chunks::default()));
     }
-    let (text, completion) = answer.collect().await?;
-    Ok(Json(response(text, &completion)).into_response())
+    let (choices, completion) = answer.collect().await?;
+    let whole = choices.into_iter().next();
+    let Whole { content, reason } =
+        whole.ok_or_else(|| ApiError::new(ErrorKind::Internal, "there is no answer"))?;
+    Ok(Json(response(content.text, reason, &completion)).into_response())
 }
 
 fn task(request: GenerateRequest) -> Result<Task, ApiError> {
     let controls = Parameters {
         max_tokens: request.max_tokens.or(Some(MAX_TOKENS)),
         temperature: request.temperature,
+        top_k: request.top_k,
         top_p: request.top_p,
+        min_p: request.min_p,
+        repetition_penalty: request.repetition_penalty,
+        presence_penalty: request.presence_penalty,
+        frequency_penalty: request.frequency_penalty,
+        logit_bias: request.logit_bias,
         seed: request.seed,
         stop: request.stop,
+        ..Parameters::default()
     }
     .validate()?;
     Ok(Task {
@@ -134,10 +175,10 @@ fn task(request: GenerateRequest) -> Result<Task, ApiError> {
     })
 }
 
-const fn response(text: String, completion: &Completion) -> GenerateResponse {
+const fn response(text: String, reason: FinishReason, completion: &Completion) -> GenerateResponse {
     GenerateResponse {
         text,
-        finish_reason: completion.reason.as_str(),
+        finish_reason: reason.as_str(),
         usage: completion.usage,
         timings: completion.timings,
     }

@@ -1,20 +1,26 @@
 //! Chat requests to tasks, answers to chat completions.
-use super::types::{
-    AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatRequest, Choice, ChunkChoice, Content,
-    Delta, Message, Role, TextPart,
+use super::{
+    logprobs,
+    tools::{self, AnswerCall, CallReader, Offer},
+    types::{
+        AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatLogprobs, ChatRequest, Choice,
+        ChunkChoice, Content, Delta, Message, ResponseFormat, Role, TextPart,
+    },
 };
 use crate::{
+    engine::FinishReason,
     http::{
         error::ApiError,
-        generation::{Completion, Prompt, Task, Usage, sse::Chunks},
+        generation::{Addition, Completion, Prompt, Task, Usage, Whole, sse::Chunks},
         identity::{self, StreamForm},
         parameters::Parameters,
     },
-    text::ChatMessage,
+    text::{ChatMessage, GrammarSource},
 };
+use serde_json::json;
 
-/// The task that a request asks for, and the form of its answer.
-pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm), ApiError> {
+/// The task that a request asks for, the form of its answer, and whether tools are offered.
+pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm, bool), ApiError> {
     if request.messages.is_empty() {
         return Err(ApiError::invalid(
             "messages",
@@ -22,23 +28,61 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm), ApiError>
         ));
     }
     let form = StreamForm::new(request.stream, request.stream_options)?;
-    let controls = Parameters {
+    let mut controls = Parameters {
+        n: request.n,
+        logprobs: logprobs::wanted(request.logprobs, request.top_logprobs)?,
         max_tokens: max_tokens(request.max_tokens, request.max_completion_tokens)?,
         temperature: request.temperature,
+        top_k: request.top_k,
         top_p: request.top_p,
+        min_p: request.min_p,
+        repetition_penalty: request.repetition_penalty,
+        presence_penalty: request.presence_penalty,
+        frequency_penalty: request.frequency_penalty,
+        logit_bias: request.logit_bias,
         seed: request.seed,
         stop: request.stop,
     }
     .validate()?;
-    let messages = request.messages.into_iter().map(message).collect();
+    let offer = Offer::new(&request.tools, request.tool_choice)?;
+    let format = request.response_format.and_then(format);
+    controls.format = match (format, offer.grammar) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid(
+                "response_format",
+                "response_format and tool_choice ask for different answers; leave one of them out",
+            ));
+        }
+        (Some(format), None) => Some(("response_format", format)),
+        (None, calls) => calls.map(|calls| ("tools", calls)),
+    };
+    let messages = request.messages.into_iter().enumerate();
+    let messages = messages
+        .map(|(index, message)| convert(index, message))
+        .collect::<Result<_, _>>()?;
+    let offered = !offer.tools.is_empty();
     Ok((
         Task {
             operation: "chat",
-            prompt: Prompt::Chat(messages),
+            prompt: Prompt::Chat {
+                messages,
+                tools: offer.tools,
+            },
             controls,
         },
         form,
+        offered,
     ))
+}
+
+fn format(format: ResponseFormat) -> Option<GrammarSource> {
+    match format {
+        ResponseFormat::Text => None,
+        ResponseFormat::JsonObject => Some(GrammarSource::JsonSchema(json!({"type": "object"}))),
+        ResponseFormat::JsonSchema { json_schema } => {
+            Some(GrammarSource::JsonSchema(json_schema.schema))
+        }
+    }
 }
 
 fn max_tokens(old: Option<usize>, new: Option<usize>) -> Result<Option<usize>, ApiError> {
@@ -53,23 +97,33 @@ fn max_tokens(old: Option<usize>, new: Option<usize>) -> Result<Option<usize>, A
     }
 }
 
-fn message(Message { role, content }: Message) -> ChatMessage {
-    let role = match role {
+fn convert(index: usize, message: Message) -> Result<ChatMessage, ApiError> {
+    let role = match message.role {
         Role::System | Role::Developer => "system",
         Role::User => "user",
         Role::Assistant => "assistant",
+        Role::Tool => "tool",
     };
-    let content = match content {
-        Content::Text(text) => text,
-        Content::Parts(parts) => parts
+    let content = match message.content {
+        Some(Content::Text(text)) => text,
+        Some(Content::Parts(parts)) => parts
             .into_iter()
             .map(|TextPart::Text { text }| text)
             .collect(),
+        None if !message.tool_calls.is_empty() => String::new(),
+        None => {
+            return Err(ApiError::invalid(
+                format!("messages[{index}].content"),
+                format!("messages[{index}] has no content; only one with tool_calls needs none"),
+            ));
+        }
     };
-    ChatMessage {
+    Ok(ChatMessage {
         role: role.to_owned(),
         content,
-    }
+        tool_calls: tools::made(message.tool_calls)?,
+        tool_call_id: message.tool_call_id,
+    })
 }
 
 /// What all chunks of an answer have in common.
@@ -91,38 +145,74 @@ impl Envelope {
 }
 
 /// The answer in one piece.
-pub(super) fn whole(envelope: Envelope, text: String, completion: &Completion) -> ChatCompletion {
+pub(super) fn whole(
+    envelope: Envelope,
+    form: AnswerForm,
+    choices: Vec<Whole>,
+    completion: &Completion,
+) -> ChatCompletion {
     let Envelope { id, created, model } = envelope;
+    let choices = choices.into_iter().enumerate();
     ChatCompletion {
         id,
         object: "chat.completion",
         created,
         model,
-        choices: vec![Choice {
-            index: 0,
-            message: AnswerMessage {
-                role: "assistant",
-                content: text,
-                refusal: None,
-            },
-            logprobs: None,
-            finish_reason: completion.reason.as_str(),
-        }],
+        choices: choices
+            .map(|(index, whole)| choice(index, whole, form))
+            .collect(),
         usage: completion.usage,
     }
+}
+
+fn choice(index: usize, Whole { content, reason }: Whole, form: AnswerForm) -> Choice {
+    let mut reader = CallReader::new(form.tools);
+    let (mut text, mut calls) = reader.push(content.text);
+    let (rest, last) = reader.finish();
+    text.push_str(&rest);
+    calls.extend(last);
+    for call in &mut calls {
+        call.index = None;
+    }
+    let silent = !calls.is_empty() && text.trim().is_empty();
+    Choice {
+        index,
+        message: AnswerMessage {
+            role: "assistant",
+            content: (!silent).then_some(text),
+            tool_calls: calls,
+            refusal: None,
+        },
+        logprobs: form.logprobs.then(|| logprobs::of(content.logprobs)),
+        finish_reason: reader.reason(reason),
+    }
+}
+
+/// What an answer holds besides its text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AnswerForm {
+    /// One more chunk with `usage`.
+    pub(super) include_usage: bool,
+    /// Log probabilities.
+    pub(super) logprobs: bool,
+    /// Calls of tools, which were offered.
+    pub(super) tools: bool,
 }
 
 /// The answer as chunks.
 pub(super) struct ChatChunks {
     envelope: Envelope,
-    include_usage: bool,
+    form: AnswerForm,
+    /// One a choice.
+    readers: Vec<CallReader>,
 }
 
 impl ChatChunks {
-    pub(super) const fn new(envelope: Envelope, include_usage: bool) -> Self {
+    pub(super) const fn new(envelope: Envelope, form: AnswerForm) -> Self {
         Self {
             envelope,
-            include_usage,
+            form,
+            readers: Vec::new(),
         }
     }
 
@@ -137,54 +227,81 @@ impl ChatChunks {
             usage,
         }
     }
+}
 
-    fn choice(&self, delta: Delta, finish_reason: Option<&'static str>) -> ChatCompletionChunk {
-        self.chunk(
-            vec![ChunkChoice {
-                index: 0,
-                delta,
-                logprobs: None,
-                finish_reason,
-            }],
-            None,
-        )
+impl ChatChunks {
+    /// What a choice goes on with, if that is anything.
+    fn goes_on(
+        &self,
+        choice: usize,
+        (text, tool_calls): (String, Vec<AnswerCall>),
+        logprobs: Option<ChatLogprobs>,
+    ) -> Vec<ChatCompletionChunk> {
+        if text.is_empty() && tool_calls.is_empty() && logprobs.is_none() {
+            return Vec::new();
+        }
+        let delta = Delta {
+            content: (!text.is_empty()).then_some(text),
+            tool_calls,
+            ..Delta::default()
+        };
+        let choice = ChunkChoice {
+            logprobs,
+            ..choice_with(choice, delta)
+        };
+        vec![self.chunk(vec![choice], None)]
     }
 }
 
 impl Chunks for ChatChunks {
     type Chunk = ChatCompletionChunk;
 
-    fn begin(&mut self) -> Option<ChatCompletionChunk> {
+    fn begin(&mut self, choice: usize) -> Option<ChatCompletionChunk> {
+        self.readers.push(CallReader::new(self.form.tools));
         let delta = Delta {
             role: Some("assistant"),
             content: Some(String::new()),
+            ..Delta::default()
         };
-        Some(self.choice(delta, None))
+        Some(self.chunk(vec![choice_with(choice, delta)], None))
     }
 
-    fn text(&mut self, text: String) -> ChatCompletionChunk {
-        self.choice(
-            Delta {
-                role: None,
-                content: Some(text),
-            },
-            None,
-        )
+    fn add(&mut self, choice: usize, addition: Addition) -> Vec<ChatCompletionChunk> {
+        let found = self.readers[choice].push(addition.text);
+        let logprobs = self.form.logprobs.then(|| logprobs::of(addition.logprobs));
+        self.goes_on(choice, found, logprobs)
     }
 
-    fn end(&mut self, completion: &Completion) -> Vec<ChatCompletionChunk> {
-        let last = self.choice(Delta::default(), Some(completion.reason.as_str()));
-        let usage = self
+    fn end_choice(&mut self, choice: usize, reason: FinishReason) -> Vec<ChatCompletionChunk> {
+        let found = self.readers[choice].finish();
+        let mut chunks = self.goes_on(choice, found, None);
+        let last = ChunkChoice {
+            finish_reason: Some(self.readers[choice].reason(reason)),
+            ..choice_with(choice, Delta::default())
+        };
+        chunks.push(self.chunk(vec![last], None));
+        chunks
+    }
+
+    fn end(&mut self, completion: &Completion) -> Option<ChatCompletionChunk> {
+        self.form
             .include_usage
-            .then(|| self.chunk(Vec::new(), Some(completion.usage)));
-        std::iter::once(last).chain(usage).collect()
+            .then(|| self.chunk(Vec::new(), Some(completion.usage)))
+    }
+}
+
+const fn choice_with(index: usize, delta: Delta) -> ChunkChoice {
+    ChunkChoice {
+        index,
+        delta,
+        logprobs: None,
+        finish_reason: None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn request(fields: &serde_json::Value) -> ChatRequest {
         let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "a"}]});
@@ -202,8 +319,8 @@ mod tests {
                 {"type": "text", "text": "b"},
             ]},
         ]}));
-        let (task, _) = task(request).unwrap();
-        let Prompt::Chat(messages) = task.prompt else {
+        let (task, ..) = task(request).unwrap();
+        let Prompt::Chat { messages, .. } = task.prompt else {
             panic!("{task:?}")
         };
         assert_eq!(

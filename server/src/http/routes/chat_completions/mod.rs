@@ -1,5 +1,7 @@
 //! `POST /v1/chat/completions`: the next message of a conversation, as in OpenAI's API.
 mod convert;
+mod logprobs;
+pub mod tools;
 pub mod types;
 
 use crate::http::{
@@ -42,15 +44,20 @@ pub async fn chat_completions(
     JsonBody(request): JsonBody<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let model = state.model_named(&request.model).await?;
-    let (task, form) = convert::task(request)?;
+    let (task, form, tools) = convert::task(request)?;
     let envelope = convert::Envelope::new(&model.facts.name);
+    let answer_form = convert::AnswerForm {
+        include_usage: form.include_usage,
+        tools,
+        logprobs: task.controls.sampling.logprobs.is_some(),
+    };
     let answer = generation::begin(&state, model, observed, task).await?;
     if form.stream {
         return Ok(sse::respond(
             answer,
-            convert::ChatChunks::new(envelope, form.include_usage),
+            convert::ChatChunks::new(envelope, answer_form),
         ));
     }
-    let (text, completion) = answer.collect().await?;
-    Ok(Json(convert::whole(envelope, text, &completion)).into_response())
+    let (choices, completion) = answer.collect().await?;
+    Ok(Json(convert::whole(envelope, answer_form, choices, &completion)).into_response())
 }

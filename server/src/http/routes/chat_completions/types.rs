@@ -1,10 +1,15 @@
 //! The bodies of `POST /v1/chat/completions`.
-use crate::http::{generation::Usage, parameters::Stop};
+use super::tools::{AnswerCall, MadeCall, Tool, ToolChoice};
+use crate::http::{
+    generation::Usage,
+    parameters::{LogitBias, Stop},
+};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// A conversation and how to answer it. Fields of OpenAI's API that are not listed are accepted
-/// where they ask for what happens anyway (such as `n: 1`) and refused otherwise.
+/// where they ask for what happens anyway (such as `store: false`) and refused otherwise.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChatRequest {
@@ -24,8 +29,41 @@ pub struct ChatRequest {
     /// Pick from the smallest set of tokens whose probabilities sum to this.
     #[schema(exclusive_minimum = 0, maximum = 1, default = 1.0)]
     pub top_p: Option<f64>,
+    /// Pick from this many of the likeliest tokens; 0 or -1: from all.
+    #[schema(minimum = -1, default = -1)]
+    pub top_k: Option<i64>,
+    /// Pick from tokens at least this times as likely as the likeliest.
+    #[schema(minimum = 0, maximum = 1, default = 0.0)]
+    pub min_p: Option<f64>,
+    /// Above 1, tokens that prompt or answer have become less likely.
+    #[schema(exclusive_minimum = 0, maximum = 2, default = 1.0)]
+    pub repetition_penalty: Option<f64>,
+    /// Above 0, tokens that the answer has become less likely.
+    #[schema(minimum = -2, maximum = 2, default = 0.0)]
+    pub presence_penalty: Option<f64>,
+    /// Above 0, tokens become less likely each time that the answer has them.
+    #[schema(minimum = -2, maximum = 2, default = 0.0)]
+    pub frequency_penalty: Option<f64>,
+    /// From token ids to -100 (never) … 100 (always), which is added to their logits.
+    pub logit_bias: Option<LogitBias>,
     /// The same seed picks the same tokens.
     pub seed: Option<i64>,
+    /// Answers to the one prompt; each is a generation of its own.
+    #[schema(minimum = 1, maximum = 128, default = 1)]
+    pub n: Option<usize>,
+    /// Report each token's log probability.
+    #[serde(default)]
+    pub logprobs: bool,
+    /// With those of this many of the likeliest tokens; needs `logprobs: true`.
+    #[schema(maximum = 20)]
+    pub top_logprobs: Option<usize>,
+    /// What the model may call, where its chat template knows calls in the form of Qwen and Hermes.
+    #[serde(default)]
+    pub tools: Vec<Tool>,
+    /// Whether it calls something; default: as it likes.
+    pub tool_choice: Option<ToolChoice>,
+    /// What form the answer has.
+    pub response_format: Option<ResponseFormat>,
     /// Texts that end the answer; they are not part of it.
     pub stop: Option<Stop>,
     /// Send the answer as it comes.
@@ -33,6 +71,36 @@ pub struct ChatRequest {
     pub stream: bool,
     /// What else a stream holds.
     pub stream_options: Option<StreamOptions>,
+}
+
+/// What form an answer has. JSON may be cut off where `finish_reason` is `length`.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ResponseFormat {
+    /// Any.
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON of a schema.
+    JsonSchema {
+        /// The schema.
+        json_schema: NamedSchema,
+    },
+}
+
+/// A JSON schema with what OpenAI's API tells of it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamedSchema {
+    /// Its name; of no effect.
+    pub name: String,
+    /// What it is for; of no effect.
+    pub description: Option<String>,
+    /// The schema.
+    #[schema(value_type = Object)]
+    pub schema: Value,
+    /// Accepted and of no effect: answers always follow the schema.
+    pub strict: Option<bool>,
 }
 
 /// What else a stream holds.
@@ -53,8 +121,13 @@ pub struct StreamOptions {
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// What is said.
-    pub content: Content,
+    /// What is said; may be missing beside `tool_calls`.
+    pub content: Option<Content>,
+    /// What the assistant called.
+    #[serde(default)]
+    pub tool_calls: Vec<MadeCall>,
+    /// The call that a tool's message answers.
+    pub tool_call_id: Option<String>,
 }
 
 /// Who speaks.
@@ -69,6 +142,8 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+    /// What the model called.
+    Tool,
 }
 
 /// Text, whole or in parts.
@@ -106,7 +181,7 @@ pub struct ChatCompletion {
     pub created: u64,
     /// The model's name.
     pub model: String,
-    /// Always one.
+    /// As many as were asked for.
     pub choices: Vec<Choice>,
     /// Tokens in and out.
     pub usage: Usage,
@@ -115,13 +190,13 @@ pub struct ChatCompletion {
 /// An answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Choice {
-    /// Always 0.
-    pub index: u32,
+    /// Which answer.
+    pub index: usize,
     /// The message.
     pub message: AnswerMessage,
-    /// Always null: log probabilities are not supported.
-    pub logprobs: Option<()>,
-    /// `stop` or `length`.
+    /// Where they were asked for.
+    pub logprobs: Option<ChatLogprobs>,
+    /// `stop`, `length` or `tool_calls`.
     pub finish_reason: &'static str,
 }
 
@@ -130,8 +205,11 @@ pub struct Choice {
 pub struct AnswerMessage {
     /// Always `assistant`.
     pub role: &'static str,
-    /// Its text.
-    pub content: String,
+    /// Its text; null where there are calls and nothing else.
+    pub content: Option<String>,
+    /// What the model calls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<AnswerCall>,
     /// Always null.
     pub refusal: Option<()>,
 }
@@ -157,13 +235,13 @@ pub struct ChatCompletionChunk {
 /// What a chunk adds to an answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ChunkChoice {
-    /// Always 0.
-    pub index: u32,
+    /// Which answer.
+    pub index: usize,
     /// The addition.
     pub delta: Delta,
-    /// Always null: log probabilities are not supported.
-    pub logprobs: Option<()>,
-    /// `stop` or `length` in the last chunk, null before.
+    /// Where they were asked for.
+    pub logprobs: Option<ChatLogprobs>,
+    /// `stop`, `length` or `tool_calls` in the last chunk, null before.
     pub finish_reason: Option<&'static str>,
 }
 
@@ -176,4 +254,40 @@ pub struct Delta {
     /// The next text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// What the model calls, each call whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<AnswerCall>,
+}
+
+/// The log probabilities of a message's tokens.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChatLogprobs {
+    /// One entry a token.
+    pub content: Vec<ChatTokenLogprob>,
+    /// Always null.
+    pub refusal: Option<()>,
+}
+
+/// How likely the model held a token, and others in its place.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChatTokenLogprob {
+    /// What it spells, with � in place of half a character.
+    pub token: String,
+    /// The natural logarithm of its probability.
+    pub logprob: f32,
+    /// What it spells, as UTF-8.
+    pub bytes: Vec<u8>,
+    /// The likeliest tokens, in falling order.
+    pub top_logprobs: Vec<ChatTopLogprob>,
+}
+
+/// A token that the model held likely.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChatTopLogprob {
+    /// What it spells, with � in place of half a character.
+    pub token: String,
+    /// The natural logarithm of its probability.
+    pub logprob: f32,
+    /// What it spells, as UTF-8.
+    pub bytes: Vec<u8>,
 }

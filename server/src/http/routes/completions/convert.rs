@@ -1,22 +1,41 @@
 //! Completion requests to tasks, answers to completions.
-use super::types::{CompletionRequest, PromptField, TextChoice, TextCompletion};
-use crate::http::{
-    error::ApiError,
-    generation::{Completion, Prompt, Task, Usage, sse::Chunks},
-    identity::{self, StreamForm},
-    parameters::Parameters,
+use super::types::{
+    CompletionLogprobs, CompletionRequest, PromptField, TextChoice, TextCompletion,
+};
+use crate::{
+    engine::FinishReason,
+    http::{
+        error::ApiError,
+        generation::{Addition, Completion, Prompt, Task, TokenLogprob, Usage, Whole, sse::Chunks},
+        identity::{self, StreamForm},
+        parameters::{self, Parameters},
+    },
 };
 
 /// OpenAI's default for this route.
 const MAX_TOKENS: usize = 16;
+/// Most of the likeliest tokens, as in OpenAI's API.
+const MAX_LOGPROBS: usize = 5;
 
 /// The task that a request asks for, and the form of its answer.
 pub(super) fn task(request: CompletionRequest) -> Result<(Task, StreamForm), ApiError> {
     let form = StreamForm::new(request.stream, request.stream_options)?;
+    let logprobs = request
+        .logprobs
+        .map(|count| parameters::likeliest("logprobs", count, MAX_LOGPROBS))
+        .transpose()?;
     let controls = Parameters {
+        n: request.n,
+        logprobs,
         max_tokens: request.max_tokens.or(Some(MAX_TOKENS)),
         temperature: request.temperature,
+        top_k: request.top_k,
         top_p: request.top_p,
+        min_p: request.min_p,
+        repetition_penalty: request.repetition_penalty,
+        presence_penalty: request.presence_penalty,
+        frequency_penalty: request.frequency_penalty,
+        logit_bias: request.logit_bias,
         seed: request.seed,
         stop: request.stop,
     }
@@ -57,22 +76,37 @@ pub(super) struct CompletionChunks {
     created: u64,
     model: String,
     include_usage: bool,
+    logprobs: bool,
 }
 
 impl CompletionChunks {
-    pub(super) fn new(model: &str, include_usage: bool) -> Self {
+    pub(super) fn new(model: &str, include_usage: bool, logprobs: bool) -> Self {
         Self {
             id: identity::new("cmpl"),
             created: identity::now(),
             model: model.to_owned(),
             include_usage,
+            logprobs,
         }
     }
 
     /// The answer in one piece.
-    pub(super) fn whole(&self, text: String, completion: &Completion) -> TextCompletion {
-        let choice = choice(text, Some(completion.reason.as_str()));
-        self.object(vec![choice], Some(completion.usage))
+    pub(super) fn whole(&self, choices: Vec<Whole>, completion: &Completion) -> TextCompletion {
+        let choices = choices
+            .into_iter()
+            .enumerate()
+            .map(|(index, Whole { content, reason })| self.choice(index, content, Some(reason)))
+            .collect();
+        self.object(choices, Some(completion.usage))
+    }
+
+    fn choice(&self, index: usize, addition: Addition, reason: Option<FinishReason>) -> TextChoice {
+        TextChoice {
+            index,
+            logprobs: self.logprobs.then(|| logprobs(&addition.logprobs)),
+            text: addition.text,
+            finish_reason: reason.map(FinishReason::as_str),
+        }
     }
 
     fn object(&self, choices: Vec<TextChoice>, usage: Option<Usage>) -> TextCompletion {
@@ -87,29 +121,39 @@ impl CompletionChunks {
     }
 }
 
-const fn choice(text: String, finish_reason: Option<&'static str>) -> TextChoice {
-    TextChoice {
-        index: 0,
-        text,
-        logprobs: None,
-        finish_reason,
+fn logprobs(tokens: &[TokenLogprob]) -> CompletionLogprobs {
+    let mut lists = CompletionLogprobs::default();
+    for token in tokens {
+        let all = token.likeliest.iter().chain([&token.picked]);
+        lists.tokens.push(token.picked.text());
+        lists.token_logprobs.push(token.picked.logprob);
+        lists
+            .top_logprobs
+            .push(all.map(|one| (one.text(), one.logprob)).collect());
+        lists.text_offset.push(token.offset);
     }
+    lists
 }
 
 impl Chunks for CompletionChunks {
     type Chunk = TextCompletion;
 
-    fn text(&mut self, text: String) -> TextCompletion {
-        self.object(vec![choice(text, None)], None)
+    fn add(&mut self, choice: usize, addition: Addition) -> Vec<TextCompletion> {
+        let choice = self.choice(choice, addition, None);
+        vec![self.object(vec![choice], None)]
     }
 
-    fn end(&mut self, completion: &Completion) -> Vec<TextCompletion> {
-        let reason = Some(completion.reason.as_str());
-        let last = self.object(vec![choice(String::new(), reason)], None);
-        let usage = self
-            .include_usage
-            .then(|| self.object(Vec::new(), Some(completion.usage)));
-        std::iter::once(last).chain(usage).collect()
+    fn end_choice(&mut self, choice: usize, reason: FinishReason) -> Vec<TextCompletion> {
+        let choice = TextChoice {
+            logprobs: None,
+            ..self.choice(choice, Addition::default(), Some(reason))
+        };
+        vec![self.object(vec![choice], None)]
+    }
+
+    fn end(&mut self, completion: &Completion) -> Option<TextCompletion> {
+        self.include_usage
+            .then(|| self.object(Vec::new(), Some(completion.usage)))
     }
 }
 

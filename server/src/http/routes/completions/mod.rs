@@ -43,11 +43,12 @@ pub async fn completions(
 ) -> Result<Response, ApiError> {
     let model = state.model_named(&request.model).await?;
     let (task, form) = convert::task(request)?;
-    let chunks = convert::CompletionChunks::new(&model.facts.name, form.include_usage);
+    let logprobs = task.controls.sampling.logprobs.is_some();
+    let chunks = convert::CompletionChunks::new(&model.facts.name, form.include_usage, logprobs);
     let answer = generation::begin(&state, model, observed, task).await?;
     if form.stream {
         return Ok(sse::respond(answer, chunks));
     }
-    let (text, completion) = answer.collect().await?;
-    Ok(Json(chunks.whole(text, &completion)).into_response())
+    let (choices, completion) = answer.collect().await?;
+    Ok(Json(chunks.whole(choices, &completion)).into_response())
 }

@@ -1,12 +1,15 @@
 //! The bodies of `POST /v1/completions`.
 use crate::http::{
-    generation::Usage, parameters::Stop, routes::chat_completions::types::StreamOptions,
+    generation::Usage,
+    parameters::{LogitBias, Stop},
+    routes::chat_completions::types::StreamOptions,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A text and how to go on with it. Fields of OpenAI's API that are not listed are accepted where
-/// they ask for what happens anyway (such as `n: 1`) and refused otherwise.
+/// they ask for what happens anyway (such as `store: false`) and refused otherwise.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompletionRequest {
@@ -23,8 +26,31 @@ pub struct CompletionRequest {
     /// Pick from the smallest set of tokens whose probabilities sum to this.
     #[schema(exclusive_minimum = 0, maximum = 1, default = 1.0)]
     pub top_p: Option<f64>,
+    /// Pick from this many of the likeliest tokens; 0 or -1: from all.
+    #[schema(minimum = -1, default = -1)]
+    pub top_k: Option<i64>,
+    /// Pick from tokens at least this times as likely as the likeliest.
+    #[schema(minimum = 0, maximum = 1, default = 0.0)]
+    pub min_p: Option<f64>,
+    /// Above 1, tokens that prompt or answer have become less likely.
+    #[schema(exclusive_minimum = 0, maximum = 2, default = 1.0)]
+    pub repetition_penalty: Option<f64>,
+    /// Above 0, tokens that the answer has become less likely.
+    #[schema(minimum = -2, maximum = 2, default = 0.0)]
+    pub presence_penalty: Option<f64>,
+    /// Above 0, tokens become less likely each time that the answer has them.
+    #[schema(minimum = -2, maximum = 2, default = 0.0)]
+    pub frequency_penalty: Option<f64>,
+    /// From token ids to -100 (never) … 100 (always), which is added to their logits.
+    pub logit_bias: Option<LogitBias>,
     /// The same seed picks the same tokens.
     pub seed: Option<i64>,
+    /// Answers to the one prompt; each is a generation of its own.
+    #[schema(minimum = 1, maximum = 128, default = 1)]
+    pub n: Option<usize>,
+    /// Report each token's log probability, with those of this many of the likeliest tokens.
+    #[schema(maximum = 5)]
+    pub logprobs: Option<usize>,
     /// Texts that end the answer; they are not part of it.
     pub stop: Option<Stop>,
     /// Send the answer as it comes.
@@ -72,12 +98,25 @@ pub struct TextCompletion {
 /// A text, or a piece of it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TextChoice {
-    /// Always 0.
-    pub index: u32,
+    /// Which answer.
+    pub index: usize,
     /// The text.
     pub text: String,
-    /// Always null: log probabilities are not supported.
-    pub logprobs: Option<()>,
+    /// Where they were asked for.
+    pub logprobs: Option<CompletionLogprobs>,
     /// `stop` or `length`; null in the pieces of a stream before the last.
     pub finish_reason: Option<&'static str>,
+}
+
+/// The log probabilities of a text's tokens: one entry each in every list.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct CompletionLogprobs {
+    /// What they spell.
+    pub tokens: Vec<String>,
+    /// How likely the model held them.
+    pub token_logprobs: Vec<f32>,
+    /// The likeliest tokens in their places; the token itself is one of them.
+    pub top_logprobs: Vec<BTreeMap<String, f32>>,
+    /// Characters of the answer before them.
+    pub text_offset: Vec<usize>,
 }
