@@ -139,6 +139,7 @@ mod tests {
         let hello = [ChatMessage {
             role: "user".into(),
             content: "hi".into(),
+            ..ChatMessage::default()
         }];
         template
             .unwrap()
