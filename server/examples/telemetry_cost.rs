@@ -193,6 +193,7 @@ fn requests(metrics: &Arc<Metrics>, spans: &Spans, calls: u32) -> f64 {
             tokens: Some((now, now + waited)),
             queue: Some((now, now)),
             detokenize: Duration::from_micros(300),
+            answers: 1,
             texts: None,
         });
         observation.finish(Outcome::Finished(FinishReason::Length));
