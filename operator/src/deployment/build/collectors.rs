@@ -21,7 +21,10 @@ pub(super) fn config_maps(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Vec<Conf
     let mut maps = Vec::new();
     if has_prometheus(&plan.choice) {
         let files = BTreeMap::from([
-            (PROMETHEUS_FILE.to_owned(), yaml(&prometheus(valid))?),
+            (
+                PROMETHEUS_FILE.to_owned(),
+                yaml(&sorted(prometheus(valid)))?,
+            ),
             (
                 RULES_FILE.to_owned(),
                 yaml(&rules::of_resource(
@@ -33,7 +36,7 @@ pub(super) fn config_maps(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Vec<Conf
         maps.push(config_map(valid, containers::PROMETHEUS, files));
     }
     if has_jaeger(&plan.choice) {
-        let config = yaml(&jaeger(plan.settings.jaeger_max_traces))?;
+        let config = yaml(&sorted(jaeger(plan.settings.jaeger_max_traces)))?;
         let files = BTreeMap::from([(JAEGER_FILE.to_owned(), config)]);
         maps.push(config_map(valid, containers::JAEGER, files));
     }
@@ -96,6 +99,13 @@ fn jaeger(max_traces: u32) -> Value {
         "processors": {"batch": {"timeout": "200ms"}},
         "exporters": {"jaeger_storage_exporter": {"trace_storage": "memory"}},
     })
+}
+
+/// The order of keys must not depend on what is built alongside: serde_json keeps the order of
+/// insertion where some crate asks for that.
+fn sorted(mut value: Value) -> Value {
+    value.sort_all_objects();
+    value
 }
 
 fn yaml<T: Serialize>(value: &T) -> Result<String, Error> {

@@ -74,6 +74,9 @@ pub(super) fn to_yaml(config: &ServerConfig) -> Result<String, Error> {
     let assumed = serde_json::to_value(ServerConfig::for_model(&config.model.path))?;
     remove_equal(&mut wanted, &assumed);
     wanted["model"]["path"] = serde_json::to_value(&config.model.path)?;
+    // The order of keys must not depend on what is built alongside: serde_json keeps the order of
+    // insertion where some crate asks for that.
+    wanted.sort_all_objects();
     serde_saphyr::to_string(&wanted).map_err(|error| Error::Yaml(error.to_string()))
 }
 
