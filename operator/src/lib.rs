@@ -13,6 +13,7 @@ pub mod http;
 pub mod metrics;
 pub mod observability;
 pub mod shutdown;
+mod sorted;
 pub mod telemetry;
 
 use config::Config;

@@ -9,6 +9,7 @@ mod resources;
 mod tests;
 
 use super::Subject;
+use crate::sorted::sorted;
 use board::{Board, View};
 use candlepower_api::deployment::Alerts;
 use serde_json::Value;
@@ -50,13 +51,6 @@ fn of_models(limits: Limits) -> [Board; 3] {
     ]
 }
 
-/// A dashboard with its keys in order, whichever other crates are built alongside.
-fn json(board: &Board, view: View<'_>) -> Value {
-    let mut json = board.json(view);
-    json.sort_all_objects();
-    json
-}
-
 /// The dashboards of one resource: file names and their JSON. The names differ between resources,
 /// because Grafana's sidecar puts the files of all into one folder.
 pub fn of_resource(subject: &Subject<'_>) -> BTreeMap<String, String> {
@@ -68,7 +62,7 @@ pub fn of_resource(subject: &Subject<'_>) -> BTreeMap<String, String> {
         .iter()
         .map(|board| {
             let file = format!("{}-{}-{}.json", subject.namespace, subject.name, board.name);
-            (file, json(board, view).to_string())
+            (file, sorted(board.json(view)).to_string())
         })
         .collect()
 }
@@ -79,6 +73,6 @@ pub fn generic() -> BTreeMap<&'static str, Value> {
     of_models(limits)
         .into_iter()
         .chain([fleet::board(limits)])
-        .map(|board| (board.name, json(&board, View::All)))
+        .map(|board| (board.name, sorted(board.json(View::All))))
         .collect()
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     deployment::{error::Error, monitoring::Plan, validate::Valid},
     observability::rules,
+    sorted::sorted,
 };
 use candlepower_api::names::{containers, paths, ports};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -99,13 +100,6 @@ fn jaeger(max_traces: u32) -> Value {
         "processors": {"batch": {"timeout": "200ms"}},
         "exporters": {"jaeger_storage_exporter": {"trace_storage": "memory"}},
     })
-}
-
-/// The order of keys must not depend on what is built alongside: serde_json keeps the order of
-/// insertion where some crate asks for that.
-fn sorted(mut value: Value) -> Value {
-    value.sort_all_objects();
-    value
 }
 
 fn yaml<T: Serialize>(value: &T) -> Result<String, Error> {

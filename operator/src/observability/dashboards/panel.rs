@@ -1,4 +1,5 @@
 //! One panel of a dashboard, in Grafana's form.
+use crate::sorted::sorted;
 use serde_json::{Value, json};
 
 /// How a panel is drawn.
@@ -246,7 +247,7 @@ impl DataSource {
 /// From an exemplar to its trace. A series' own points have no trace id, and the link is then the
 /// traces' search page.
 fn trace_link() -> Value {
-    let panes = json!({"traces": {
+    let panes = sorted(json!({"traces": {
         "datasource": "${traces}",
         "queries": [{
             "refId": "A",
@@ -254,7 +255,7 @@ fn trace_link() -> Value {
             "query": "${__data.fields.trace_id}",
         }],
         "range": {"from": "${__from}", "to": "${__to}"},
-    }});
+    }}));
     json!({
         "title": "Trace of this request",
         "url": format!("/explore?schemaVersion=1&panes={panes}"),
