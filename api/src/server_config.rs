@@ -76,6 +76,8 @@ pub struct EngineConfig {
     pub kv_cache_memory: Option<ByteSize>,
     /// Most prompt tokens computed in one step.
     pub prefill_chunk: usize,
+    /// Whether a prompt that begins as an earlier one did goes on with its KV cache.
+    pub prefix_caching: bool,
     /// Threads for tensor work; default: the cores that the cgroup allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
@@ -93,6 +95,7 @@ impl Default for EngineConfig {
             max_context_length: None,
             kv_cache_memory: None,
             prefill_chunk: 512,
+            prefix_caching: true,
             threads: None,
             memory_limit: None,
         }

@@ -143,6 +143,7 @@ fn model(
         max_batch_wait: Duration::ZERO,
         max_queue_depth: 16,
         prefill_chunk: 512,
+        prefix_caching: true,
     };
     let letters = (0..TOKENS)
         .map(|index| u32::from(b'a') + index % 26)

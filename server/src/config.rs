@@ -103,6 +103,9 @@ pub struct EngineArguments {
     /// Most prompt tokens computed in one step [default: 512].
     #[arg(long, env = "CANDLEPOWER_PREFILL_CHUNK", value_name = "TOKENS")]
     pub prefill_chunk: Option<usize>,
+    /// Whether a prompt that begins as an earlier one did goes on with its KV cache [default: true].
+    #[arg(long, env = "CANDLEPOWER_PREFIX_CACHING", value_name = "true|false")]
+    pub prefix_caching: Option<bool>,
     /// Threads for tensor work [default: the cores that the cgroup allows].
     #[arg(long, env = "CANDLEPOWER_THREADS", value_name = "N")]
     pub threads: Option<usize>,
@@ -266,6 +269,7 @@ impl EngineArguments {
         set_some(&mut engine.max_context_length, self.max_context_length);
         set_some(&mut engine.kv_cache_memory, self.kv_cache_memory);
         set(&mut engine.prefill_chunk, self.prefill_chunk);
+        set(&mut engine.prefix_caching, self.prefix_caching);
         set_some(&mut engine.threads, self.threads);
         set_some(&mut engine.memory_limit, self.memory_limit);
     }

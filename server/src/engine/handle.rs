@@ -23,6 +23,8 @@ pub struct EngineOptions {
     pub max_queue_depth: usize,
     /// Most prompt tokens computed in one step.
     pub prefill_chunk: usize,
+    /// Whether a prompt that begins as an earlier one did goes on with its KV cache.
+    pub prefix_caching: bool,
 }
 
 /// A request that was not accepted.
@@ -183,6 +185,7 @@ mod tests {
             max_batch_wait: Duration::ZERO,
             max_queue_depth,
             prefill_chunk: 64,
+            prefix_caching: true,
         };
         EngineHandle::start(Box::new(engine), vec![END_TOKEN], options, Arc::new(())).unwrap()
     }

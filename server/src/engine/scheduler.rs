@@ -5,7 +5,7 @@
 //! prompts share a budget of rows, so that a long prompt does not hold up everybody's tokens.
 use super::{
     batch::{BLOCK_TOKENS, Batch, Engine, SequenceId},
-    blocks::Blocks,
+    blocks::{Blocks, Taken},
     handle::EngineOptions,
     request::{FinishReason, GenerationError, GenerationEvent, GenerationRequest},
     sampling::Sampler,
@@ -29,6 +29,10 @@ pub struct StepSummary {
     pub kv_used_tokens: usize,
     /// Tokens of KV cache in all.
     pub kv_total_tokens: usize,
+    /// Prompt tokens of the requests admitted for the step.
+    pub prompt_tokens: usize,
+    /// How many of them were in the KV cache already.
+    pub cached_prompt_tokens: usize,
 }
 
 impl StepSummary {
@@ -108,7 +112,7 @@ impl Scheduler {
         options: EngineOptions,
     ) -> Self {
         Self {
-            blocks: Blocks::new(engine.limits().kv_blocks),
+            blocks: Blocks::new(engine.limits().kv_blocks, options.prefix_caching),
             engine,
             end_tokens,
             options,
@@ -150,15 +154,18 @@ impl Scheduler {
             waiting: self.waiting.len(),
             kv_used_tokens: self.blocks.used() * BLOCK_TOKENS,
             kv_total_tokens: self.engine.limits().kv_cache_tokens(),
+            ..StepSummary::default()
         }
     }
 
     /// Computes one step, if there is anything to compute.
     pub(super) fn step(&mut self) -> StepSummary {
         self.drop_cancelled();
-        self.admit();
+        let [prompt_tokens, cached_prompt_tokens] = self.admit();
         let batch = self.pack();
         let mut summary = StepSummary {
+            prompt_tokens,
+            cached_prompt_tokens,
             rows: batch.rows(),
             sequences: batch.sequences.len(),
             ..self.summary()
@@ -193,18 +200,22 @@ impl Scheduler {
     }
 
     /// Moves requests from the queue into the batch, in order of arrival, while there is a place
-    /// and KV cache for the next one.
-    fn admit(&mut self) {
+    /// and KV cache for the next one. Returns their prompt tokens, and those that are cached.
+    fn admit(&mut self) -> [usize; 2] {
+        let mut counts = [0, 0];
         while self.running.len() < self.options.max_batch_size {
             let Some(next) = self.waiting.front() else {
-                return;
+                break;
             };
-            let tokens = next.request.prompt.len() + next.request.max_tokens;
-            let Some(blocks) = self.blocks.take(tokens.div_ceil(BLOCK_TOKENS)) else {
-                return;
+            let prompt = &next.request.prompt;
+            let tokens = prompt.len() + next.request.max_tokens;
+            let Some(Taken { blocks, cached }) = self.blocks.take(prompt, tokens) else {
+                break;
             };
+            counts[0] += prompt.len();
+            counts[1] += cached;
             let Some(next) = self.waiting.pop_front() else {
-                return;
+                break;
             };
             let id = SequenceId(self.next_id);
             self.next_id += 1;
@@ -214,7 +225,7 @@ impl Scheduler {
                 request: next.request,
                 events: next.events,
                 blocks,
-                prefilled: 0,
+                prefilled: cached,
                 last: None,
                 generated: 0,
                 queued: next.queued,
@@ -222,6 +233,7 @@ impl Scheduler {
                 _place: next.place,
             });
         }
+        counts
     }
 
     /// One row for each decoding sequence; prompts share the prefill budget in order of arrival.
@@ -264,6 +276,7 @@ impl Scheduler {
     fn compute(&mut self, batch: &Batch) {
         match self.engine.step(batch) {
             Ok(logits) => {
+                self.remember(batch);
                 let wanting = batch.sequences.iter().filter(|part| part.wants_logits);
                 for (part, row) in wanting.zip(logits) {
                     self.advance(part.id, row);
@@ -276,6 +289,18 @@ impl Scheduler {
                         self.end(index, GenerationEvent::Failed(error.clone()));
                     }
                 }
+            }
+        }
+    }
+
+    /// Lets later prompts go on with what the step has computed of its prompts.
+    fn remember(&mut self, batch: &Batch) {
+        for sequence in &self.running {
+            let prompt = &sequence.request.prompt;
+            let took_part = batch.sequences.iter().any(|part| part.id == sequence.id);
+            if took_part && sequence.last.is_none() {
+                self.blocks
+                    .remember(&sequence.blocks, prompt, sequence.prefilled);
             }
         }
     }
@@ -325,8 +350,8 @@ impl Scheduler {
 
     /// Takes a sequence out of the batch and gives back its KV cache. Order of arrival is kept.
     fn remove(&mut self, index: usize) -> Running {
-        let mut sequence = self.running.remove(index);
-        self.blocks.give_back(std::mem::take(&mut sequence.blocks));
+        let sequence = self.running.remove(index);
+        self.blocks.give_back(&sequence.blocks);
         sequence
     }
 }

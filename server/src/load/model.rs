@@ -138,6 +138,7 @@ fn options(config: &ServerConfig) -> EngineOptions {
         max_batch_wait: config.engine.max_batch_wait.as_std(),
         max_queue_depth: config.engine.max_queue_depth,
         prefill_chunk: config.engine.prefill_chunk.max(1),
+        prefix_caching: config.engine.prefix_caching,
     }
 }
 

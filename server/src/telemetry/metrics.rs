@@ -22,21 +22,11 @@ use std::time::{Duration, Instant};
 /// name is vLLM's.
 pub const ABORT: &str = "abort";
 
-/// Counters that vLLM's dashboards ask for, of what this server does not do yet.
-const NOT_YET: [(&str, &str); 3] = [
-    (
-        names::NUM_PREEMPTIONS,
-        "Sequences that lost their place in the batch: always 0, admission reserves what they need.",
-    ),
-    (
-        names::PREFIX_CACHE_QUERIES,
-        "Prompt tokens looked up in the prefix cache: always 0, there is none yet.",
-    ),
-    (
-        names::PREFIX_CACHE_HITS,
-        "Prompt tokens found in the prefix cache: always 0, there is none yet.",
-    ),
-];
+/// A counter that vLLM's dashboards ask for, of what this server never does.
+const NEVER: (&str, &str) = (
+    names::NUM_PREEMPTIONS,
+    "Sequences that lost their place in the batch: always 0, admission reserves what they need.",
+);
 
 /// All series of one server, in a registry of its own.
 #[derive(Debug)]
@@ -91,6 +81,8 @@ struct StepMetrics {
     kv_cache_usage: Gauge,
     rows: Histogram,
     sequences: Histogram,
+    prefix_queries: IntCounter,
+    prefix_hits: IntCounter,
 }
 
 #[derive(Debug)]
@@ -116,9 +108,7 @@ impl Metrics {
             gpus: Gpus::default(),
             registry,
         };
-        for (name, help) in NOT_YET {
-            counter(&metrics.registry, name, help)?;
-        }
+        counter(&metrics.registry, NEVER.0, NEVER.1)?;
         #[cfg(target_os = "linux")]
         metrics.registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
@@ -204,6 +194,12 @@ impl StepObserver for Metrics {
         self.steps
             .kv_cache_usage
             .set(summary.kv_used_tokens as f64 / total as f64);
+        self.steps
+            .prefix_queries
+            .inc_by(summary.prompt_tokens as u64);
+        self.steps
+            .prefix_hits
+            .inc_by(summary.cached_prompt_tokens as u64);
         if summary.rows > 0 {
             self.steps.rows.observe(summary.rows as f64);
             self.steps.sequences.observe(summary.sequences as f64);
@@ -332,6 +328,16 @@ impl StepMetrics {
                 names::BATCH_SIZE,
                 "Sequences per engine step.",
                 buckets::BATCH_SIZE,
+            )?,
+            prefix_queries: counter(
+                registry,
+                names::PREFIX_CACHE_QUERIES,
+                "Prompt tokens looked up in the prefix cache.",
+            )?,
+            prefix_hits: counter(
+                registry,
+                names::PREFIX_CACHE_HITS,
+                "Prompt tokens found in the prefix cache, which are not computed again.",
             )?,
         })
     }

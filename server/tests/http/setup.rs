@@ -125,6 +125,7 @@ impl TestServer {
             max_batch_wait: Duration::ZERO,
             max_queue_depth: queue,
             prefill_chunk: 512,
+            prefix_caching: true,
         };
         let observer = faults::observer(Arc::clone(&metrics) as _, Some(&faults));
         let engine =

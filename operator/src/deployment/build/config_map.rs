@@ -1,6 +1,9 @@
 //! The ConfigMap: the server's configuration.
 use super::metadata;
-use crate::deployment::{error::Error, monitoring::Choice, validate::Valid};
+use crate::{
+    deployment::{error::Error, monitoring::Choice, validate::Valid},
+    sorted::sorted,
+};
 use candlepower_api::{
     deployment::{Engine, Tracing},
     names::paths,
@@ -52,6 +55,7 @@ fn engine(engine: &Engine) -> EngineConfig {
         max_context_length: engine.max_context_length.map(count),
         kv_cache_memory: engine.kv_cache_memory,
         prefill_chunk: count(engine.prefill_chunk),
+        prefix_caching: engine.prefix_caching,
         ..EngineConfig::default()
     }
 }
@@ -74,10 +78,7 @@ pub(super) fn to_yaml(config: &ServerConfig) -> Result<String, Error> {
     let assumed = serde_json::to_value(ServerConfig::for_model(&config.model.path))?;
     remove_equal(&mut wanted, &assumed);
     wanted["model"]["path"] = serde_json::to_value(&config.model.path)?;
-    // The order of keys must not depend on what is built alongside: serde_json keeps the order of
-    // insertion where some crate asks for that.
-    wanted.sort_all_objects();
-    serde_saphyr::to_string(&wanted).map_err(|error| Error::Yaml(error.to_string()))
+    serde_saphyr::to_string(&sorted(wanted)).map_err(|error| Error::Yaml(error.to_string()))
 }
 
 /// Removes from `value` what `other` holds, too.

@@ -19,6 +19,7 @@ fn options() -> EngineOptions {
         max_batch_wait: Duration::ZERO,
         max_queue_depth: 100,
         prefill_chunk: 8,
+        prefix_caching: true,
     }
 }
 
@@ -176,6 +177,38 @@ fn a_request_whose_client_has_gone_gives_back_its_place_and_its_cache_at_once() 
         ),
         (0, 0)
     );
+}
+
+#[test]
+fn a_prompt_that_begins_as_an_earlier_one_did_is_computed_from_where_they_differ() {
+    let capacity = |engine: MockEngine| engine.with_capacity(200, 16);
+    let mut bench = bench(capacity(MockEngine::new()), options());
+    let _first = bench.submit(70, 5);
+    bench.run_to_idle();
+    let _second = bench.submit(71, 5);
+    let summary = bench.scheduler.step();
+    assert_eq!(
+        (summary.prompt_tokens, summary.cached_prompt_tokens),
+        (71, 64)
+    );
+    assert_eq!(summary.rows, 71 - 64);
+    bench.run_to_idle();
+    assert_eq!(bench.scheduler.summary().kv_used_tokens, 0);
+}
+
+#[test]
+fn a_failed_step_leaves_nothing_to_be_found() {
+    let mut bench = bench(
+        MockEngine::new().failing_at(0),
+        EngineOptions {
+            prefill_chunk: 64,
+            ..options()
+        },
+    );
+    let _first = bench.submit(40, 5);
+    bench.run_to_idle();
+    let _second = bench.submit(40, 5);
+    assert_eq!(bench.scheduler.step().cached_prompt_tokens, 0);
 }
 
 #[test]

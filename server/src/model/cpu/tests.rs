@@ -93,6 +93,23 @@ fn a_sequence_has_the_same_logits_to_the_bit_alone_in_chunks_and_in_company() {
 }
 
 #[test]
+fn a_prompt_that_goes_on_in_another_sequences_blocks_has_the_same_logits_to_the_bit() {
+    use crate::engine::{BLOCK_TOKENS, Batch, Engine, SequenceId};
+    let file = random::llama(GgmlDType::F32, None);
+    let files = ModelFiles::open(file.path()).unwrap();
+    let tokens = random::prompt(50);
+    let mut model = load(&files, 128, FormatPlan::Into(GgmlDType::Q8_0), 2);
+    let mut step = |id, tokens: &[u32], start, blocks: &[u32]| {
+        let mut batch = Batch::default();
+        batch.push(SequenceId(id), tokens, start, true, blocks);
+        model.step(&batch).unwrap().remove(0)
+    };
+    let alone = step(1, &tokens, 0, &[4, 9]);
+    let shared = step(2, &tokens[BLOCK_TOKENS..], 32, &[4, 6]);
+    assert!(alone == shared);
+}
+
+#[test]
 fn every_precision_stays_close_to_full_precision() {
     let file = random::llama(GgmlDType::F32, None);
     let files = ModelFiles::open(file.path()).unwrap();

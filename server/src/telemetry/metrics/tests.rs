@@ -35,6 +35,8 @@ fn a_step_moves_gauges_and_histograms_and_idleness_only_gauges() {
         waiting: 2,
         kv_used_tokens: 25,
         kv_total_tokens: 100,
+        prompt_tokens: 40,
+        cached_prompt_tokens: 32,
     };
     metrics.step(&busy);
     let text = metrics.render().unwrap();
@@ -42,6 +44,8 @@ fn a_step_moves_gauges_and_histograms_and_idleness_only_gauges() {
     assert!(line(&text, "llm_num_requests_waiting").ends_with(" 2"));
     assert!(line(&text, "llm_kv_cache_usage_perc").ends_with(" 0.25"));
     assert!(line(&text, "llm_iteration_tokens_total_sum").ends_with(" 20"));
+    assert!(line(&text, "llm_prefix_cache_queries_total").ends_with(" 40"));
+    assert!(line(&text, "llm_prefix_cache_hits_total").ends_with(" 32"));
     metrics.step(&StepSummary {
         kv_total_tokens: 100,
         ..StepSummary::default()
