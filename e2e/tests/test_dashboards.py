@@ -17,7 +17,7 @@ NAME = "drawn"
 
 # Where to put pictures of the dashboards, drawn from what the test's model did in the last minutes.
 PICTURES = os.environ.get("DASHBOARD_PICTURES")
-MINUTES = 5
+MINUTES = 3
 
 
 @pytest.fixture(scope="module")
