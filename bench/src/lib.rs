@@ -2,9 +2,11 @@
 //!
 //! - [`cli`]: commands and what they print;
 //! - [`evidence`]: traces, and the way to services inside the cluster;
+//! - [`record`]: what a run of load leaves behind;
 //! - [`analysis`]: what the evidence says.
 #![forbid(unsafe_code)]
 
 pub mod analysis;
 pub mod cli;
 pub mod evidence;
+pub mod record;
