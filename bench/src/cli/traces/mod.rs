@@ -1,5 +1,6 @@
 //! `candlepower traces`: the slowest operations of a deployment's requests.
 mod render;
+mod search;
 
 use super::{Error, connection::Connection, text};
 use crate::{
@@ -16,10 +17,14 @@ use http_body_util::BodyExt;
 use hyper::{Request, StatusCode, body::Bytes};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Client, Config, ResourceExt, client::Body};
+use search::{Window, search};
 use serde::Serialize;
+use std::{cell::RefCell, collections::BTreeSet};
 
 /// OpenTelemetry's variable for the name under which a process reports.
 const SERVICE_VARIABLE: &str = "OTEL_SERVICE_NAME";
+/// A shared Jaeger is asked for at least this many traces at a time: most are not the deployment's.
+const SMALLEST_PAGE: u32 = 500;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Traces {
@@ -28,8 +33,8 @@ pub(super) struct Traces {
     /// How far to look back, such as 30m or 2h.
     #[arg(long, default_value = "1h")]
     lookback: Duration,
-    /// Most traces to ask a Jaeger for.
-    #[arg(long, default_value_t = 200)]
+    /// Most requests of the deployment to look at, by Jaeger.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// How many of the slowest traces to draw.
     #[arg(long, default_value_t = 1)]
@@ -96,44 +101,75 @@ impl Traces {
         client: &Client,
         deployment: &LLMDeployment,
     ) -> Result<(Vec<Trace>, Vec<String>), Error> {
-        let namespace = deployment.namespace().unwrap_or_default();
-        let path = self.path(deployment);
         if let Some(url) = &self.jaeger_url {
-            let answer = get_from(url, &path).await?;
-            return Ok((ours(read(answer)?, deployment), vec![]));
+            let ask = async |path: String| read(get_from(url, &path).await?);
+            return self.collect_shared(deployment, ask).await;
         }
+        let namespace = deployment.namespace().unwrap_or_default();
         let place = places::jaeger(deployment);
         let found = places::find(client, &place, &namespace, &self.name).await;
         let pods = found.map_err(Error::NoJaeger)?.pods(client).await?;
-        let (traces, silent) = ask(client, &pods, &path).await?;
         // A Jaeger beside the model has nobody else's traces.
-        let shared = !matches!(place, Place::Pods { .. });
-        let requests = traces.into_iter().filter(Trace::is_request).collect();
-        Ok((
-            if shared {
-                ours(requests, deployment)
-            } else {
-                requests
-            },
-            silent,
-        ))
+        if matches!(place, Place::Pods { .. }) {
+            let path = path(deployment, self.window(), self.limit);
+            let (traces, silent) = ask(client, &pods, &path).await?;
+            let requests = traces.into_iter().filter(Trace::is_request).collect();
+            return Ok((requests, silent));
+        }
+        let warnings = RefCell::new(BTreeSet::new());
+        let ask = async |path: String| {
+            let (traces, silent) = ask(client, &pods, &path).await?;
+            warnings.borrow_mut().extend(silent);
+            Ok(traces)
+        };
+        let (traces, mut silent) = self.collect_shared(deployment, ask).await?;
+        silent.extend(warnings.into_inner());
+        Ok((traces, silent))
     }
 
-    fn path(&self, deployment: &LLMDeployment) -> String {
-        let own = deployment.spec.pod.env.iter();
-        let service = own
-            .filter(|variable| variable.name == SERVICE_VARIABLE)
-            .find_map(|variable| variable.value.as_deref());
-        let now = Timestamp::now();
-        let back = SignedDuration::try_from(self.lookback.as_std()).unwrap_or_default();
-        let from = now.checked_sub(back).unwrap_or(Timestamp::UNIX_EPOCH);
-        jaeger::search_path(
-            service.unwrap_or(labels::SERVER_NAME),
-            &from.to_string(),
-            &now.to_string(),
-            self.limit,
+    /// The deployment's requests in a Jaeger that others use, too.
+    async fn collect_shared(
+        &self,
+        deployment: &LLMDeployment,
+        ask: impl AsyncFn(String) -> Result<Vec<Trace>, Error>,
+    ) -> Result<(Vec<Trace>, Vec<String>), Error> {
+        let page = self.limit.max(SMALLEST_PAGE);
+        let found = search(
+            self.window(),
+            page as usize,
+            self.limit as usize,
+            |window| ask(path(deployment, window, page)),
+            |traces| ours(traces, deployment),
         )
+        .await?;
+        let warning = found.gave_up.then(|| {
+            "Jaeger holds too many traces of others to look at all of them; ask for a shorter \
+             --lookback"
+                .to_owned()
+        });
+        Ok((found.traces, warning.into_iter().collect()))
     }
+
+    fn window(&self) -> Window {
+        let to = Timestamp::now();
+        let back = SignedDuration::try_from(self.lookback.as_std()).unwrap_or_default();
+        let from = to.checked_sub(back).unwrap_or(Timestamp::UNIX_EPOCH);
+        Window { from, to }
+    }
+}
+
+/// Path and query that ask for at most `limit` traces of a deployment's service.
+fn path(deployment: &LLMDeployment, window: Window, limit: u32) -> String {
+    let own = deployment.spec.pod.env.iter();
+    let service = own
+        .filter(|variable| variable.name == SERVICE_VARIABLE)
+        .find_map(|variable| variable.value.as_deref());
+    jaeger::search_path(
+        service.unwrap_or(labels::SERVER_NAME),
+        &window.from.to_string(),
+        &window.to.to_string(),
+        limit,
+    )
 }
 
 /// The requests among `traces` that a deployment took part in.
