@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn measure(pool: &Pool, threads: usize) -> Result<(), Box<dyn Error>> {
-    for level in Level::available().into_iter().take(2) {
+    for level in Level::available().take(2) {
         println!("{}, {threads} threads, ms a layer and step", level.name());
         println!("bandwidth: {:.1} GB/s", bandwidth(pool, threads));
         for (heads, kv_heads, head_dim) in [(32, 8, 128), (9, 3, 64)] {

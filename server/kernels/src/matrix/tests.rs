@@ -1,9 +1,9 @@
-//! What packing and products promise, for every format and every instruction set of the machine.
+//! What packing and products promise, for every format and every level of the machine.
 mod packing;
 mod products;
 
 use super::*;
-use crate::dispatch::{InstructionSet, Kernels};
+use crate::vector::Level;
 use half::{bf16, f16};
 
 /// Pseudo-random numbers, the same in every run.
@@ -85,10 +85,4 @@ fn pack(bytes: &[u8], format: Format, rows: usize, columns: usize) -> Matrix {
     let pool = Pool::new(1).unwrap();
     let parts = [part(bytes, format, rows)];
     Matrix::pack(&pool, &parts, columns, Arrangement::Stacked).unwrap()
-}
-
-fn available() -> impl Iterator<Item = Kernels> {
-    InstructionSet::ALL
-        .into_iter()
-        .filter_map(|set| Kernels::forced(set).ok())
 }
