@@ -44,8 +44,8 @@ fn stored(random: &mut Random, format: Format, rows: usize, columns: usize) -> V
     for block in bytes.chunks_mut(format.block_bytes()) {
         let halves: &[usize] = match format {
             Format::F32 | Format::F16 | Format::BF16 => &[],
-            Format::Q8_0 | Format::Q4_0 => &[0],
-            Format::Q4_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
+            Format::Q8_0 | Format::Q4_0 | Format::Q5_0 => &[0],
+            Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
             Format::Q6_K => &[208],
         };
         for &at in halves {

@@ -130,7 +130,9 @@ fn extreme(format: Format, byte: u8, scale: f32, rows: usize, columns: usize) ->
                 let scale = f16::from_f32(scale).to_le_bytes();
                 match format {
                     Format::Q6_K => block[208..].copy_from_slice(&scale),
-                    Format::Q8_0 | Format::Q4_0 => block[..2].copy_from_slice(&scale),
+                    Format::Q8_0 | Format::Q4_0 | Format::Q5_0 => {
+                        block[..2].copy_from_slice(&scale)
+                    }
                     _ => block[..4].copy_from_slice(&[scale, scale].concat()),
                 }
             }
