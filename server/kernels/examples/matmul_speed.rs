@@ -1,12 +1,12 @@
 //! How fast products are on this machine, beside how fast it reads memory.
 //!
-//! `cargo run --release -p candlepower-kernels --example matmul_speed [threads] [instruction set]
-//! [formats]`, such as `2 avx512 Q8_0,Q4_K`. One row shows decode, which waits for memory: its
+//! `cargo run --release -p candlepower-kernels --example matmul_speed [threads] [level]
+//! [formats]`, such as `2 avx2 Q8_0,Q4_K`. One row shows decode, which waits for memory: its
 //! share of the bandwidth is what counts. Many rows show prefill, in multiplications. All figures
 //! are medians over single products, in rounds that measure everything in turn, since a busy
 //! machine drifts. Beside busy neighbours, long products look worse than they are.
 use candlepower_kernels::{
-    Format, InstructionSet, Kernels, Matrix, Pool,
+    Format, Level, Matrix, Pool,
     matrix::{Arrangement, Part, Workspace, Write, multiply},
 };
 use memmap2::MmapMut;
@@ -24,11 +24,11 @@ const COLD_BYTES: usize = 192 << 20;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let threads = arguments.next().map_or(Ok(2), |threads| threads.parse())?;
-    let kernels = match arguments.next().as_deref() {
-        Some("avx512") => Kernels::forced(InstructionSet::Avx512)?,
-        Some("avx2") => Kernels::forced(InstructionSet::Avx2)?,
-        Some("portable") => Kernels::forced(InstructionSet::Portable)?,
-        _ => Kernels::detect(),
+    let level = match arguments.next() {
+        Some(name) => Level::available()
+            .find(|level| level.name().eq_ignore_ascii_case(&name))
+            .ok_or("this machine has no such level")?,
+        None => Level::detect(),
     };
     let wanted = arguments.next();
     let formats = Format::ALL.into_iter().filter(|format| {
@@ -39,12 +39,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let pool = Pool::new(threads)?;
     let probe = Probe::new()?;
-    println!("{threads} threads, {}", kernels.instruction_set());
+    println!("{threads} threads, {}", level.name());
     println!("GB/s of weights (share of the bandwidth) and GMAC/s, by rows of input");
     for format in formats {
         for (columns, rows) in SHAPES {
             if columns % format.block_columns() == 0 {
-                measure(&pool, kernels, &probe, format, columns, rows)?;
+                measure(&pool, level, &probe, format, columns, rows)?;
             }
         }
     }
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Measures one format and shape and prints a line.
 fn measure(
     pool: &Pool,
-    kernels: Kernels,
+    level: Level,
     probe: &Probe,
     format: Format,
     columns: usize,
@@ -70,7 +70,7 @@ fn measure(
     let matrices = (0..copies)
         .map(|_| Matrix::pack(pool, &parts, columns, Arrangement::Stacked))
         .collect::<Result<Vec<_>, _>>()?;
-    let workspace = &mut Workspace::new(kernels);
+    let workspace = &mut Workspace::new(level);
     let mut seconds = INPUTS.map(|_| Vec::new());
     let mut bandwidths = Vec::new();
     for _ in 0..ROUNDS {
