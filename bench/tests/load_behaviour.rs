@@ -7,11 +7,12 @@ use candlepower_bench::{
     figures::Figures,
     load::{
         self, CancellationToken, Error,
+        health::problems,
         plan::Load,
         search::{By, Search},
         trace::TracedRequest,
     },
-    record::{ErrorClass, Outcome, ScenarioRun},
+    record::{ErrorClass, Outcome, Run, ScenarioRun},
 };
 use common::{alone, only, plan, run, run_until, scenario, successes, users};
 use stand_in::{StandIn, laws::Laws};
@@ -345,7 +346,15 @@ fn the_search_finds_the_load_at_which_requests_begin_to_wait() {
         cool_down: Duration::from_secs(3),
         objectives: vec!["ttft-p50=65ms".parse().unwrap()],
     });
-    let run = run(&plan).unwrap();
+    // A load that a busy machine could not apply counts as missed: try again.
+    let busy = |run: &Run| {
+        let mut health = run.scenarios.iter().map(|one| &one.generator);
+        health.any(|one| !problems(one).is_empty())
+    };
+    let run = (0..5)
+        .map(|_| run(&plan).unwrap())
+        .find(|run| !busy(run))
+        .expect("a machine that has time for one of five searches");
     let knee = run.knee.clone().unwrap();
     let tried: Vec<_> = run.scenarios.iter().map(|one| one.name.clone()).collect();
     assert_eq!(

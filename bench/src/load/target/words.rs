@@ -194,6 +194,7 @@ pub(super) const WORDS: [&str; 192] = [
     "love",
     "step",
     "list",
+    "garden",
 ];
 
 #[cfg(test)]
