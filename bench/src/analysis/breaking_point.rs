@@ -44,8 +44,7 @@ fn reasons(before: Option<&Level>, level: &Level) -> Vec<String> {
         reasons.push(format!("{:.1} % of the requests failed", rate * 100.0));
     }
     if let Some(before) = before {
-        let [old, new] =
-            [before, level].map(|level| level.figures.output_tokens_per_second);
+        let [old, new] = [before, level].map(|level| level.figures.output_tokens_per_second);
         // Only where the load grew by clearly more than throughput would have to.
         let grew = level.concurrency > before.concurrency * (1.0 + 4.0 * MARGINAL);
         if grew && old > 0.0 && new < old * (1.0 + MARGINAL) {
@@ -88,7 +87,11 @@ mod tests {
 
     #[test]
     fn the_first_level_that_misses_an_objective_is_it() {
-        let levels = [at(2, |_| {}), at(8, |_| {}), at(32, |one| one.queue = 5_000.0)];
+        let levels = [
+            at(2, |_| {}),
+            at(8, |_| {}),
+            at(32, |one| one.queue = 5_000.0),
+        ];
         let point = report(&levels, objectives()).breaking_point.unwrap();
         assert_eq!(point.load, "32 users");
         assert!(point.reasons[0].contains("ttft-p50"), "{point:?}");

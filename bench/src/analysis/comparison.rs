@@ -101,7 +101,9 @@ pub enum Change {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unlike {
     /// The requests differ.
-    #[error("the workloads differ in {0}: run both with the same seed, prompts, answers and streaming")]
+    #[error(
+        "the workloads differ in {0}: run both with the same seed, prompts, answers and streaming"
+    )]
     Workload(String),
     /// No load was applied in both.
     #[error("no scenario has the same load in both runs: run both with the same profile")]
@@ -187,10 +189,7 @@ fn estimate(level: &Level, metric: Compared) -> Estimate {
         Compared::TtftP50 => (figures.ttft.map(|ttft| ttft.p50 as f64), intervals.ttft_p50),
         Compared::TtftP95 => (figures.ttft.map(|ttft| ttft.p95 as f64), intervals.ttft_p95),
         Compared::Tpot => (figures.tpot.map(|tpot| tpot.mean), intervals.tpot),
-        Compared::Throughput => (
-            Some(figures.output_tokens_per_second),
-            intervals.throughput,
-        ),
+        Compared::Throughput => (Some(figures.output_tokens_per_second), intervals.throughput),
         Compared::ErrorRate => (figures.error_rate, intervals.error_rate),
     };
     Estimate { value, interval }
@@ -239,7 +238,10 @@ mod tests {
 
     fn verdict(comparison: &Comparison, metric: Compared) -> Change {
         let rows = &comparison.levels[0].rows;
-        rows.iter().find(|row| row.metric == metric).unwrap().verdict
+        rows.iter()
+            .find(|row| row.metric == metric)
+            .unwrap()
+            .verdict
     }
 
     #[test]

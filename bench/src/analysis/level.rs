@@ -124,7 +124,8 @@ struct Measured {
 impl Measured {
     fn of(scenario: &ScenarioRun) -> Self {
         let (from, to) = scenario.window;
-        let sent_inside = |one: &&RequestRecord| succeeded(one) && from <= one.sent && one.sent < to;
+        let sent_inside =
+            |one: &&RequestRecord| succeeded(one) && from <= one.sent && one.sent < to;
         let requests: Vec<_> = scenario.requests.iter().filter(sent_inside).collect();
         let sorted = |value: fn(&RequestRecord) -> Option<Micros>| {
             let mut values: Vec<_> = requests.iter().filter_map(|one| value(one)).collect();
@@ -148,7 +149,12 @@ fn curve(sorted: &[Micros]) -> Vec<Micros> {
         .collect()
 }
 
-fn intervals(scenario: &ScenarioRun, figures: &Figures, measured: &Measured, seed: u64) -> Intervals {
+fn intervals(
+    scenario: &ScenarioRun,
+    figures: &Figures,
+    measured: &Measured,
+    seed: u64,
+) -> Intervals {
     let tpot: Vec<_> = measured.tpot.iter().map(|&tpot| tpot as f64).collect();
     let ended = figures.succeeded + figures.failed;
     Intervals {
@@ -227,7 +233,10 @@ mod tests {
 
     #[test]
     fn concurrency_is_time_in_flight_by_the_windows_length() {
-        let run = scenario((100, 200), vec![request(0, 50, &[150]), request(0, 150, &[300])]);
+        let run = scenario(
+            (100, 200),
+            vec![request(0, 50, &[150]), request(0, 150, &[300])],
+        );
         assert!((concurrency(&run, run.window) - 1.0).abs() < 1e-9);
     }
 

@@ -174,7 +174,10 @@ mod tests {
         let observed = observe(&evidence, (0, 10_000_000));
         assert_eq!(observed.queue_seconds, Some(0.2));
         assert_eq!(observed.cpu_cores, Some(1.5));
-        assert_eq!((observed.waiting, observed.waiting_max), (Some(4.0), Some(6.0)));
+        assert_eq!(
+            (observed.waiting, observed.waiting_max),
+            (Some(4.0), Some(6.0))
+        );
         assert_eq!(observed.gpu_utilization, None);
     }
 }

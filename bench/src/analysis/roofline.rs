@@ -64,10 +64,19 @@ pub enum NoRoofline {
 }
 
 /// The roofline of a run.
-pub fn roofline(evidence: &Evidence, levels: &[Level], prompt_tokens: f64, output_tokens: f64) -> Result<Roofline, NoRoofline> {
+pub fn roofline(
+    evidence: &Evidence,
+    levels: &[Level],
+    prompt_tokens: f64,
+    output_tokens: f64,
+) -> Result<Roofline, NoRoofline> {
     let probe = evidence.probe.clone().ok_or(NoRoofline::NoProbe)?;
     let model = evidence.model.as_ref().ok_or(NoRoofline::NoWeights)?;
-    if model.device.as_deref().is_some_and(|device| device != "cpu") {
+    if model
+        .device
+        .as_deref()
+        .is_some_and(|device| device != "cpu")
+    {
         return Err(NoRoofline::OtherDevice);
     }
     let (weights, parameters) = size(model).ok_or(NoRoofline::NoWeights)?;

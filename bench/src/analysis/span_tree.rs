@@ -102,8 +102,15 @@ mod tests {
             ..Trace::default()
         };
         let tree = tree(&trace).unwrap();
-        let flat: Vec<_> = tree.flat().iter().map(|(d, n)| (*d, &*n.name, n.start)).collect();
-        assert_eq!(flat, [(0, "a", 0), (1, "early", 0), (1, "b", 5), (2, "c", 10)]);
+        let flat: Vec<_> = tree
+            .flat()
+            .iter()
+            .map(|(d, n)| (*d, &*n.name, n.start))
+            .collect();
+        assert_eq!(
+            flat,
+            [(0, "a", 0), (1, "early", 0), (1, "b", 5), (2, "c", 10)]
+        );
     }
 
     #[test]

@@ -289,7 +289,10 @@ fn add(
     scenario: &ScenarioRun,
     value: impl Fn(f64) -> f64,
 ) {
-    let place = evidence.series.iter().position(|one| one.quantity == quantity);
+    let place = evidence
+        .series
+        .iter()
+        .position(|one| one.quantity == quantity);
     let place = place.unwrap_or_else(|| {
         evidence.series.push(Series {
             quantity,

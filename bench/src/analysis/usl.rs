@@ -119,9 +119,8 @@ fn solve(points: &[(f64, f64)], used: [bool; 3]) -> Option<[f64; 3]> {
 /// Gaussian elimination with the largest pivot.
 fn eliminate(mut matrix: [[f64; 3]; 3], mut right: [f64; 3]) -> Option<[f64; 3]> {
     for column in 0..3 {
-        let largest = |&a: &usize, &b: &usize| {
-            matrix[a][column].abs().total_cmp(&matrix[b][column].abs())
-        };
+        let largest =
+            |&a: &usize, &b: &usize| matrix[a][column].abs().total_cmp(&matrix[b][column].abs());
         let pivot = (column..3).max_by(largest)?;
         matrix.swap(column, pivot);
         right.swap(column, pivot);

@@ -27,7 +27,10 @@ const WORSE: u8 = 3;
 
 impl Compare {
     pub(super) async fn run(self, connection: connection::Flags) -> Result<ExitCode, Error> {
-        let before = self.reading.report(&self.before, connection.clone()).await?;
+        let before = self
+            .reading
+            .report(&self.before, connection.clone())
+            .await?;
         let after = self.reading.report(&self.after, connection).await?;
         let comparison = runs::compare(&before, &self.before, &after, &self.after)?;
         match self.output {

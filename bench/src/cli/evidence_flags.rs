@@ -8,11 +8,7 @@ use crate::{
     },
     record::Run,
 };
-use candlepower_api::{
-    deployment::LLMDeploymentSpec,
-    names::paths,
-    value::Duration,
-};
+use candlepower_api::{deployment::LLMDeploymentSpec, names::paths, value::Duration};
 use std::{path::Path, time};
 
 /// Servers send spans in batches, the last ones some seconds after the request.
@@ -44,7 +40,11 @@ impl EvidenceFlags {
     /// Begins to scrape.
     pub(super) fn watch(&self, target: &str) -> Result<Watch, Error> {
         let pages = if self.metrics_url.is_empty() {
-            vec![format!("{}{}", target.trim_end_matches('/'), paths::METRICS)]
+            vec![format!(
+                "{}{}",
+                target.trim_end_matches('/'),
+                paths::METRICS
+            )]
         } else {
             self.metrics_url.clone()
         };

@@ -33,7 +33,9 @@ impl ReportCommand {
         let mut report = self.reading.report(&self.run, connection.clone()).await?;
         for before in &self.before {
             let other = self.reading.report(before, connection.clone()).await?;
-            report.comparisons.push(runs::compare(&other, before, &report, &self.run)?);
+            report
+                .comparisons
+                .push(runs::compare(&other, before, &report, &self.run)?);
         }
         report.title = self.title.unwrap_or(report.title);
         report.author = self.author.or(report.author);

@@ -53,7 +53,8 @@ pub(super) struct Reading {
 }
 
 fn dialect(text: &str) -> Result<MetricsDialect, String> {
-    serde_json::from_value(text.into()).map_err(|_| "write candlepower, vllm or llamacpp".to_owned())
+    serde_json::from_value(text.into())
+        .map_err(|_| "write candlepower, vllm or llamacpp".to_owned())
 }
 
 impl Reading {
@@ -144,7 +145,12 @@ async fn of_cluster(name: &str, connection: connection::Flags) -> Result<String,
         ))
     })?;
     let config_maps = Api::<ConfigMap>::namespaced(client, &namespace);
-    let report = config_maps.get(&place).await?.data.unwrap_or_default().remove(REPORT_KEY);
+    let report = config_maps
+        .get(&place)
+        .await?
+        .data
+        .unwrap_or_default()
+        .remove(REPORT_KEY);
     report.ok_or_else(|| nothing(format!("ConfigMap {place} has no {REPORT_KEY}")))
 }
 

@@ -118,7 +118,10 @@ fn scrapes(run: &Run, url: &str, scraped: Scraped, evidence: &mut Evidence) {
         } else {
             "some scrapes of the server's metrics"
         };
-        evidence.lacks(what, format!("{count} scrapes of {url} failed; the last one: {why}"));
+        evidence.lacks(
+            what,
+            format!("{count} scrapes of {url} failed; the last one: {why}"),
+        );
     } else if scraped.answered == 0 {
         evidence.lacks("server metrics", format!("{url} was never scraped"));
     }
@@ -184,7 +187,10 @@ async fn traces(run: &Run, urls: &[String], evidence: &mut Evidence) {
         );
         evidence.lacks("traces", why);
     } else if fetched.absent > 0 {
-        let why = format!("Jaeger at {url} does not have {} of the traces", fetched.absent);
+        let why = format!(
+            "Jaeger at {url} does not have {} of the traces",
+            fetched.absent
+        );
         evidence.lacks("some traces", why);
     }
     if !fetched.traces.is_empty() {

@@ -42,8 +42,16 @@ const CANDLEPOWER: &[Row] = &[
     (CpuSeconds, metrics::CONTAINER_CPU_SECONDS, ""),
     (CpuLimit, metrics::CONTAINER_CPU_LIMIT, ""),
     (CpuPeriods, metrics::CONTAINER_CPU_PERIODS, ""),
-    (ThrottledPeriods, metrics::CONTAINER_CPU_THROTTLED_PERIODS, ""),
-    (ThrottledSeconds, metrics::CONTAINER_CPU_THROTTLED_SECONDS, ""),
+    (
+        ThrottledPeriods,
+        metrics::CONTAINER_CPU_THROTTLED_PERIODS,
+        "",
+    ),
+    (
+        ThrottledSeconds,
+        metrics::CONTAINER_CPU_THROTTLED_SECONDS,
+        "",
+    ),
     (Memory, metrics::CONTAINER_MEMORY, ""),
     (MemoryLimit, metrics::CONTAINER_MEMORY_LIMIT, ""),
     (NetworkReceived, metrics::CONTAINER_NETWORK_RECEIVED, ""),
@@ -127,9 +135,9 @@ pub fn quantities(dialect: MetricsDialect, page: &[Sample]) -> BTreeMap<Quantity
     let mut found = BTreeMap::new();
     for (quantity, name) in metrics_of(dialect) {
         let values = page.iter().filter(|sample| sample.name == name);
-        let whole = values.map(|sample| sample.value).reduce(|a, b| {
-            if quantity.largest() { a.max(b) } else { a + b }
-        });
+        let whole = values
+            .map(|sample| sample.value)
+            .reduce(|a, b| if quantity.largest() { a.max(b) } else { a + b });
         if let Some(value) = whole {
             found.insert(quantity, value);
         }
@@ -160,8 +168,14 @@ mod tests {
     fn a_server_is_known_by_its_names() {
         let all = ["process_x", "vllm:num_requests_running"];
         assert_eq!(recognise(all), Some(MetricsDialect::Vllm));
-        assert_eq!(recognise(["llamacpp:n_decode_total"]), Some(MetricsDialect::Llamacpp));
-        assert_eq!(recognise(["llm_model_loaded"]), Some(MetricsDialect::Candlepower));
+        assert_eq!(
+            recognise(["llamacpp:n_decode_total"]),
+            Some(MetricsDialect::Llamacpp)
+        );
+        assert_eq!(
+            recognise(["llm_model_loaded"]),
+            Some(MetricsDialect::Candlepower)
+        );
         assert_eq!(recognise(["http_requests_total"]), None);
     }
 
@@ -173,7 +187,10 @@ mod tests {
             MetricsDialect::Llamacpp,
         ] {
             let all: Vec<_> = metrics_of(dialect).map(|(quantity, _)| quantity).collect();
-            assert!(all.contains(&Running) && all.contains(&Waiting), "{dialect:?}");
+            assert!(
+                all.contains(&Running) && all.contains(&Waiting),
+                "{dialect:?}"
+            );
         }
     }
 }

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn samples_are_read_with_their_labels() {
-        let page = "# HELP a b\na 1\nb{x=\"1\",y=\"q\\\"}, z\"} 2.5 1700000000\nc{} +Inf\nnonsense\n";
+        let page =
+            "# HELP a b\na 1\nb{x=\"1\",y=\"q\\\"}, z\"} 2.5 1700000000\nc{} +Inf\nnonsense\n";
         let all: Vec<_> = samples(page).collect();
         assert_eq!(all.len(), 2);
         assert_eq!((all[0].name.as_str(), all[0].value), ("a", 1.0));

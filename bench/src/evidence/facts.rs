@@ -125,7 +125,14 @@ pub struct Machine {
 }
 
 const FEATURES: [&str; 8] = [
-    "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "sve",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "amx_int8",
+    "asimd",
+    "sve",
 ];
 
 /// The machine that this process runs on, as Linux describes it.
@@ -179,16 +186,31 @@ mod tests {
         assert_eq!(facts.name, "smollm2");
         assert_eq!(facts.precision.as_deref(), Some("q4_1"));
         assert_eq!(facts.revision, None);
-        assert_eq!((facts.weights_bytes, facts.context_length), (Some(96_468_992), Some(2048)));
+        assert_eq!(
+            (facts.weights_bytes, facts.context_length),
+            (Some(96_468_992), Some(2048))
+        );
     }
 
     #[test]
     fn a_model_list_names_the_server_and_the_context() {
-        let answer = br#"{"object":"list","data":[{"id":"m","owned_by":"vllm","max_model_len":4096}]}"#;
+        let answer =
+            br#"{"object":"list","data":[{"id":"m","owned_by":"vllm","max_model_len":4096}]}"#;
         let (facts, owner) = read_listed(answer, "m").unwrap();
-        assert_eq!((facts.context_length, owner.as_deref()), (Some(4096), Some("vllm")));
-        assert!(read_listed(answer, "x").unwrap_err().contains("does not list x"));
-        assert!(read_listed(b"<html>", "m").unwrap_err().contains("model list"));
+        assert_eq!(
+            (facts.context_length, owner.as_deref()),
+            (Some(4096), Some("vllm"))
+        );
+        assert!(
+            read_listed(answer, "x")
+                .unwrap_err()
+                .contains("does not list x")
+        );
+        assert!(
+            read_listed(b"<html>", "m")
+                .unwrap_err()
+                .contains("model list")
+        );
     }
 
     #[test]

@@ -122,7 +122,10 @@ mod tests {
 
     #[test]
     fn a_query_holds_only_what_it_may() {
-        assert_eq!(encode("rate(a{b=\"c\"}[5m])"), "rate%28a%7Bb%3D%22c%22%7D%5B5m%5D%29");
+        assert_eq!(
+            encode("rate(a{b=\"c\"}[5m])"),
+            "rate%28a%7Bb%3D%22c%22%7D%5B5m%5D%29"
+        );
     }
 
     #[tokio::test]

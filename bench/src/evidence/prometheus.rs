@@ -58,11 +58,13 @@ pub fn merge(lists: impl IntoIterator<Item = Vec<Series>>) -> Vec<Series> {
             };
         }
     }
-    let series = merged.into_iter().map(|(quantity, (metric, points))| Series {
-        quantity,
-        metric,
-        points: points.into_iter().collect(),
-    });
+    let series = merged
+        .into_iter()
+        .map(|(quantity, (metric, points))| Series {
+            quantity,
+            metric,
+            points: points.into_iter().collect(),
+        });
     series.collect()
 }
 
@@ -104,7 +106,9 @@ fn read(answer: &[u8], zero: Micros) -> Result<Vec<(Micros, f64)>, Error> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let time = (seconds * 1e6).round() as Micros;
         let value: f64 = value.parse().ok()?;
-        value.is_finite().then(|| (time.saturating_sub(zero), value))
+        value
+            .is_finite()
+            .then(|| (time.saturating_sub(zero), value))
     });
     Ok(points.collect())
 }
@@ -123,7 +127,12 @@ mod tests {
 
     #[test]
     fn something_else_than_prometheus_is_named() {
-        assert!(read(b"<html>", 0).unwrap_err().to_string().contains("query API"));
+        assert!(
+            read(b"<html>", 0)
+                .unwrap_err()
+                .to_string()
+                .contains("query API")
+        );
     }
 
     #[test]
@@ -134,11 +143,23 @@ mod tests {
             points: vec![(0, value), (5, value)],
         };
         let merged = merge([
-            vec![part(Quantity::Running, 2.0), part(Quantity::KvCacheUsage, 0.2)],
-            vec![part(Quantity::Running, 3.0), part(Quantity::KvCacheUsage, 0.7)],
+            vec![
+                part(Quantity::Running, 2.0),
+                part(Quantity::KvCacheUsage, 0.2),
+            ],
+            vec![
+                part(Quantity::Running, 3.0),
+                part(Quantity::KvCacheUsage, 0.7),
+            ],
         ]);
-        let values: Vec<_> = merged.iter().map(|one| (one.quantity, one.points[1].1)).collect();
-        assert_eq!(values, [(Quantity::Running, 5.0), (Quantity::KvCacheUsage, 0.7)]);
+        let values: Vec<_> = merged
+            .iter()
+            .map(|one| (one.quantity, one.points[1].1))
+            .collect();
+        assert_eq!(
+            values,
+            [(Quantity::Running, 5.0), (Quantity::KvCacheUsage, 0.7)]
+        );
     }
 
     #[test]

@@ -114,9 +114,14 @@ impl Scraper {
 
     /// Ends it.
     pub fn stop(self) -> Scraped {
-        let mut collector = self.collector.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut collector = self
+            .collector
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut scraped = std::mem::take(&mut collector.scraped);
-        scraped.series = std::mem::take(&mut collector.series).into_values().collect();
+        scraped.series = std::mem::take(&mut collector.series)
+            .into_values()
+            .collect();
         scraped
     }
 }

@@ -200,14 +200,19 @@ impl Series {
         let seconds = (last.0 - first.0) as f64 / 1e6;
         let gained = points.windows(2).map(|pair| {
             let (before, after) = (pair[0].1, pair[1].1);
-            if after < before { after } else { after - before }
+            if after < before {
+                after
+            } else {
+                after - before
+            }
         });
         (seconds > 0.0).then(|| (gained.sum(), seconds))
     }
 
     /// What a counter gained per second inside a window.
     pub fn rate(&self, window: (Micros, Micros)) -> Option<f64> {
-        self.increase(window).map(|(gained, seconds)| gained / seconds)
+        self.increase(window)
+            .map(|(gained, seconds)| gained / seconds)
     }
 }
 
@@ -225,7 +230,12 @@ mod tests {
 
     #[test]
     fn a_rate_is_the_gain_between_the_points_of_the_window() {
-        let cpu = series(&[(0, 0.0), (1_000_000, 5.0), (3_000_000, 9.0), (9_000_000, 99.0)]);
+        let cpu = series(&[
+            (0, 0.0),
+            (1_000_000, 5.0),
+            (3_000_000, 9.0),
+            (9_000_000, 99.0),
+        ]);
         assert_eq!(cpu.rate((1_000_000, 3_000_000)), Some(2.0));
     }
 

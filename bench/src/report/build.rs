@@ -173,7 +173,8 @@ fn mean_tokens(run: &Run) -> (f64, f64) {
     let requests = || run.scenarios.iter().flat_map(|one| &one.requests);
     let answered = || requests().filter(|one| crate::figures::succeeded(one));
     let count = answered().count().max(1) as f64;
-    let prompt = answered().map(|one| f64::from(one.prompt_tokens.unwrap_or(one.asked_prompt_tokens)));
+    let prompt =
+        answered().map(|one| f64::from(one.prompt_tokens.unwrap_or(one.asked_prompt_tokens)));
     let output = answered().map(|one| f64::from(output_tokens(one)));
     (prompt.sum::<f64>() / count, output.sum::<f64>() / count)
 }
@@ -195,7 +196,10 @@ fn operations(run: &Run, evidence: &Evidence) -> Vec<Operations> {
 }
 
 fn breakdowns(evidence: &Evidence) -> Vec<Breakdown> {
-    let chosen = evidence.traces.iter().filter(|one| one.role != Role::Sample);
+    let chosen = evidence
+        .traces
+        .iter()
+        .filter(|one| one.role != Role::Sample);
     chosen
         .filter_map(|one| {
             Some(Breakdown {

@@ -84,8 +84,16 @@ fn nothing_measured_makes_a_report_that_says_so() {
     let evidence = crate::evidence::Evidence::default();
     let report = build(&run, &evidence, &Options::default());
     assert_eq!(report.conclusion.outcome, Outcome::NoAnswers);
-    assert!(report.conclusion.summary.starts_with("No request was answered"));
-    assert_eq!((report.findings.len(), report.recommendations.len()), (0, 0));
+    assert!(
+        report
+            .conclusion
+            .summary
+            .starts_with("No request was answered")
+    );
+    assert_eq!(
+        (report.findings.len(), report.recommendations.len()),
+        (0, 0)
+    );
     assert!(report.levels[0].figures.ttft.is_none());
     render(&report, Format::Html).unwrap();
     let text = render(&report, Format::Md).unwrap();
@@ -103,7 +111,10 @@ fn a_run_without_a_stream_has_no_first_token_and_says_so() {
     assert!(report.levels[0].figures.ttft.is_none());
     assert!(report.levels[0].figures.e2e.is_some());
     let missing: Vec<_> = report.missing.iter().map(|one| one.what.as_str()).collect();
-    assert!(missing.iter().any(|what| what.starts_with("TTFT")), "{missing:?}");
+    assert!(
+        missing.iter().any(|what| what.starts_with("TTFT")),
+        "{missing:?}"
+    );
 }
 
 #[test]

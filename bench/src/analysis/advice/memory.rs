@@ -1,5 +1,7 @@
 //! Remedies that change what lies in memory: precision, KV cache, context, limits.
-use super::{Class, Patient, Priority, Projection, Recommendation, Risk, evidence, priority, seconds};
+use super::{
+    Class, Patient, Priority, Projection, Recommendation, Risk, evidence, priority, seconds,
+};
 use crate::evidence::facts::bits_per_weight;
 use candlepower_api::{precision::Precision, value::ByteSize};
 use serde_json::json;
@@ -20,9 +22,7 @@ fn smaller(precision: &str) -> Option<Precision> {
 /// Fewer bits for each weight: less to read for each token, and less memory.
 pub(super) fn quantise(patient: &Patient<'_>) -> Option<Recommendation> {
     let found = patient.finding(Class::MemoryBandwidth);
-    let (finding, level) = patient
-        .harm(Class::Capacity)
-        .or(found)?;
+    let (finding, level) = patient.harm(Class::Capacity).or(found)?;
     let model = patient.model?;
     let now = model.precision.as_deref()?;
     let next = smaller(now)?;
@@ -113,7 +113,12 @@ pub(super) fn context_limit(patient: &Patient<'_>) -> Option<Recommendation> {
         .harm(Class::Capacity)
         .or_else(|| patient.finding(Class::KvCachePressure))?;
     let limit = patient.model?.context_length?;
-    let longest = patient.workload.prompts.iter().map(|one| one.tokens).max()?;
+    let longest = patient
+        .workload
+        .prompts
+        .iter()
+        .map(|one| one.tokens)
+        .max()?;
     let needed = u64::try_from(longest + patient.workload.output_tokens).ok()?;
     // With half as much again for what tests do not show.
     let proposed = (needed + needed / 2).next_multiple_of(64);
@@ -181,7 +186,11 @@ pub(super) fn more_memory(patient: &Patient<'_>) -> Option<Recommendation> {
 pub(super) fn flash_attention(patient: &Patient<'_>) -> Option<Recommendation> {
     let (finding, level) = patient.finding(Class::Compute)?;
     let on_gpu = patient.model?.device.as_deref() == Some("cuda");
-    let long = patient.workload.prompts.iter().any(|one| one.tokens >= 2048);
+    let long = patient
+        .workload
+        .prompts
+        .iter()
+        .any(|one| one.tokens >= 2048);
     let prefill = level.observed.prefill_seconds?;
     if !on_gpu || !long {
         return None;

@@ -45,7 +45,9 @@ pub struct Recommendation {
 }
 
 /// How soon.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Priority {
     /// Now: it takes minutes and answers a critical or moderate finding.
@@ -57,7 +59,9 @@ pub enum Priority {
 }
 
 /// What may go wrong.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Risk {
     /// Nothing but a restart.
@@ -105,7 +109,10 @@ impl<'a> Patient<'a> {
     /// A finding of a class, and the scenario where it is worst.
     fn finding(&self, class: Class) -> Option<(&'a Finding, &'a Level)> {
         let finding = self.findings.iter().find(|one| one.class == class)?;
-        let level = self.levels.iter().find(|one| one.name == finding.scenario)?;
+        let level = self
+            .levels
+            .iter()
+            .find(|one| one.name == finding.scenario)?;
         Some((finding, level))
     }
 
@@ -164,7 +171,10 @@ const CATALOGUE: &[Remedy] = &[
 
 /// What to do, the most urgent first.
 pub fn recommend(patient: &Patient<'_>) -> Vec<Recommendation> {
-    let mut all: Vec<_> = CATALOGUE.iter().filter_map(|remedy| remedy(patient)).collect();
+    let mut all: Vec<_> = CATALOGUE
+        .iter()
+        .filter_map(|remedy| remedy(patient))
+        .collect();
     all.sort_by_key(|one| (one.priority, one.risk));
     all
 }

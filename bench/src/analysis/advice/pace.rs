@@ -1,5 +1,7 @@
 //! Remedies that change how requests are computed: CPU, batch, waiting, prefill.
-use super::{Class, Patient, Priority, Projection, Recommendation, Risk, evidence, priority, seconds};
+use super::{
+    Class, Patient, Priority, Projection, Recommendation, Risk, evidence, priority, seconds,
+};
 use candlepower_api::{benchmark::MetricsDialect, value::CpuQuantity};
 use serde_json::json;
 
@@ -135,7 +137,12 @@ pub(super) fn prefill_chunk(patient: &Patient<'_>) -> Option<Recommendation> {
     })?;
     let gaps = level.figures.itl?;
     let now = spec.engine.prefill_chunk;
-    let longest = patient.workload.prompts.iter().map(|one| one.tokens).max()?;
+    let longest = patient
+        .workload
+        .prompts
+        .iter()
+        .map(|one| one.tokens)
+        .max()?;
     if longest.min(now) < 128 {
         return None;
     }
@@ -200,7 +207,8 @@ pub(super) fn prefix_cache(patient: &Patient<'_>) -> Option<Recommendation> {
             metric: "mean TTFT".to_owned(),
             now: seconds(ttft),
             projected: format!("down to {}", seconds((ttft - prefill).max(0.0))),
-            formula: "TTFT − prefill · shared share of the prompt, here at its limit of 1".to_owned(),
+            formula: "TTFT − prefill · shared share of the prompt, here at its limit of 1"
+                .to_owned(),
         }],
         patch: Some(json!({"engine": {"prefixCaching": true}})),
     })

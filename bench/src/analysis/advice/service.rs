@@ -1,5 +1,7 @@
 //! Remedies around the server: start, replicas, queue, streaming, the way in and out.
-use super::{Class, Patient, Priority, Projection, Recommendation, Risk, evidence, priority, seconds};
+use super::{
+    Class, Patient, Priority, Projection, Recommendation, Risk, evidence, priority, seconds,
+};
 use crate::{objectives::Metric, record::ErrorClass};
 use serde_json::json;
 
@@ -84,7 +86,9 @@ pub(super) fn replicas(patient: &Patient<'_>) -> Option<Recommendation> {
     let classes = [Class::Queueing, Class::Compute, Class::MemoryBandwidth];
     let found = classes.iter().find_map(|&class| patient.harm(class));
     let (finding, level) = found.filter(|(_, level)| level.misses())?;
-    let now = patient.deployment.map_or(1, |spec| spec.desired_replicas().max(1));
+    let now = patient
+        .deployment
+        .map_or(1, |spec| spec.desired_replicas().max(1));
     let fixed = patient.deployment.filter(|spec| spec.autoscaling.is_none());
     let then = now + 1;
     let rate = level.figures.output_tokens_per_second;
@@ -94,7 +98,11 @@ pub(super) fn replicas(patient: &Patient<'_>) -> Option<Recommendation> {
         priority: Priority::Medium,
         effort: "minutes".to_owned(),
         risk: Risk::Low,
-        problem: format!("{} misses its objectives: {}", level.load_text(), finding.cause),
+        problem: format!(
+            "{} misses its objectives: {}",
+            level.load_text(),
+            finding.cause
+        ),
         solution: if fixed.is_some() || patient.deployment.is_none() {
             format!("Run {then} replicas instead of {now}, each on its own cores or GPU.")
         } else {
@@ -117,7 +125,10 @@ pub(super) fn queue_depth(patient: &Patient<'_>) -> Option<Recommendation> {
     let spec = patient.deployment?;
     let refused = |level: &crate::analysis::level::Level| {
         let errors = &level.figures.errors;
-        errors.get(&ErrorClass::Overloaded).copied().unwrap_or_default()
+        errors
+            .get(&ErrorClass::Overloaded)
+            .copied()
+            .unwrap_or_default()
     };
     let level = patient.levels.iter().max_by_key(|level| refused(level))?;
     let count = refused(level);
@@ -162,7 +173,8 @@ pub(super) fn streaming(patient: &Patient<'_>) -> Option<Recommendation> {
     };
     let level = patient.levels.iter().find(|level| {
         let e2e = level.figures.e2e.map(|e2e| e2e.p95 as f64);
-        e2e.zip(limit(level)).is_some_and(|(e2e, limit)| e2e > limit)
+        e2e.zip(limit(level))
+            .is_some_and(|(e2e, limit)| e2e > limit)
     })?;
     let e2e = level.figures.e2e?.p95 as f64 / 1e6;
     let prefill = level.observed.first_token_seconds;
@@ -174,7 +186,10 @@ pub(super) fn streaming(patient: &Patient<'_>) -> Option<Recommendation> {
         risk: Risk::Low,
         problem: "without a stream, users see nothing until the whole answer is there".to_owned(),
         solution: "Ask for a stream (`stream: true`) and show tokens as they come.".to_owned(),
-        evidence: vec![format!("P95 of the whole answer: {} (client)", seconds(e2e))],
+        evidence: vec![format!(
+            "P95 of the whole answer: {} (client)",
+            seconds(e2e)
+        )],
         impact: vec![Projection {
             metric: "time until users see something".to_owned(),
             now: seconds(e2e),

@@ -26,7 +26,10 @@ fn patch(all: &[Recommendation], id: &str) -> serde_json::Value {
 fn patched(patch: &serde_json::Value) -> LLMDeploymentSpec {
     let mut spec = serde_json::to_value(crate::analysis::testing::deployment()).unwrap();
     for (key, value) in patch.as_object().unwrap() {
-        match (spec.get_mut(key).and_then(|old| old.as_object_mut()), value.as_object()) {
+        match (
+            spec.get_mut(key).and_then(|old| old.as_object_mut()),
+            value.as_object(),
+        ) {
             (Some(old), Some(new)) => old.extend(new.clone()),
             _ => spec[key] = value.clone(),
         }
@@ -44,10 +47,12 @@ fn a_batch_of_one_is_to_be_larger() {
     let all = advice(|plant| {
         plant.queue = 4_000.0;
         plant.deployment.engine.max_batch_size = 1;
-        plant.gauges.retain(|(quantity, _)| {
-            !matches!(quantity, Quantity::Running | Quantity::Waiting)
-        });
-        plant.gauges.extend([(Quantity::Running, 1.0), (Quantity::Waiting, 7.0)]);
+        plant
+            .gauges
+            .retain(|(quantity, _)| !matches!(quantity, Quantity::Running | Quantity::Waiting));
+        plant
+            .gauges
+            .extend([(Quantity::Running, 1.0), (Quantity::Waiting, 7.0)]);
     });
     assert_eq!(all[0].id, "batch-size", "{all:#?}");
     let spec = patched(&patch(&all, "batch-size"));
@@ -134,11 +139,16 @@ fn every_recommendation_says_what_it_costs_and_why() {
     });
     assert!(all.len() >= 4, "{all:#?}");
     for one in &all {
-        assert!(!one.evidence.is_empty() && !one.effort.is_empty(), "{one:?}");
+        assert!(
+            !one.evidence.is_empty() && !one.effort.is_empty(),
+            "{one:?}"
+        );
         assert!(one.impact.iter().all(|impact| !impact.formula.is_empty()));
     }
     let ids: std::collections::BTreeSet<_> = all.iter().map(|one| &one.id).collect();
     assert_eq!(ids.len(), all.len(), "each once");
-    let in_order = all.windows(2).all(|pair| pair[0].priority <= pair[1].priority);
+    let in_order = all
+        .windows(2)
+        .all(|pair| pair[0].priority <= pair[1].priority);
     assert!(in_order);
 }

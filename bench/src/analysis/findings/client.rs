@@ -35,8 +35,16 @@ pub(super) fn generator(view: View<'_>) -> Option<Finding> {
     );
     let ms = |micros: u64| format!("{:.1} ms", micros as f64 / 1e3);
     Some(finding.with_severity(severity).shown_by([
-        proof("requests were sent late by (P99)", ms(health.lag_p99), Source::Generator),
-        proof("timers fired late by (P99)", ms(health.timer_lag_p99), Source::Generator),
+        proof(
+            "requests were sent late by (P99)",
+            ms(health.lag_p99),
+            Source::Generator,
+        ),
+        proof(
+            "timers fired late by (P99)",
+            ms(health.timer_lag_p99),
+            Source::Generator,
+        ),
         proof(
             "CPU of the load generator",
             format!("{:.2} of {} cores", health.cpu_cores, health.cpu_available),

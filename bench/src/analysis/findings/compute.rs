@@ -31,14 +31,22 @@ pub(super) fn limit(view: View<'_>, explained: f64) -> Option<Finding> {
 fn by_probe(view: View<'_>, explained: f64) -> Option<Finding> {
     let used = view.utilisation?;
     let mbu = used.mbu?;
-    let mfu = used.mfu.into_iter().chain(used.prefill_mfu).reduce(f64::max);
+    let mfu = used
+        .mfu
+        .into_iter()
+        .chain(used.prefill_mfu)
+        .reduce(f64::max);
     let mut evidence = vec![proof(
         "model bandwidth utilisation of decoding",
         percent(mbu),
         Source::Probe,
     )];
     if let Some(mfu) = mfu {
-        evidence.push(proof("model FLOP/s utilisation", percent(mfu), Source::Probe));
+        evidence.push(proof(
+            "model FLOP/s utilisation",
+            percent(mfu),
+            Source::Probe,
+        ));
     }
     if let Some(tpot) = view.level.figures.tpot {
         let value = format!("{:.2} ms", tpot.p50 as f64 / 1e3);
@@ -77,7 +85,11 @@ fn by_gpu(view: View<'_>) -> Option<Finding> {
     let (busy, memory) = observed.gpu_utilization.zip(observed.gpu_memory_activity)?;
     let evidence = [
         proof("time in which a kernel ran", percent(busy), Source::Metrics),
-        proof("time in which the memory controller worked", percent(memory), Source::Metrics),
+        proof(
+            "time in which the memory controller worked",
+            percent(memory),
+            Source::Metrics,
+        ),
     ];
     let (class, share, of, cause) = if memory >= MEMORY_BOUND {
         let cause = "the GPU's memory works most of the time: each token reads all weights";

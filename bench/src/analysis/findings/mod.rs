@@ -17,7 +17,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A class of bottleneck.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Class {
     /// The load generator could not keep up, so figures say little about the server.
@@ -67,7 +69,9 @@ impl Class {
 }
 
 /// How much harm a finding does.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Severity {
     /// Objectives are missed, and this is most of the reason.
@@ -79,7 +83,9 @@ pub enum Severity {
 }
 
 /// How sure a finding is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Confidence {
     /// Measured where it happens.
@@ -184,7 +190,11 @@ impl View<'_> {
 
     /// Mean self time of an operation in seconds, and its share of all time.
     fn operation(&self, name: &str) -> Option<(f64, f64)> {
-        let found = self.ranking?.operations.iter().find(|one| one.name == name)?;
+        let found = self
+            .ranking?
+            .operations
+            .iter()
+            .find(|one| one.name == name)?;
         Some((found.mean as f64 / 1e9, found.share))
     }
 

@@ -44,7 +44,10 @@ pub fn cold_start(run: &Run, evidence: &Evidence) -> Option<ColdStart> {
     later.sort_unstable();
     let loaded = evidence.series(Quantity::ModelLoaded);
     let loaded = loaded.is_some_and(|series| {
-        series.points.windows(2).any(|pair| pair[0].1 == 0.0 && pair[1].1 > 0.0)
+        series
+            .points
+            .windows(2)
+            .any(|pair| pair[0].1 == 0.0 && pair[1].1 > 0.0)
     });
     let seconds = evidence.series(Quantity::LoadSeconds);
     Some(ColdStart {
@@ -62,8 +65,16 @@ pub(super) fn finding(start: &ColdStart) -> Option<Finding> {
         return None;
     }
     let mut evidence: Vec<Proof> = vec![
-        proof("TTFT of the first request", format!("{first:.2} s"), Source::Client),
-        proof("median TTFT later on", format!("{steady:.3} s"), Source::Client),
+        proof(
+            "TTFT of the first request",
+            format!("{first:.2} s"),
+            Source::Client,
+        ),
+        proof(
+            "median TTFT later on",
+            format!("{steady:.3} s"),
+            Source::Client,
+        ),
     ];
     if start.loaded_meanwhile {
         let seconds = start.load_seconds.unwrap_or_default();

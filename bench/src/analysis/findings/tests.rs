@@ -35,8 +35,17 @@ fn set(all: &mut Vec<(Quantity, f64)>, quantity: Quantity, value: f64) {
 #[test]
 fn a_healthy_run_has_no_bottleneck() {
     let report = report(&[Plant::default()]);
-    assert_eq!(report.conclusion.primary_bottleneck, None, "{:#?}", report.findings);
-    assert!(report.conclusion.summary.contains("No bottleneck was found"));
+    assert_eq!(
+        report.conclusion.primary_bottleneck, None,
+        "{:#?}",
+        report.findings
+    );
+    assert!(
+        report
+            .conclusion
+            .summary
+            .contains("No bottleneck was found")
+    );
 }
 
 #[test]
@@ -61,7 +70,10 @@ fn a_batch_of_one_makes_requests_queue_and_the_cause_says_so() {
     });
     let report = report(&[plant]);
     let first = &report.findings[0];
-    assert_eq!((first.class, first.severity), (Class::Queueing, Severity::Critical));
+    assert_eq!(
+        (first.class, first.severity),
+        (Class::Queueing, Severity::Critical)
+    );
     assert!(first.cause.contains("all 1 places"), "{}", first.cause);
 }
 
@@ -85,8 +97,16 @@ fn a_full_kv_cache_is_named_instead_of_the_queue_that_it_causes() {
         set(&mut plant.gauges, Quantity::KvCacheUsage, 0.97);
     });
     let report = report(&[plant]);
-    assert_eq!(report.conclusion.primary_bottleneck, Some(Class::KvCachePressure));
-    assert!(report.findings.iter().all(|one| one.class != Class::Queueing));
+    assert_eq!(
+        report.conclusion.primary_bottleneck,
+        Some(Class::KvCachePressure)
+    );
+    assert!(
+        report
+            .findings
+            .iter()
+            .all(|one| one.class != Class::Queueing)
+    );
 }
 
 #[test]
@@ -103,7 +123,10 @@ fn a_slow_tokenizer_is_named() {
 
 #[test]
 fn a_first_request_that_waits_for_the_model_is_a_cold_start() {
-    assert_eq!(primary_of(with(|plant| plant.cold = 3_000.0)), Some(Class::ColdStart));
+    assert_eq!(
+        primary_of(with(|plant| plant.cold = 3_000.0)),
+        Some(Class::ColdStart)
+    );
 }
 
 #[test]
@@ -114,12 +137,18 @@ fn time_lost_before_the_server_is_upstream() {
     });
     let report = report(&[plant]);
     let first = &report.findings[0];
-    assert_eq!((first.class, first.confidence), (Class::Upstream, Confidence::High));
+    assert_eq!(
+        (first.class, first.confidence),
+        (Class::Upstream, Confidence::High)
+    );
 }
 
 #[test]
 fn tokens_that_are_taken_slowly_are_a_slow_client() {
-    assert_eq!(primary_of(with(|plant| plant.way_out = 60.0)), Some(Class::SlowClient));
+    assert_eq!(
+        primary_of(with(|plant| plant.way_out = 60.0)),
+        Some(Class::SlowClient)
+    );
 }
 
 #[test]

@@ -44,8 +44,16 @@ pub(super) fn throttled(view: View<'_>) -> Option<Finding> {
         other => other,
     };
     Some(finding.with_severity(severity).shown_by([
-        proof("scheduler periods that used up the quota", percent(periods), Source::Metrics),
-        proof("threads stood still", format!("{refused:.2} s per second"), Source::Metrics),
+        proof(
+            "scheduler periods that used up the quota",
+            percent(periods),
+            Source::Metrics,
+        ),
+        proof(
+            "threads stood still",
+            format!("{refused:.2} s per second"),
+            Source::Metrics,
+        ),
         proof("CPU in use", format!("{used:.2} cores"), Source::Metrics),
     ]))
 }
@@ -67,7 +75,11 @@ fn queue(view: &View<'_>) -> Option<(f64, &'static str, Vec<Proof>)> {
         if seconds < QUEUE_SECONDS {
             return None;
         }
-        evidence.push(proof("mean time in the queue", ms(seconds), Source::Metrics));
+        evidence.push(proof(
+            "mean time in the queue",
+            ms(seconds),
+            Source::Metrics,
+        ));
         evidence.push(proof("mean TTFT", ms(ttft), Source::Client));
         return Some((seconds / ttft, "the mean TTFT", evidence));
     }
@@ -90,9 +102,9 @@ pub(super) fn queueing(view: View<'_>) -> Option<Finding> {
     let places = engine.map(|engine| f64::from(engine.max_batch_size));
     let full = view.level.observed.running_max.zip(places);
     let cause = match (full, engine) {
-        (Some((most, places)), _) if most >= places => format!(
-            "all {places:.0} places of the batch were taken, and the others waited for one"
-        ),
+        (Some((most, places)), _) if most >= places => {
+            format!("all {places:.0} places of the batch were taken, and the others waited for one")
+        }
         (_, Some(engine)) if !engine.max_batch_wait.as_std().is_zero() => format!(
             "places were free, but the engine waits up to {} for company before it begins",
             engine.max_batch_wait
@@ -109,7 +121,9 @@ pub(super) fn kv_cache(view: View<'_>) -> Option<Finding> {
     let usage = observed.kv_cache_max.filter(|usage| *usage >= KV_FULL)?;
     let lost = observed.preemptions.unwrap_or_default();
     let waits = observed.waiting_max.is_some_and(|most| most > 0.0);
-    let places = view.deployment.map(|spec| f64::from(spec.engine.max_batch_size));
+    let places = view
+        .deployment
+        .map(|spec| f64::from(spec.engine.max_batch_size));
     let batch_full = places
         .zip(observed.running_max)
         .is_some_and(|(places, most)| most >= places);

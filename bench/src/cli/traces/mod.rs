@@ -10,8 +10,7 @@ use crate::{
     evidence::{
         cluster::{self, PodPort},
         http::Server,
-        jaeger,
-        places,
+        jaeger, places,
         trace::Trace,
     },
 };

@@ -18,8 +18,18 @@ pub(super) fn section(report: &Report) -> Section {
 
 fn references(report: &Report) -> Vec<String> {
     let mut all = vec![format!("Target: {}", report.run.url)];
-    all.extend(report.traces_source.as_ref().map(|source| format!("Traces: {source}")));
-    all.extend(report.metrics_source.as_ref().map(|source| format!("Metrics: {source}")));
+    all.extend(
+        report
+            .traces_source
+            .as_ref()
+            .map(|source| format!("Traces: {source}")),
+    );
+    all.extend(
+        report
+            .metrics_source
+            .as_ref()
+            .map(|source| format!("Metrics: {source}")),
+    );
     for one in &report.breakdowns {
         if let Some(id) = &one.root.trace_id {
             all.push(format!("Trace of {:?} in {}: {id}", one.role, one.scenario));

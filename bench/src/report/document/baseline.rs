@@ -108,11 +108,19 @@ fn resources(observed: &Observed) -> Vec<Block> {
     };
     let rate = |value| words::or_not(value, words::bytes_per_second);
     let rows = [
-        ["GPU utilization", &words::or_not(observed.gpu_utilization, words::percent)],
-        ["GPU memory", &memory(observed.gpu_memory_max, observed.gpu_memory_total)],
+        [
+            "GPU utilization",
+            &words::or_not(observed.gpu_utilization, words::percent),
+        ],
+        [
+            "GPU memory",
+            &memory(observed.gpu_memory_max, observed.gpu_memory_total),
+        ],
         [
             "GPU temperature",
-            &words::or_not(observed.gpu_temperature_max, |degrees| format!("{degrees:.0} °C")),
+            &words::or_not(observed.gpu_temperature_max, |degrees| {
+                format!("{degrees:.0} °C")
+            }),
         ],
         [
             "GPU power",
@@ -125,12 +133,21 @@ fn resources(observed: &Observed) -> Vec<Block> {
                 format!("in {} of the periods", words::percent(share))
             }),
         ],
-        ["RAM usage", &memory(observed.memory_max, observed.memory_limit)],
+        [
+            "RAM usage",
+            &memory(observed.memory_max, observed.memory_limit),
+        ],
         ["Disk read", &rate(observed.disk_read_per_second)],
         ["Disk written", &rate(observed.disk_written_per_second)],
-        ["Network received", &rate(observed.network_received_per_second)],
+        [
+            "Network received",
+            &rate(observed.network_received_per_second),
+        ],
         ["Network sent", &rate(observed.network_sent_per_second)],
-        ["KV cache, at most", &words::or_not(observed.kv_cache_max, words::percent)],
+        [
+            "KV cache, at most",
+            &words::or_not(observed.kv_cache_max, words::percent),
+        ],
     ]
     .map(|row| row.map(Cell::from));
     vec![table(

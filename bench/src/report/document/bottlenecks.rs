@@ -1,5 +1,7 @@
 //! Section 4: where the time goes, and why.
-use super::{Block, Cell, Section, code, label, list, pictures, summary::severity_mark, table, text};
+use super::{
+    Block, Cell, Section, code, label, list, pictures, summary::severity_mark, table, text,
+};
 use crate::{
     analysis::{
         findings::{Confidence, Finding, Severity},
@@ -30,13 +32,19 @@ pub(super) fn section(report: &Report) -> Section {
 
 fn traces(report: &Report) -> Vec<Block> {
     if report.operations.is_empty() {
-        let why = report.missing.iter().find(|one| one.what.contains("traces"));
+        let why = report
+            .missing
+            .iter()
+            .find(|one| one.what.contains("traces"));
         let why = why.map_or("none was asked for", |one| one.why.as_str());
         return vec![text(format!("No traces: {why}."))];
     }
     let mut blocks = vec![
         label("Analysis Command"),
-        code("bash", "candlepower analyze SERVICE --lookback 1h --limit 200"),
+        code(
+            "bash",
+            "candlepower analyze SERVICE --lookback 1h --limit 200",
+        ),
         text(
             "Shares are of critical-path self time over a random sample of requests: each moment \
              of a request counts once, for the operation that its end waited for. With what \
@@ -44,7 +52,10 @@ fn traces(report: &Report) -> Vec<Block> {
         ),
     ];
     for operations in &report.operations {
-        blocks.push(label(&format!("Top 5 Slowest Operations: {}", operations.scenario)));
+        blocks.push(label(&format!(
+            "Top 5 Slowest Operations: {}",
+            operations.scenario
+        )));
         blocks.push(ranking(operations));
     }
     blocks.extend(breakdown(report));
@@ -65,9 +76,20 @@ fn ranking(operations: &Operations) -> Block {
             ]
         })
         .collect();
-    let rest: f64 = ranking.operations.iter().skip(OPERATIONS).map(|one| one.share).sum();
+    let rest: f64 = ranking
+        .operations
+        .iter()
+        .skip(OPERATIONS)
+        .map(|one| one.share)
+        .sum();
     let row = |name: &str, share: f64| {
-        ["".into(), name.into(), "".into(), "".into(), words::percent(share).into()]
+        [
+            "".into(),
+            name.into(),
+            "".into(),
+            "".into(),
+            words::percent(share).into(),
+        ]
     };
     if rest > 0.0 {
         rows.push(row("other operations", rest));
@@ -75,13 +97,24 @@ fn ranking(operations: &Operations) -> Block {
     rows.push(row("unattributed", ranking.unattributed));
     table(
         &format!("Self time per call over {} traces", ranking.traces),
-        ["Rank", "Operation", "Avg Duration", "Max Duration", "% of Total"],
+        [
+            "Rank",
+            "Operation",
+            "Avg Duration",
+            "Max Duration",
+            "% of Total",
+        ],
         rows,
     )
 }
 
 fn breakdown(report: &Report) -> Vec<Block> {
-    let pick = |role| report.breakdowns.iter().find(|one: &&Breakdown| one.role == role);
+    let pick = |role| {
+        report
+            .breakdowns
+            .iter()
+            .find(|one: &&Breakdown| one.role == role)
+    };
     let mut blocks = vec![];
     if let Some(typical) = pick(Role::P50) {
         blocks.push(label("Trace Breakdown (Typical Request)"));
@@ -125,9 +158,14 @@ fn drawn(root: &Node) -> String {
 /// MBU and MFU, where they could be computed.
 fn utilisation(report: &Report) -> Vec<Block> {
     let Some(roof) = &report.roofline else {
-        let why = report.missing.iter().find(|one| one.what.contains("bandwidth and FLOP"));
+        let why = report
+            .missing
+            .iter()
+            .find(|one| one.what.contains("bandwidth and FLOP"));
         let why = why.map_or("not computed", |one| one.why.as_str());
-        return vec![text(format!("Model bandwidth and FLOP/s utilisation: {why}."))];
+        return vec![text(format!(
+            "Model bandwidth and FLOP/s utilisation: {why}."
+        ))];
     };
     let rows = roof.levels.iter().map(|one| {
         [

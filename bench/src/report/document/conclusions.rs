@@ -1,7 +1,10 @@
 //! Section 9: what it comes to, and what happens next.
 use super::{Block, Section, bottlenecks::sentence, label, list, text};
 use crate::{
-    analysis::{advice::Priority, findings::{Severity, primary}},
+    analysis::{
+        advice::Priority,
+        findings::{Severity, primary},
+    },
     report::{model::Report, words},
 };
 
@@ -68,7 +71,10 @@ fn actions(report: &Report) -> Vec<Block> {
 }
 
 fn next(report: &Report) -> Block {
-    let first = report.recommendations.iter().find(|one| one.patch.is_some());
+    let first = report
+        .recommendations
+        .iter()
+        .find(|one| one.patch.is_some());
     let mut steps = vec![];
     if let Some(first) = first {
         steps.push(sentence(&format!(

@@ -56,8 +56,12 @@ fn all(report: &Report) -> Block {
 
 fn scenario(number: &str, level: &Level, baseline: Option<&Level>) -> Section {
     let title = format!("{} ({})", level.name, level.load_text());
-    let mut section = Section::new(number, &title)
-        .with([label("Configuration"), configuration(level), label("Results"), results(level)]);
+    let mut section = Section::new(number, &title).with([
+        label("Configuration"),
+        configuration(level),
+        label("Results"),
+        results(level),
+    ]);
     if let Some(baseline) = baseline {
         section = section.with([
             label("Performance Degradation"),
@@ -73,13 +77,19 @@ fn scenario(number: &str, level: &Level, baseline: Option<&Level>) -> Section {
 fn configuration(level: &Level) -> Block {
     let spawn = match &level.load {
         AppliedLoad::Users { users, spawn_rate } => {
-            vec![format!("Users: {users}"), format!("Spawn Rate: {spawn_rate}/s")]
+            vec![
+                format!("Users: {users}"),
+                format!("Spawn Rate: {spawn_rate}/s"),
+            ]
         }
         AppliedLoad::Arrivals { process, rate } => {
             vec![format!("Arrivals: {rate} requests/s on average, {process}")]
         }
     };
-    let window = format!("Duration: {} measured", words::span(level.figures.window_seconds));
+    let window = format!(
+        "Duration: {} measured",
+        words::span(level.figures.window_seconds)
+    );
     list(spawn.into_iter().chain([window]))
 }
 
@@ -105,7 +115,10 @@ fn results(level: &Level) -> Block {
         ],
         [
             "TTFT P95 from due",
-            &words::or_not(figures.ttft_from_due.map(|ttft| ttft.p95 as f64), words::micros),
+            &words::or_not(
+                figures.ttft_from_due.map(|ttft| ttft.p95 as f64),
+                words::micros,
+            ),
         ],
         [
             "ITL P99",
@@ -131,15 +144,20 @@ fn results(level: &Level) -> Block {
 }
 
 fn degradation(baseline: &Level, level: &Level) -> Vec<String> {
-    let change = |name: &str, before: Option<f64>, after: Option<f64>| {
-        match before.zip(after).filter(|(before, _)| *before > 0.0) {
-            Some((before, after)) => format!(
-                "{name} {} by {}",
-                if after >= before { "increased" } else { "decreased" },
-                words::percent((after - before).abs() / before)
-            ),
-            None => format!("{name}: {}", words::NOT_MEASURED),
-        }
+    let change = |name: &str, before: Option<f64>, after: Option<f64>| match before
+        .zip(after)
+        .filter(|(before, _)| *before > 0.0)
+    {
+        Some((before, after)) => format!(
+            "{name} {} by {}",
+            if after >= before {
+                "increased"
+            } else {
+                "decreased"
+            },
+            words::percent((after - before).abs() / before)
+        ),
+        None => format!("{name}: {}", words::NOT_MEASURED),
     };
     let p95 = |level: &Level| level.figures.ttft.map(|ttft| ttft.p95 as f64);
     let tpot = |level: &Level| level.figures.tpot.map(|tpot| tpot.mean);
@@ -171,7 +189,9 @@ fn errors(level: &Level) -> Block {
 fn observations(level: &Level) -> Vec<String> {
     let mut seen = vec![];
     let missed = level.verdicts.iter().filter(|one| one.met() == Some(false));
-    let missed: Vec<_> = missed.map(|one| words::metric_name(one.objective.metric)).collect();
+    let missed: Vec<_> = missed
+        .map(|one| words::metric_name(one.objective.metric))
+        .collect();
     seen.push(if missed.is_empty() {
         "No objective was missed.".to_owned()
     } else {
@@ -179,13 +199,20 @@ fn observations(level: &Level) -> Vec<String> {
     });
     let observed = &level.observed;
     if let Some(most) = observed.waiting_max.filter(|most| *most >= 1.0) {
-        seen.push(format!("Queue buildup: up to {most:.0} requests waited in the server."));
+        seen.push(format!(
+            "Queue buildup: up to {most:.0} requests waited in the server."
+        ));
     }
     if let Some(lost) = observed.preemptions.filter(|lost| *lost > 0.0) {
-        seen.push(format!("{lost:.0} sequences lost their place in the batch."));
+        seen.push(format!(
+            "{lost:.0} sequences lost their place in the batch."
+        ));
     }
     if let Some(hits) = observed.prefix_cache_hits.filter(|hits| *hits > 0.01) {
-        seen.push(format!("The prefix cache held {} of the prompt tokens.", words::percent(hits)));
+        seen.push(format!(
+            "The prefix cache held {} of the prompt tokens.",
+            words::percent(hits)
+        ));
     }
     if let Some(batch) = observed.batch {
         seen.push(format!("A step computed {batch:.1} sequences on average."));
@@ -197,7 +224,12 @@ fn observations(level: &Level) -> Vec<String> {
         ));
     }
     seen.extend(level.saturated.clone());
-    seen.extend(level.stopped.as_ref().map(|why| format!("Ended early: {why}.")));
+    seen.extend(
+        level
+            .stopped
+            .as_ref()
+            .map(|why| format!("Ended early: {why}.")),
+    );
     seen
 }
 
@@ -236,7 +268,10 @@ fn breaking_points(report: &Report, place: usize) -> Section {
 
 fn scalability(report: &Report) -> Block {
     let Some(fit) = &report.scalability else {
-        let why = report.missing.iter().find(|one| one.what.contains("scalability"));
+        let why = report
+            .missing
+            .iter()
+            .find(|one| one.what.contains("scalability"));
         let why = why.map_or("not fitted", |one| one.why.as_str());
         return text(format!("Universal Scalability Law: no fit, because {why}."));
     };

@@ -5,12 +5,42 @@ use candlepower_api::names::alerts;
 
 /// An alert, what it means, and how bad it is.
 const ALERTS: [(&str, &str, &str, &str); 6] = [
-    (alerts::TIME_TO_FIRST_TOKEN_HIGH, "TTFT P95 over its threshold for 5 minutes", "Warning", "Investigate traces"),
-    (alerts::MEMORY_HIGH, "memory over its threshold", "Critical", "Scale down traffic, or raise the limit"),
-    (alerts::ERROR_RATE_HIGH, "failures over their threshold", "Critical", "Investigate logs"),
-    (alerts::THROUGHPUT_LOW, "few tokens per second while requests run", "Warning", "Check CPU or GPU utilization"),
-    (alerts::QUEUE_FULL, "requests are refused", "Warning", "Add replicas or places"),
-    (alerts::COLD_START_SLOW, "the model loads far longer than it used to", "Warning", "Check storage"),
+    (
+        alerts::TIME_TO_FIRST_TOKEN_HIGH,
+        "TTFT P95 over its threshold for 5 minutes",
+        "Warning",
+        "Investigate traces",
+    ),
+    (
+        alerts::MEMORY_HIGH,
+        "memory over its threshold",
+        "Critical",
+        "Scale down traffic, or raise the limit",
+    ),
+    (
+        alerts::ERROR_RATE_HIGH,
+        "failures over their threshold",
+        "Critical",
+        "Investigate logs",
+    ),
+    (
+        alerts::THROUGHPUT_LOW,
+        "few tokens per second while requests run",
+        "Warning",
+        "Check CPU or GPU utilization",
+    ),
+    (
+        alerts::QUEUE_FULL,
+        "requests are refused",
+        "Warning",
+        "Add replicas or places",
+    ),
+    (
+        alerts::COLD_START_SLOW,
+        "the model loads far longer than it used to",
+        "Warning",
+        "Check storage",
+    ),
 ];
 
 pub(super) fn section(report: &Report) -> Section {
@@ -25,7 +55,10 @@ pub(super) fn section(report: &Report) -> Section {
     let targets = if targets.is_empty() {
         "This run had no objectives to derive thresholds from.".to_owned()
     } else {
-        format!("This run's objectives, as thresholds: {}.", targets.join("; "))
+        format!(
+            "This run's objectives, as thresholds: {}.",
+            targets.join("; ")
+        )
     };
     Section::new("8", "Monitoring and Alerts").under([
         Section::new("8.1", "Recommended Dashboards").with([list([

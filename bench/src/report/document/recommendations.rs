@@ -1,5 +1,5 @@
 //! Section 6: what to do, grouped by how soon.
-use super::{Block, Section, code, label, list, table, text, bottlenecks::sentence};
+use super::{Block, Section, bottlenecks::sentence, code, label, list, table, text};
 use crate::{
     analysis::advice::{Priority, Recommendation, Risk},
     report::model::Report,
@@ -19,7 +19,10 @@ pub(super) fn section(report: &Report) -> Section {
         if ours.is_empty() {
             return section.with([text("None: nothing in the evidence calls for one.")]);
         }
-        section.under(ours.into_iter().map(|(place, one)| recommendation(place + 1, one)))
+        section.under(
+            ours.into_iter()
+                .map(|(place, one)| recommendation(place + 1, one)),
+        )
     });
     Section::new("6", "Optimization Recommendations")
         .with([text(
@@ -41,7 +44,11 @@ fn recommendation(place: usize, one: &Recommendation) -> Section {
         let patch = serde_json::to_string_pretty(&spec).unwrap_or_default();
         blocks.push(code("json", patch));
     }
-    blocks.extend([label("Evidence"), list(one.evidence.clone()), label("Expected Impact")]);
+    blocks.extend([
+        label("Evidence"),
+        list(one.evidence.clone()),
+        label("Expected Impact"),
+    ]);
     blocks.push(if one.impact.is_empty() {
         text("Not projected.")
     } else {

@@ -14,7 +14,10 @@ pub(super) fn architecture(report: &Report) -> Section {
 }
 
 fn overview(report: &Report) -> String {
-    let server = report.server.as_deref().unwrap_or("OpenAI-compatible server");
+    let server = report
+        .server
+        .as_deref()
+        .unwrap_or("OpenAI-compatible server");
     let absent = "none";
     format!(
         "{} ({})\n   │  {}/v1/chat/completions\n   ▼\n{server} ({})\n   │  metrics: {}\n   │  traces: {}",
@@ -63,7 +66,10 @@ fn stack(report: &Report) -> Block {
 
 fn hardware(report: &Report) -> Block {
     let Some(machine) = &report.machine else {
-        let why = report.missing.iter().find(|one| one.what.contains("hardware"));
+        let why = report
+            .missing
+            .iter()
+            .find(|one| one.what.contains("hardware"));
         let why = why.map_or("nothing reported it", |one| one.why.as_str());
         return text(format!("Not known: {why}."));
     };
@@ -80,7 +86,10 @@ fn hardware(report: &Report) -> Block {
                 machine.gpus.join(", ")
             },
         ],
-        ["CPU".to_owned(), format!("{cpu}, {cores} cores ({features})")],
+        [
+            "CPU".to_owned(),
+            format!("{cpu}, {cores} cores ({features})"),
+        ],
         [
             "RAM".to_owned(),
             known(machine.memory_bytes.map(|bytes| words::bytes(bytes as f64))),
@@ -126,7 +135,11 @@ pub(super) fn methodology(report: &Report) -> Section {
                 report.run.workload.output_tokens,
                 said(&report.run.output_lengths),
                 report.run.workload.seed,
-                if report.run.workload.stream { "yes" } else { "no" }
+                if report.run.workload.stream {
+                    "yes"
+                } else {
+                    "no"
+                }
             )),
         ]),
         Section::new("2.2", "Metrics Collected").with([formulas()]),
@@ -159,7 +172,13 @@ fn scenarios(report: &Report) -> Block {
     });
     table(
         "Scenarios, and the part of each that counts",
-        ["Scenario", "Users", "Duration", "Spawn Rate", "Measured window"],
+        [
+            "Scenario",
+            "Users",
+            "Duration",
+            "Spawn Rate",
+            "Measured window",
+        ],
         rows,
     )
 }
@@ -176,15 +195,30 @@ fn mix(report: &Report) -> Block {
 fn formulas() -> Block {
     let rows = [
         ["TTFT", "first non-empty token's time − request sent"],
-        ["TPOT", "(last token − first token) / (output tokens − 1), per request, from 2 tokens on"],
+        [
+            "TPOT",
+            "(last token − first token) / (output tokens − 1), per request, from 2 tokens on",
+        ],
         ["ITL", "each gap between successive arrivals of text"],
         ["NTPOT", "E2E / output tokens"],
         ["E2E", "last byte − request sent"],
-        ["Throughput", "output tokens that arrived inside the measured window / window"],
+        [
+            "Throughput",
+            "output tokens that arrived inside the measured window / window",
+        ],
         ["Goodput", "requests per second that keep every objective"],
-        ["Error rate", "failures / (successes + failures) that ended inside the window"],
-        ["Queue, prefill, decode", "the server's own sums / counts over the window"],
-        ["CPU, memory, network, disk, GPU", "the server's own series over the window"],
+        [
+            "Error rate",
+            "failures / (successes + failures) that ended inside the window",
+        ],
+        [
+            "Queue, prefill, decode",
+            "the server's own sums / counts over the window",
+        ],
+        [
+            "CPU, memory, network, disk, GPU",
+            "the server's own series over the window",
+        ],
     ];
     table(
         "Figures and their formulas",

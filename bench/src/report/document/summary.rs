@@ -17,7 +17,10 @@ pub(super) fn facts(report: &Report) -> Vec<(String, String)> {
     };
     [
         ("Project", "LLM Inference Performance Analysis".to_owned()),
-        ("Author", author.unwrap_or_else(|| report.written_by.clone())),
+        (
+            "Author",
+            author.unwrap_or_else(|| report.written_by.clone()),
+        ),
         ("Date", report.run.started_at.chars().take(10).collect()),
         ("Status", status),
     ]
@@ -96,8 +99,13 @@ fn kept(report: &Report) -> Option<Item> {
         .levels
         .iter()
         .max_by(|a, b| a.concurrency.total_cmp(&b.concurrency))?;
-    let met = heaviest.verdicts.iter().filter(|one| one.met() == Some(true));
-    let met: Vec<_> = met.map(|one| words::metric_name(one.objective.metric)).collect();
+    let met = heaviest
+        .verdicts
+        .iter()
+        .filter(|one| one.met() == Some(true));
+    let met: Vec<_> = met
+        .map(|one| words::metric_name(one.objective.metric))
+        .collect();
     (!met.is_empty()).then(|| Item {
         mark: Mark::Good,
         text: format!(
@@ -111,15 +119,18 @@ fn kept(report: &Report) -> Option<Item> {
 /// The two figures that users feel, under every load.
 fn impact(report: &Report) -> Block {
     let rows = report.levels.iter().flat_map(|level| {
-        [Metric::TtftP95, Metric::Tpot].into_iter().filter_map(|metric| {
-            let verdict = words::verdict(level, metric)?;
-            Some([
-                format!("{} at {}", words::metric_name(metric), level.load_text()).into(),
-                words::or_not(verdict.measured, |value| words::metric_value(metric, value)).into(),
-                words::target(verdict.objective).into(),
-                Cell::met(verdict.met()),
-            ])
-        })
+        [Metric::TtftP95, Metric::Tpot]
+            .into_iter()
+            .filter_map(|metric| {
+                let verdict = words::verdict(level, metric)?;
+                Some([
+                    format!("{} at {}", words::metric_name(metric), level.load_text()).into(),
+                    words::or_not(verdict.measured, |value| words::metric_value(metric, value))
+                        .into(),
+                    words::target(verdict.objective).into(),
+                    Cell::met(verdict.met()),
+                ])
+            })
     });
     let mut rows: Vec<_> = rows.collect();
     if let Some(projection) = report
@@ -128,7 +139,11 @@ fn impact(report: &Report) -> Block {
         .find_map(|one| one.impact.first())
     {
         rows.push([
-            format!("Estimated {} with proposed optimizations", projection.metric).into(),
+            format!(
+                "Estimated {} with proposed optimizations",
+                projection.metric
+            )
+            .into(),
             projection.now.as_str().into(),
             format!("{} (projected)", projection.projected).into(),
             Cell::marked(Mark::None, "projected"),

@@ -110,7 +110,13 @@ impl Chart {
     }
 
     /// A dot, with a whisker over its interval where it has one.
-    pub(super) fn dot(&mut self, (x, y): (f64, f64), interval: Option<(f64, f64)>, class: &str, title: String) {
+    pub(super) fn dot(
+        &mut self,
+        (x, y): (f64, f64),
+        interval: Option<(f64, f64)>,
+        class: &str,
+        title: String,
+    ) {
         let (px, py) = (self.x.place(x), self.y.place(y));
         if let Some((low, high)) = interval {
             let whisker = [(px, self.y.place(low)), (px, self.y.place(high))];
@@ -125,7 +131,13 @@ impl Chart {
     }
 
     /// A dot with a whisker along the x axis, in the row at `y`.
-    pub(super) fn across(&mut self, (x, y): (f64, f64), interval: Option<(f64, f64)>, class: &str, title: String) {
+    pub(super) fn across(
+        &mut self,
+        (x, y): (f64, f64),
+        interval: Option<(f64, f64)>,
+        class: &str,
+        title: String,
+    ) {
         let (px, py) = (self.x.place(x), self.y.place(y));
         if let Some((low, high)) = interval {
             let whisker = [(self.x.place(low), py), (self.x.place(high), py)];

@@ -35,8 +35,16 @@ pub(in crate::report) fn distributions(levels: &[Level]) -> Vec<Picture> {
 }
 
 fn distribution(title: &str, levels: &[Level], of: fn(&Level) -> &Vec<Micros>) -> Option<Picture> {
-    let drawn: Vec<_> = levels.iter().filter(|level| !of(level).is_empty()).collect();
-    let all = || drawn.iter().flat_map(|level| of(level)).map(|&value| value as f64 / 1e6);
+    let drawn: Vec<_> = levels
+        .iter()
+        .filter(|level| !of(level).is_empty())
+        .collect();
+    let all = || {
+        drawn
+            .iter()
+            .flat_map(|level| of(level))
+            .map(|&value| value as f64 / 1e6)
+    };
     let (least, most) = (all().reduce(f64::min)?, all().reduce(f64::max)?);
     let description = format!(
         "{title}: share of requests that took at most so long, for {} scenarios, from {} to {}.",
@@ -85,11 +93,17 @@ pub(in crate::report) fn loads(report: &Report) -> Vec<Picture> {
         .collect();
     levels.sort_by(|a, b| a.concurrency.total_cmp(&b.concurrency));
     let latency = latency(&levels);
-    latency.into_iter().chain(throughput(report, &levels)).collect()
+    latency
+        .into_iter()
+        .chain(throughput(report, &levels))
+        .collect()
 }
 
 fn concurrency(levels: &[&Level]) -> (Axis, Range) {
-    let most = levels.iter().map(|level| level.concurrency).fold(0.0, f64::max);
+    let most = levels
+        .iter()
+        .map(|level| level.concurrency)
+        .fold(0.0, f64::max);
     let axis = Axis {
         name: "requests in flight, on average",
         text: plain,
@@ -112,7 +126,11 @@ fn latency(levels: &[&Level]) -> Option<Picture> {
         .collect();
     let values = || {
         rows.iter().flat_map(|(_, ttft, tpot)| {
-            [Some(ttft.p50 as f64), Some(ttft.p95 as f64), tpot.map(|tpot| tpot.mean)]
+            [
+                Some(ttft.p50 as f64),
+                Some(ttft.p95 as f64),
+                tpot.map(|tpot| tpot.mean),
+            ]
         })
     };
     let least = values().flatten().reduce(f64::min)? / 1e6;
@@ -137,9 +155,15 @@ fn latency(levels: &[&Level]) -> Option<Picture> {
         },
     );
     let lines: [(&str, Value); 3] = [
-        ("TTFT P50", |(level, ttft, _)| Some((ttft.p50 as f64, level.intervals.ttft_p50))),
-        ("TTFT P95", |(level, ttft, _)| Some((ttft.p95 as f64, level.intervals.ttft_p95))),
-        ("TPOT Avg", |(level, _, tpot)| tpot.map(|tpot| (tpot.mean, level.intervals.tpot))),
+        ("TTFT P50", |(level, ttft, _)| {
+            Some((ttft.p50 as f64, level.intervals.ttft_p50))
+        }),
+        ("TTFT P95", |(level, ttft, _)| {
+            Some((ttft.p95 as f64, level.intervals.ttft_p95))
+        }),
+        ("TPOT Avg", |(level, _, tpot)| {
+            tpot.map(|tpot| (tpot.mean, level.intervals.tpot))
+        }),
     ];
     for (place, (name, value)) in lines.into_iter().enumerate() {
         let class = series(place);
@@ -162,7 +186,9 @@ fn latency(levels: &[&Level]) -> Option<Picture> {
 }
 
 fn throughput(report: &Report, levels: &[&Level]) -> Option<Picture> {
-    let rates = levels.iter().map(|level| level.figures.output_tokens_per_second);
+    let rates = levels
+        .iter()
+        .map(|level| level.figures.output_tokens_per_second);
     let most = rates.reduce(f64::max).filter(|most| *most > 0.0)?;
     let mut chart = Chart::new(
         "Throughput against load",
@@ -210,25 +236,44 @@ fn throughput(report: &Report, levels: &[&Level]) -> Option<Picture> {
 type Track = (&'static str, fn(f64) -> String, fn(&Moment) -> Option<f64>);
 
 const TRACKS: [Track; 7] = [
-    ("output tokens per second", plain, |moment| Some(moment.tokens_per_second)),
+    ("output tokens per second", plain, |moment| {
+        Some(moment.tokens_per_second)
+    }),
     ("requests in flight", plain, |moment| Some(moment.in_flight)),
-    ("requests waiting in the server", plain, |moment| moment.waiting),
+    ("requests waiting in the server", plain, |moment| {
+        moment.waiting
+    }),
     ("CPU cores", plain, |moment| moment.cpu_cores),
-    ("memory in MiB", plain, |moment| Some(moment.memory? / f64::from(1 << 20))),
-    ("KV cache in use, %", plain, |moment| Some(moment.kv_cache? * 100.0)),
-    ("GPU utilisation, %", plain, |moment| Some(moment.gpu? * 100.0)),
+    ("memory in MiB", plain, |moment| {
+        Some(moment.memory? / f64::from(1 << 20))
+    }),
+    ("KV cache in use, %", plain, |moment| {
+        Some(moment.kv_cache? * 100.0)
+    }),
+    ("GPU utilisation, %", plain, |moment| {
+        Some(moment.gpu? * 100.0)
+    }),
 ];
 
 /// Load, throughput and resources over time, one above the other; what was not exported is left out.
 pub(in crate::report) fn timeline(report: &Report) -> Vec<Picture> {
-    let end = report.timeline.iter().map(|moment| moment.at).fold(1.0, f64::max);
+    let end = report
+        .timeline
+        .iter()
+        .map(|moment| moment.at)
+        .fold(1.0, f64::max);
     let tracks = TRACKS.into_iter().enumerate();
     tracks
         .filter_map(|(place, track)| one_track(report, place, track, end))
         .collect()
 }
 
-fn one_track(report: &Report, place: usize, (name, text, value): Track, end: f64) -> Option<Picture> {
+fn one_track(
+    report: &Report,
+    place: usize,
+    (name, text, value): Track,
+    end: f64,
+) -> Option<Picture> {
     let moments = report.timeline.iter();
     let points: Vec<_> = moments
         .filter_map(|moment| Some((moment.at, value(moment)?)))

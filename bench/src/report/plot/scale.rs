@@ -59,7 +59,11 @@ impl Scale {
 
 fn logarithmic_ticks(least: f64, most: f64) -> Vec<f64> {
     let decades = (most / least).log10();
-    let factors: &[f64] = if decades > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    let factors: &[f64] = if decades > 3.0 {
+        &[1.0]
+    } else {
+        &[1.0, 2.0, 5.0]
+    };
     let first = power(least);
     let powers = (0..16i32).map(|place| first * 10f64.powi(place));
     powers
@@ -76,14 +80,18 @@ fn power(value: f64) -> f64 {
 /// 1, 2 or 5 times a power of ten, at or below a value.
 fn lower(value: f64) -> f64 {
     let power = power(value);
-    let factor = [5.0, 2.0, 1.0].into_iter().find(|factor| factor * power <= value);
+    let factor = [5.0, 2.0, 1.0]
+        .into_iter()
+        .find(|factor| factor * power <= value);
     factor.unwrap_or(1.0) * power
 }
 
 /// The same at or above.
 fn upper(value: f64) -> f64 {
     let power = power(value);
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= value);
+    let factor = [1.0, 2.0, 5.0]
+        .into_iter()
+        .find(|factor| factor * power >= value);
     factor.unwrap_or(10.0) * power
 }
 

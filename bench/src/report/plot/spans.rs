@@ -44,7 +44,12 @@ pub(in crate::report) fn waterfall(root: &Node) -> Picture {
         };
         shapes.push(bar(width, "span"));
         shapes.push(bar(node.self_time as f64 * scale, "own"));
-        shapes.push(words(WIDTH - 4.0, "end", "tick", words::nanos(node.duration)));
+        shapes.push(words(
+            WIDTH - 4.0,
+            "end",
+            "tick",
+            words::nanos(node.duration),
+        ));
     }
     Picture {
         title: "Waterfall of the slowest trace".to_owned(),
@@ -59,7 +64,10 @@ pub(in crate::report) fn waterfall(root: &Node) -> Picture {
         shapes,
         legend: vec![
             ("span".to_owned(), "span".to_owned()),
-            ("of that on the critical path, its own".to_owned(), "own".to_owned()),
+            (
+                "of that on the critical path, its own".to_owned(),
+                "own".to_owned(),
+            ),
         ],
     }
 }

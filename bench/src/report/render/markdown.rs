@@ -55,7 +55,10 @@ fn write_block(text: &mut String, block: &Block) {
             write_table(text, head, rows);
             Ok(())
         }
-        Block::Code { language, text: code } => {
+        Block::Code {
+            language,
+            text: code,
+        } => {
             let fence = fence(code);
             writeln!(text, "{fence}{language}\n{}\n{fence}", code.trim_end())
         }

@@ -2,7 +2,10 @@
 mod markdown;
 mod templates;
 
-use super::{document::{self, Document}, model::Report};
+use super::{
+    document::{self, Document},
+    model::Report,
+};
 
 /// What a report is written as.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]

@@ -18,7 +18,9 @@ fn environment() -> Result<Environment<'static>, Error> {
     environment.add_template("style.css", include_str!("templates/style.css"))?;
     environment.add_template(CONFLUENCE, include_str!("templates/confluence.xml"))?;
     // Code in Confluence stands in CDATA, which ends at its first `]]>`.
-    environment.add_filter("cdata", |text: String| text.replace("]]>", "]]]]><![CDATA[>"));
+    environment.add_filter("cdata", |text: String| {
+        text.replace("]]>", "]]]]><![CDATA[>")
+    });
     // XML knows fewer characters than Rust.
     environment.add_filter("xml", |text: String| {
         text.replace(|c: char| c < ' ' && !matches!(c, '\n' | '\t'), "\u{fffd}")

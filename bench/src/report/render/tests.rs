@@ -58,13 +58,20 @@ fn hostile() -> Report {
 
 /// Lines that are headings, in the order of the text.
 fn headings(text: &str, is: impl Fn(&str) -> bool) -> Vec<&str> {
-    text.lines().map(str::trim).filter(|line| is(line)).collect()
+    text.lines()
+        .map(str::trim)
+        .filter(|line| is(line))
+        .collect()
 }
 
 #[test]
 fn every_form_has_all_sections_of_the_template_in_its_order() {
     let report = report();
-    for (format, mark) in [(Format::Html, "<h"), (Format::Md, "#"), (Format::Confluence, "<h")] {
+    for (format, mark) in [
+        (Format::Html, "<h"),
+        (Format::Md, "#"),
+        (Format::Confluence, "<h"),
+    ] {
         let text = render(&report, format).unwrap();
         let headings = headings(&text, |line| line.starts_with(mark));
         let mut left = headings.iter();
@@ -91,7 +98,13 @@ fn the_conclusion_comes_before_everything_else() {
 #[test]
 fn a_page_asks_for_nothing_outside_itself_and_runs_nothing() {
     let html = render(&hostile(), Format::Html).unwrap();
-    for loads in ["<script", "src=", "url(", "@import", "<link rel=\"stylesheet\""] {
+    for loads in [
+        "<script",
+        "src=",
+        "url(",
+        "@import",
+        "<link rel=\"stylesheet\"",
+    ] {
         assert!(!html.contains(loads), "{loads}");
     }
     assert!(html.contains("default-src &#x27;none&#x27;") || html.contains("default-src 'none'"));
@@ -132,7 +145,10 @@ fn json_reads_back_as_the_same_report() {
     let back: Report = serde_json::from_str(&text).unwrap();
     assert_eq!(back.findings, report.findings);
     assert_eq!(back.levels.len(), report.levels.len());
-    assert_eq!(render(&back, Format::Md).unwrap(), render(&report, Format::Md).unwrap());
+    assert_eq!(
+        render(&back, Format::Md).unwrap(),
+        render(&report, Format::Md).unwrap()
+    );
 }
 
 #[test]
