@@ -43,6 +43,7 @@ pub(crate) struct Plant {
     pub(crate) deployment: LLMDeploymentSpec,
     pub(crate) weights: u64,
     pub(crate) bandwidth: f64,
+    pub(crate) flops: f64,
 }
 
 impl Default for Plant {
@@ -85,6 +86,7 @@ impl Default for Plant {
             deployment: deployment(),
             weights: 100_000_000,
             bandwidth: 10e9,
+            flops: 10e12,
         }
     }
 }
@@ -139,7 +141,7 @@ impl Plant {
             evidence.deployment = Some(level.deployment.clone());
             evidence.probe = Some(Probe {
                 bytes_per_second: level.bandwidth,
-                flops_per_second: 400e9,
+                flops_per_second: level.flops,
                 threads: 2,
                 buffer_bytes: 1 << 29,
                 source: "planted".to_owned(),
@@ -161,7 +163,7 @@ impl Plant {
                 let cold = if index == 0 { self.cold } else { 0.0 };
                 let first = spread * (self.server_first() + self.way_in) + cold;
                 let gap = spread * (self.tpot + self.way_out);
-                let refused = index % 100 < self.refused;
+                let refused = index % 100 >= 100 - self.refused;
                 let tokens: Vec<_> = (0..self.output)
                     .map(|token| sent + micro(first + gap * f64::from(token)))
                     .collect();

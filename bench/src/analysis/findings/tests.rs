@@ -177,6 +177,7 @@ fn slow_tokens_with_all_arithmetic_used_are_bound_by_compute() {
         plant.prefill = 900.0;
         plant.weights = 1_200_000_000;
         plant.bandwidth = 100e9;
+        plant.flops = 400e9;
     });
     assert_eq!(primary_of(plant), Some(Class::Compute));
 }

@@ -1,11 +1,19 @@
 //! Section 10: sources, settings, and what could not be measured.
-use super::{Block, Section, code, list, pictures, table, text};
-use crate::report::{model::Report, plot};
+use super::{Block, Section, code, list, table, text};
+use crate::report::model::Report;
+
+/// Pages of Candlepower's documentation that explain what stands here.
+const DOCUMENTATION: [&str; 4] = [
+    "docs/benchmark.md: how load is applied, and how figures, findings and recommendations are made",
+    "docs/observability.md: metrics, traces, alerts and dashboards",
+    "docs/resources.md: the fields of LLMDeployment that recommendations change",
+    "docs/reference/report.schema.json: this report's JSON form",
+];
 
 pub(super) fn section(report: &Report) -> Section {
     Section::new("10", "Appendices").under([
         Section::new("10.1", "References").with([list(references(report))]),
-        Section::new("10.2", "Timeline").with(pictures(plot::timeline(report))),
+        Section::new("10.2", "Related Documentation").with([list(DOCUMENTATION)]),
         Section::new("10.3", "Test Data").with(data(report)),
         Section::new("10.4", "What Was Not Measured").with([missing(report)]),
         Section::new("10.5", "Document Control").with([list([

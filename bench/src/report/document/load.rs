@@ -15,6 +15,7 @@ pub(super) fn section(report: &Report) -> Section {
     Section::new("5", "Load Testing Results")
         .with([all(report)])
         .with(pictures(plot::loads(report)))
+        .with(pictures(plot::timeline(report)))
         .under(levels)
         .under([breaking_points(report, report.levels.len() + 1)])
 }
