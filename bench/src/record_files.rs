@@ -103,7 +103,7 @@ impl Writer {
             }
             let file = compressed.finish().map_err(io_error(&path))?;
             file.into_inner()
-                .map_err(|error| error.into_error())
+                .map_err(io::IntoInnerError::into_error)
                 .and_then(|file| file.sync_all())
                 .map_err(io_error(&path))?;
             self.written += 1;

@@ -46,8 +46,8 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(class: ErrorClass, message: impl ToString) -> Self {
-        let message: String = message.to_string().chars().take(MESSAGE).collect();
+    pub(super) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        let message = message.into().chars().take(MESSAGE).collect();
         Self {
             class,
             status: None,
@@ -214,13 +214,20 @@ impl Connection {
     pub(super) async fn send(
         &mut self,
         request: Request<Body>,
-    ) -> Result<Response<Incoming>, (Option<Request<Body>>, Failure)> {
+    ) -> Result<Response<Incoming>, Unanswered> {
         let answer = self.sender.try_send_request(request).await;
-        answer.map_err(|mut error| {
-            let request = error.take_message();
-            (request, broken(error.error()))
+        answer.map_err(|mut error| Unanswered {
+            unsent: error.take_message().map(Box::new),
+            failure: broken(error.error()),
         })
     }
+}
+
+/// A request to which no answer began.
+pub(super) struct Unanswered {
+    /// The request, where nothing of it was sent.
+    pub(super) unsent: Option<Box<Request<Body>>>,
+    pub(super) failure: Failure,
 }
 
 /// The connection failed before an answer began.

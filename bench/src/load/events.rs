@@ -30,10 +30,10 @@ impl Events {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             let (line, rest) = bytes.split_at(end);
             if self.partial.is_empty() {
-                data(line).map(&mut event);
+                data(line).into_iter().for_each(&mut event);
             } else {
                 self.partial.extend_from_slice(line);
-                data(&self.partial).map(&mut event);
+                data(&self.partial).into_iter().for_each(&mut event);
                 self.partial.clear();
             }
             bytes = &rest[1..];
@@ -122,10 +122,8 @@ impl Chunk<'_> {
 
     /// Why the answer ended, where it did.
     pub(super) fn finish_reason(&self) -> Option<&str> {
-        let reasons = self.choices.iter().flatten();
-        reasons
-            .filter_map(|choice| choice.finish_reason.as_deref())
-            .next()
+        let mut choices = self.choices.iter().flatten();
+        choices.find_map(|choice| choice.finish_reason.as_deref())
     }
 
     /// Whether it has choices at all.

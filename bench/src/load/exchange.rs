@@ -1,6 +1,6 @@
 //! One request and its answer: when each piece of text arrived, and how it ended.
 use super::{
-    client::{CHAT, Client, Connection, Failure, with_causes},
+    client::{CHAT, Client, Connection, Failure, Unanswered, with_causes},
     events::{Chunk, DONE, Events, Usage},
     live::Live,
     requests::Outgoing,
@@ -122,12 +122,15 @@ impl Wire {
         }
         match connection.send(request).await {
             Ok(answer) => Ok(answer),
-            Err((Some(unsent), _)) => {
+            Err(Unanswered {
+                unsent: Some(unsent),
+                ..
+            }) => {
                 *connection = self.client.connect().await?;
-                let answer = connection.send(unsent).await;
-                answer.map_err(|(_, failure)| failure)
+                let answer = connection.send(*unsent).await;
+                answer.map_err(|unanswered| unanswered.failure)
             }
-            Err((None, failure)) => Err(failure),
+            Err(unanswered) => Err(unanswered.failure),
         }
     }
 

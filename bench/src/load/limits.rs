@@ -8,7 +8,7 @@ const SPARE: u64 = 64;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{wanted} connections need {} open files and this process may open {allowed}; raise the hard limit (`ulimit -Hn`, or LimitNOFILE of a systemd unit) or ask for less load",
-    wanted + SPARE
+    .wanted + SPARE
 )]
 pub struct TooFewFiles {
     wanted: u64,

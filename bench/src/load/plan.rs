@@ -1,6 +1,6 @@
 //! What a run is asked to do.
 use super::{search::Search, trace::TracedRequest};
-use crate::{objectives::Objective, record::AppliedLoad};
+use crate::record::AppliedLoad;
 use candlepower_api::{
     benchmark::{Scenario, Workload},
     value::Percentage,
@@ -212,13 +212,6 @@ impl Plan {
             }
         }
         Ok(())
-    }
-
-    /// The objectives that its search asks for.
-    pub fn searched(&self) -> &[Objective] {
-        self.search
-            .as_ref()
-            .map_or(&[], |search| &search.objectives)
     }
 }
 

@@ -130,7 +130,8 @@ impl Runner<'_> {
             .search
             .is_none()
             .then_some(self.plan.scenarios.len());
-        for scenario in &self.plan.scenarios {
+        let plan = self.plan;
+        for scenario in &plan.scenarios {
             if !self.scenario(scenario, of, observer).await? {
                 break;
             }
@@ -139,7 +140,8 @@ impl Runner<'_> {
     }
 
     async fn search(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
-        let Some(search) = &self.plan.search else {
+        let plan = self.plan;
+        let Some(search) = &plan.search else {
             return Ok(());
         };
         let (mut found, mut good) = (Found::default(), 0.0);

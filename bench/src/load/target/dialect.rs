@@ -84,8 +84,8 @@ impl Questions<'_> {
         dialect: Dialect,
     ) -> Result<Option<u32>, Failure> {
         let answer = self.ask(prompt, false, dialect).await?;
-        let answer =
-            Chunk::parse(&answer).map_err(|error| Failure::new(ErrorClass::Protocol, error))?;
+        let answer = Chunk::parse(&answer)
+            .map_err(|error| Failure::new(ErrorClass::Protocol, error.to_string()))?;
         Ok(answer.usage.and_then(|usage| usage.prompt_tokens))
     }
 
