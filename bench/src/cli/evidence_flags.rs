@@ -9,10 +9,7 @@ use crate::{
     record::Run,
 };
 use candlepower_api::{deployment::LLMDeploymentSpec, names::paths, value::Duration};
-use std::{path::Path, time};
-
-/// Servers send spans in batches, the last ones some seconds after the request.
-const SPANS_ARRIVE: time::Duration = time::Duration::from_secs(6);
+use std::path::Path;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct EvidenceFlags {
@@ -60,9 +57,6 @@ impl EvidenceFlags {
         run: &Run,
         folder: &Path,
     ) -> Result<(), Error> {
-        if !self.jaeger_url.is_empty() {
-            tokio::time::sleep(SPANS_ARRIVE).await;
-        }
         let sources = Sources {
             metrics: MetricsFrom::Scrapes {
                 pages: watch.pages,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::record::{Micros, Run};
 use candlepower_api::{benchmark::MetricsDialect, deployment::LLMDeploymentSpec};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where metrics are.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ pub struct Sources {
 
 /// How long each half of the probe takes.
 const PROBE: Duration = Duration::from_millis(700);
+/// Servers send spans in batches, every few seconds.
+const SPANS_ARRIVE: Duration = Duration::from_secs(8);
 /// Points that Prometheus is asked for at most; it refuses more than 11,000.
 const MOST_POINTS: f64 = 2_000.0;
 
@@ -176,6 +178,7 @@ async fn traces(run: &Run, urls: &[String], evidence: &mut Evidence) {
     };
     let url = urls.join(", ");
     let wanted = wanted(run, SAMPLE);
+    tokio::time::sleep(until_spans_arrive(run)).await;
     let fetched = fetch(&jaegers, &wanted).await;
     if let Some(why) = fetched.failure {
         evidence.lacks("traces", why);
@@ -197,6 +200,15 @@ async fn traces(run: &Run, urls: &[String], evidence: &mut Evidence) {
         evidence.traces_source = Some(format!("Jaeger at {url}"));
     }
     evidence.traces = fetched.traces;
+}
+
+/// How long spans may still be on their way: servers send them in batches, seconds after the request.
+fn until_spans_arrive(run: &Run) -> Duration {
+    let end = run.scenarios.iter().map(|one| one.ended).max();
+    let end = Duration::from_micros(run.started_at + end.unwrap_or_default());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = now.unwrap_or_default().saturating_sub(end);
+    SPANS_ARRIVE.saturating_sub(since)
 }
 
 #[cfg(test)]
