@@ -4,7 +4,8 @@ use crate::{
     cli::Error,
     evidence::{jaeger, trace::Trace},
 };
-use k8s_openapi::jiff::Timestamp;
+use candlepower_api::value::Duration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// Most questions for one answer, so that a Jaeger full of other traces is not asked for minutes.
 const MOST_QUESTIONS: usize = 100;
@@ -13,12 +14,20 @@ const SHORTEST: i128 = 1_000_000;
 
 /// From when to when traces are looked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Window {
-    pub(super) from: Timestamp,
-    pub(super) to: Timestamp,
+pub(in crate::cli) struct Window {
+    pub(in crate::cli) from: Timestamp,
+    pub(in crate::cli) to: Timestamp,
 }
 
 impl Window {
+    /// From so long ago until now.
+    pub(in crate::cli) fn of_last(lookback: Duration) -> Self {
+        let to = Timestamp::now();
+        let back = SignedDuration::try_from(lookback.as_std()).unwrap_or_default();
+        let from = to.checked_sub(back).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self { from, to }
+    }
+
     /// The older and the newer half; `None` where it is too short for that.
     fn halves(self) -> Option<(Self, Self)> {
         let (from, to) = (self.from.as_nanosecond(), self.to.as_nanosecond());
