@@ -2,11 +2,17 @@
 //!
 //! - [`cli`]: commands and what they print;
 //! - [`evidence`]: traces, and the way to services inside the cluster;
-//! - [`record`]: what a run of load leaves behind;
+//! - [`load`]: puts load on a server that speaks OpenAI's API;
+//! - [`record`] and [`record_files`]: what a run of load leaves behind;
+//! - [`figures`] and [`objectives`]: latencies and rates of a scenario, and whether they are good enough;
 //! - [`analysis`]: what the evidence says.
 #![forbid(unsafe_code)]
 
 pub mod analysis;
 pub mod cli;
 pub mod evidence;
+pub mod figures;
+pub mod load;
+pub mod objectives;
 pub mod record;
+pub mod record_files;

@@ -96,6 +96,7 @@ pub struct ScenarioRun {
     /// When the last request had ended.
     pub ended: Micros,
     /// All requests, in the order in which they ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestRecord>,
     /// How the load generator itself fared.
     pub generator: GeneratorHealth,
@@ -130,6 +131,10 @@ pub enum AppliedLoad {
 pub struct GeneratorHealth {
     /// The 99th percentile of `sent - due`.
     pub lag_p99: Micros,
+    /// The 99th percentile of how late a timer of its own fired: by so much it may have been late
+    /// to see what arrived.
+    #[serde(default)]
+    pub timer_lag_p99: Micros,
     /// CPU that the generator used over the scenario, in cores.
     pub cpu_cores: f64,
     /// Cores that it could have used.
@@ -152,6 +157,70 @@ pub struct Run {
     pub workload: candlepower_api::benchmark::Workload,
     /// How prompts were given their lengths, in words: by which tokenizer, and how exactly.
     pub prompt_lengths: String,
+    /// How answers were given their lengths, in words: enforced, or only limited.
+    #[serde(default)]
+    pub output_lengths: String,
+    /// The version of the load generator.
+    #[serde(default)]
+    pub generator: String,
+    /// Why scenarios are missing, where some are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// What a search for the highest load within the objectives found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knee: Option<Knee>,
     /// Scenarios in the order in which they ran.
     pub scenarios: Vec<ScenarioRun>,
+}
+
+/// The highest load that still met the objectives.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Knee {
+    /// The scenario that applied it; none where even the lowest load was too much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<String>,
+    /// Requests per second within the objectives under it.
+    pub goodput: f64,
+    /// The lowest load that missed an objective; none where the search's highest load met all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_at: Option<String>,
+}
+
+impl Run {
+    /// Everything but the requests.
+    #[must_use]
+    pub fn without_requests(&self) -> Self {
+        Self {
+            started_at: self.started_at,
+            url: self.url.clone(),
+            model: self.model.clone(),
+            workload: self.workload.clone(),
+            prompt_lengths: self.prompt_lengths.clone(),
+            output_lengths: self.output_lengths.clone(),
+            generator: self.generator.clone(),
+            stopped: self.stopped.clone(),
+            knee: self.knee.clone(),
+            scenarios: self
+                .scenarios
+                .iter()
+                .map(ScenarioRun::without_requests)
+                .collect(),
+        }
+    }
+}
+
+impl ScenarioRun {
+    fn without_requests(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            load: self.load.clone(),
+            started: self.started,
+            window: self.window,
+            ended: self.ended,
+            requests: Vec::new(),
+            generator: self.generator.clone(),
+            stopped: self.stopped.clone(),
+        }
+    }
 }

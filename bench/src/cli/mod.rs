@@ -1,4 +1,5 @@
 //! Commands and what they print.
+mod bench;
 mod connection;
 mod dashboards;
 mod fleet;
@@ -9,7 +10,10 @@ mod text;
 mod top;
 mod traces;
 
-use crate::evidence::{cluster, jaeger};
+use crate::{
+    evidence::{cluster, jaeger},
+    load, record_files,
+};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -31,6 +35,8 @@ enum Command {
     Top(top::Top),
     /// The slowest operations, by the time that requests waited for them.
     Traces(traces::Traces),
+    /// Puts load on a deployment or any server that speaks OpenAI's API.
+    Bench(Box<bench::Bench>),
     /// Opens the way to Prometheus, Jaeger and Grafana until Ctrl-C.
     Dashboards(dashboards::Dashboards),
     /// A completion script for a shell.
@@ -77,6 +83,15 @@ pub enum Error {
     /// Jaeger's answer cannot be read.
     #[error(transparent)]
     Jaeger(#[from] jaeger::Error),
+    /// The load could not be applied.
+    #[error(transparent)]
+    Load(#[from] load::Error),
+    /// A recorded trace cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] load::trace::Error),
+    /// The run's files cannot be written.
+    #[error(transparent)]
+    Files(#[from] record_files::Error),
     /// The terminal or a local port cannot be used.
     #[error("the terminal or a port of this machine cannot be used: {0}")]
     Io(#[from] std::io::Error),
@@ -111,6 +126,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Status(status) => {
             return status.run(&arguments.flags.connect().await?).await;
         }
+        Command::Bench(bench) => return bench.run(arguments.flags).await,
         Command::Top(top) => top.run(&arguments.flags.connect().await?).await?,
         Command::Dashboards(dashboards) => {
             dashboards.run(&arguments.flags.connect().await?).await?;

@@ -1,0 +1,91 @@
+//! `candlepower bench`: puts load on a deployment or any OpenAI-compatible server.
+mod flags;
+mod summary;
+mod target;
+mod view;
+
+use super::{
+    Error, connection,
+    text::{Format, Paint, print_json},
+};
+use crate::{load, record_files};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Puts load on a deployment, or on any server that speaks OpenAI's API.
+///
+/// Ends with 0 where every objective was met (or none was given), with 3 where one was missed, and
+/// with 4 where there is no verdict: nothing succeeded, the load generator was the bottleneck, or the
+/// run was interrupted.
+#[derive(Debug, clap::Args)]
+pub(super) struct Bench {
+    /// An address such as <http://vllm.models:8000>, or the name of an LLMDeployment.
+    #[arg(value_name = "URL|NAME")]
+    target: String,
+    /// The model that requests ask for; the server's first one where absent.
+    #[arg(long)]
+    model: Option<String>,
+    /// Sent as a bearer token.
+    #[arg(long, env = "CANDLEPOWER_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    #[command(flatten)]
+    load: flags::Load,
+    #[command(flatten)]
+    workload: flags::Workload,
+    #[command(flatten)]
+    limits: flags::Limits,
+    /// The folder to write run.json and records.jsonl.gz to.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Text for people or JSON for programs.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Bench {
+    pub(super) async fn run(self, connection: connection::Flags) -> Result<ExitCode, Error> {
+        let objectives = self.limits.objectives();
+        let (scenarios, search) = self.load.plan(&objectives)?;
+        let files = self.out.as_deref().map(record_files::Writer::new);
+        let reached = target::reach(&self.target, connection).await?;
+        if let Some(warning) = &reached.warning {
+            eprintln!("{warning}");
+        }
+        let plan = load::plan::Plan {
+            target: load::plan::Target {
+                url: reached.url,
+                model: self.model,
+                api_key: self.api_key,
+            },
+            workload: self.workload.workload(),
+            scenarios,
+            search,
+            stop_when: self.limits.stop_error_rate,
+            timeout: self.limits.timeout.as_std(),
+        };
+        let cancel = load::CancellationToken::new();
+        tokio::spawn(cancel_on_signal(cancel.clone()));
+        let mut view = view::View::new(files.transpose()?);
+        let run = load::run(&plan, &mut view, cancel).await?;
+        view.end();
+        let judged = summary::Summary::of(&run, &objectives);
+        match self.output {
+            Format::Json => print_json(&judged)?,
+            Format::Text => print!("{}", judged.text(&run, Paint::for_stdout())),
+        }
+        // What could not be written is lost, and the figures above are not.
+        view.into_files(&run)?;
+        Ok(judged.exit_code())
+    }
+}
+
+/// The first Ctrl-C ends the run and keeps what there is; the second one ends the process.
+async fn cancel_on_signal(cancel: load::CancellationToken) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    eprintln!("\nending the run; Ctrl-C again leaves without a summary");
+    cancel.cancel();
+    if tokio::signal::ctrl_c().await.is_ok() {
+        std::process::exit(130);
+    }
+}

@@ -1,0 +1,376 @@
+//! The end of a run in figures: a table, the verdicts, and the exit code.
+use crate::{
+    cli::text::{Paint, table},
+    figures::Figures,
+    load::health,
+    objectives::{Metric, Objective, Verdict, goodput, judge},
+    record::{AppliedLoad, Knee, Run, ScenarioRun},
+};
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// An objective was missed.
+const MISSED: u8 = 3;
+/// There is no verdict.
+const NO_VERDICT: u8 = 4;
+
+/// What the table's words mean.
+const FORMULAS: &str = "\
+TTFT: first token's time - request sent.  TPOT: (last token - first token) / (output tokens - 1), mean.
+E2E: last byte - request sent.  TOK/S: output tokens that arrived inside the window / window.
+GOODPUT: answers per second within the objectives of TTFT and TPOT.  Latencies: requests sent inside the window.
+";
+
+/// The figures of a run and what they say.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Summary {
+    scenarios: Vec<ScenarioSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    knee: Option<Knee>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScenarioSummary {
+    name: String,
+    load: AppliedLoad,
+    figures: Figures,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    goodput: Option<f64>,
+    verdicts: Vec<Judged>,
+    /// Why these figures say less about the target than about the load generator.
+    generator_problems: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Judged {
+    #[serde(flatten)]
+    verdict: Verdict,
+    met: Option<bool>,
+}
+
+/// What the exit code says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Outcome {
+    /// Every objective was met, or none was given.
+    Met,
+    /// One was missed.
+    Missed,
+    /// Something could not be judged.
+    NoVerdict,
+}
+
+impl Summary {
+    pub(super) fn of(run: &Run, objectives: &[Objective]) -> Self {
+        let scenarios = run.scenarios.iter();
+        let scenarios: Vec<_> = scenarios
+            .map(|scenario| ScenarioSummary::of(scenario, objectives))
+            .collect();
+        Self {
+            outcome: outcome(&scenarios, run),
+            scenarios,
+            knee: run.knee.clone(),
+            stopped: run.stopped.clone(),
+        }
+    }
+
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self.outcome {
+            Outcome::Met => ExitCode::SUCCESS,
+            Outcome::Missed => ExitCode::from(MISSED),
+            Outcome::NoVerdict => ExitCode::from(NO_VERDICT),
+        }
+    }
+
+    pub(super) fn text(&self, run: &Run, paint: Paint) -> String {
+        let mut text = format!("{}  model {}\n", run.url, run.model);
+        text += &format!("prompts: {}\n", run.prompt_lengths);
+        text += &format!("answers: {}\n\n", run.output_lengths);
+        let rows: Vec<_> = self.scenarios.iter().map(ScenarioSummary::row).collect();
+        text += &table(HEAD, &rows);
+        text += "\n";
+        text += FORMULAS;
+        for scenario in &self.scenarios {
+            text += &scenario.remarks(paint);
+        }
+        if let Some(knee) = &self.knee {
+            text += &format!("\n{}\n", knee_in_words(knee));
+        }
+        if let Some(why) = &self.stopped {
+            text += &format!("\nended early: {why}\n");
+        }
+        text
+    }
+}
+
+/// A search's levels of load are meant to miss in the end: what counts is whether one met.
+fn outcome(scenarios: &[ScenarioSummary], run: &Run) -> Outcome {
+    if let Some(knee) = &run.knee {
+        return match (&knee.scenario, &run.stopped) {
+            (Some(_), _) => Outcome::Met,
+            (None, Some(_)) => Outcome::NoVerdict,
+            (None, None) if scenarios.iter().any(|one| one.outcome() == Outcome::Missed) => {
+                Outcome::Missed
+            }
+            (None, None) => Outcome::NoVerdict,
+        };
+    }
+    let outcomes: Vec<_> = scenarios.iter().map(ScenarioSummary::outcome).collect();
+    if outcomes.contains(&Outcome::Missed) {
+        Outcome::Missed
+    } else if outcomes.is_empty() || outcomes.contains(&Outcome::NoVerdict) || run.stopped.is_some()
+    {
+        Outcome::NoVerdict
+    } else {
+        Outcome::Met
+    }
+}
+
+const HEAD: [&str; 12] = [
+    "SCENARIO", "LOAD", "OK", "FAILED", "REQ/S", "TOK/S", "TTFT-P50", "TTFT-P95", "TTFT-P99",
+    "TPOT", "E2E-P95", "GOODPUT",
+];
+
+impl ScenarioSummary {
+    fn of(scenario: &ScenarioRun, objectives: &[Objective]) -> Self {
+        let figures = Figures::of(scenario);
+        let judged = |verdict: Verdict| Judged {
+            met: verdict.met(),
+            verdict,
+        };
+        Self {
+            name: scenario.name.clone(),
+            load: scenario.load.clone(),
+            verdicts: judge(&figures, objectives)
+                .into_iter()
+                .map(judged)
+                .collect(),
+            figures,
+            goodput: (!objectives.is_empty()).then(|| goodput(scenario, objectives)),
+            generator_problems: health::problems(&scenario.generator),
+            stopped: scenario.stopped.clone(),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        let all = |met: Option<bool>| self.verdicts.iter().all(|one| one.met == met);
+        let any = |met: Option<bool>| self.verdicts.iter().any(|one| one.met == met);
+        if !self.generator_problems.is_empty() {
+            Outcome::NoVerdict
+        } else if any(Some(false)) {
+            Outcome::Missed
+        } else if self.figures.succeeded > 0 && all(Some(true)) {
+            Outcome::Met
+        } else {
+            Outcome::NoVerdict
+        }
+    }
+
+    fn row(&self) -> [String; 12] {
+        let figures = &self.figures;
+        let time = |micros: Option<f64>| micros.map_or("-".to_owned(), milliseconds);
+        let ttft = |pick: fn(&crate::figures::Distribution) -> u64| {
+            time(figures.ttft.as_ref().map(|ttft| pick(ttft) as f64))
+        };
+        [
+            self.name.clone(),
+            load_in_words(&self.load),
+            figures.succeeded.to_string(),
+            figures.failed.to_string(),
+            format!("{:.2}", figures.requests_per_second),
+            format!("{:.1}", figures.output_tokens_per_second),
+            ttft(|ttft| ttft.p50),
+            ttft(|ttft| ttft.p95),
+            ttft(|ttft| ttft.p99),
+            time(figures.tpot.map(|tpot| tpot.mean)),
+            time(figures.e2e.map(|e2e| e2e.p95 as f64)),
+            self.goodput
+                .map_or("-".to_owned(), |rate| format!("{rate:.2}/s")),
+        ]
+    }
+
+    fn remarks(&self, paint: Paint) -> String {
+        let mut lines = Vec::new();
+        for judged in &self.verdicts {
+            let Verdict {
+                objective,
+                measured,
+            } = judged.verdict;
+            let limit = amount(objective.metric, objective.limit);
+            let word = match judged.met {
+                Some(true) => paint.verdict(true, "met"),
+                Some(false) => paint.verdict(false, "missed"),
+                None => "no figure".to_owned(),
+            };
+            let measured = measured.map_or("-".to_owned(), |value| amount(objective.metric, value));
+            lines.push(format!(
+                "{word}: {} {measured}, limit {limit}",
+                objective.metric
+            ));
+        }
+        for (class, count) in &self.figures.errors {
+            lines.push(format!("{count} requests failed: {class:?}"));
+        }
+        if self.figures.cancelled > 0 {
+            let cut = self.figures.cancelled;
+            lines.push(format!("{cut} requests were cut off by the scenario's end"));
+        }
+        if self.figures.without_usage > 0 {
+            lines.push("tokens are pieces of text: the target reports no usage".to_owned());
+        }
+        for problem in &self.generator_problems {
+            let text = format!("no verdict: the load generator was the bottleneck: {problem}");
+            lines.push(paint.verdict(false, &text));
+        }
+        if lines.is_empty() {
+            return String::new();
+        }
+        format!("\n{}\n  {}\n", paint.bold(&self.name), lines.join("\n  "))
+    }
+}
+
+fn load_in_words(load: &AppliedLoad) -> String {
+    match load {
+        AppliedLoad::Users { users, .. } => format!("{users} users"),
+        AppliedLoad::Arrivals { process, rate } => format!("{rate:.2}/s {process}"),
+    }
+}
+
+fn knee_in_words(knee: &Knee) -> String {
+    let missed = knee.missed_at.as_deref();
+    match (&knee.scenario, missed) {
+        (Some(met), Some(missed)) => format!(
+            "the highest load within the objectives: {met} with a goodput of {:.2}/s; {missed} missed them",
+            knee.goodput
+        ),
+        (Some(met), None) => format!(
+            "the highest load of the search met the objectives: {met} with a goodput of {:.2}/s",
+            knee.goodput
+        ),
+        (None, Some(missed)) => format!("even the lowest load missed the objectives: {missed}"),
+        (None, None) => "the search did not begin".to_owned(),
+    }
+}
+
+/// A figure in its unit.
+fn amount(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::TokensPerSecond => format!("{value:.1}/s"),
+        Metric::ErrorRate => format!("{:.2}%", value * 100.0),
+        _ => milliseconds(value),
+    }
+}
+
+/// Microseconds as milliseconds, or as seconds from ten on.
+pub(super) fn milliseconds(micros: f64) -> String {
+    if micros < 10e6 {
+        format!("{:.1} ms", micros / 1e3)
+    } else {
+        format!("{:.1} s", micros / 1e6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        figures::tests::{request, scenario},
+        record::GeneratorHealth,
+    };
+
+    fn run(scenarios: Vec<ScenarioRun>) -> Run {
+        Run {
+            started_at: 0,
+            url: "http://a".to_owned(),
+            model: "m".to_owned(),
+            workload: candlepower_api::benchmark::Workload::default(),
+            prompt_lengths: "exact".to_owned(),
+            output_lengths: "enforced".to_owned(),
+            generator: String::new(),
+            stopped: None,
+            knee: None,
+            scenarios,
+        }
+    }
+
+    fn summary(run: &Run, objectives: &[&str]) -> Summary {
+        let objectives: Vec<_> = objectives.iter().map(|one| one.parse().unwrap()).collect();
+        Summary::of(run, &objectives)
+    }
+
+    fn good() -> ScenarioRun {
+        scenario((0, 1_000_000), vec![request(0, 0, &[50_000, 70_000])])
+    }
+
+    #[test]
+    fn the_outcome_says_whether_every_objective_was_met() {
+        let run = run(vec![good()]);
+        assert_eq!(summary(&run, &[]).outcome, Outcome::Met);
+        assert_eq!(summary(&run, &["ttft-p95=60ms"]).outcome, Outcome::Met);
+        let both = ["ttft-p95=60ms", "tpot=1ms"];
+        assert_eq!(summary(&run, &both).outcome, Outcome::Missed);
+    }
+
+    #[test]
+    fn without_success_and_with_a_busy_generator_there_is_no_verdict() {
+        let nothing = run(vec![scenario((0, 1_000_000), vec![])]);
+        assert_eq!(summary(&nothing, &[]).outcome, Outcome::NoVerdict);
+        let busy = ScenarioRun {
+            generator: GeneratorHealth {
+                lag_p99: 50_000,
+                ..GeneratorHealth::default()
+            },
+            ..good()
+        };
+        let busy = run(vec![busy]);
+        let summary = summary(&busy, &["tpot=1ms"]);
+        assert_eq!(summary.outcome, Outcome::NoVerdict);
+        let text = summary.text(&busy, Paint::off());
+        assert!(
+            text.contains("the load generator was the bottleneck"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_search_succeeds_where_some_load_met_the_objectives() {
+        let mut searched = run(vec![good()]);
+        searched.knee = Some(Knee {
+            scenario: Some("a".to_owned()),
+            goodput: 1.0,
+            missed_at: Some("b".to_owned()),
+        });
+        let found = summary(&searched, &["tpot=1ms"]);
+        assert_eq!(found.outcome, Outcome::Met);
+        searched.knee = Some(Knee {
+            scenario: None,
+            goodput: 0.0,
+            missed_at: Some("a".to_owned()),
+        });
+        assert_eq!(summary(&searched, &["tpot=1ms"]).outcome, Outcome::Missed);
+    }
+
+    #[test]
+    fn the_text_has_the_figures_their_formulas_and_the_verdicts() {
+        let run = run(vec![good()]);
+        let text = summary(&run, &["ttft-p95=60ms", "tpot=1ms"]).text(&run, Paint::off());
+        for part in [
+            "SCENARIO  LOAD",
+            "50.0 ms",
+            "TTFT: first token's time - request sent",
+            "met: ttft-p95 50.0 ms, limit 60.0 ms",
+            "missed: tpot 20.0 ms, limit 1.0 ms",
+            "prompts: exact",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

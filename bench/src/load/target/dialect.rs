@@ -1,0 +1,108 @@
+//! Which fields beyond OpenAI's own a target takes, found out by sending them.
+use crate::{
+    load::{
+        client::{CHAT, Client, Failure},
+        events::Chunk,
+        requests,
+    },
+    record::ErrorClass,
+};
+use hyper::Method;
+use std::time::Duration;
+
+/// What a target takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Dialect {
+    /// How answers are given their lengths.
+    pub lengths: Lengths,
+    /// Whether `stream_options.include_usage` is taken.
+    pub stream_usage: bool,
+}
+
+/// How answers are given their lengths.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lengths {
+    /// `ignore_eos: true`: answers go on to `max_tokens`.
+    IgnoreEos,
+    /// `min_tokens` as large as `max_tokens`.
+    MinTokens,
+    /// `max_tokens` alone: answers may be shorter.
+    Limit,
+}
+
+impl Lengths {
+    /// In words, for the record.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::IgnoreEos => "enforced with ignore_eos",
+            Self::MinTokens => "enforced with min_tokens",
+            Self::Limit => {
+                "limited with max_tokens only, because the target takes neither ignore_eos nor min_tokens: answers may be shorter"
+            }
+        }
+    }
+}
+
+/// Asks a target.
+pub(super) struct Questions<'a> {
+    pub(super) client: &'a Client,
+    pub(super) model: &'a str,
+    pub(super) patience: Duration,
+}
+
+/// A prompt that says nothing.
+const PROMPT: &str = "Hello";
+
+impl Questions<'_> {
+    pub(super) async fn dialect(&self) -> Result<Dialect, Failure> {
+        let mut dialect = Dialect {
+            lengths: Lengths::Limit,
+            stream_usage: true,
+        };
+        // A field that is refused is no failure; a target that refuses everything is.
+        for lengths in [Lengths::IgnoreEos, Lengths::MinTokens, Lengths::Limit] {
+            dialect.lengths = lengths;
+            match self.ask(PROMPT, false, dialect).await {
+                Ok(_) => break,
+                Err(failure) if is_refusal(&failure) && lengths != Lengths::Limit => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        if let Err(failure) = self.ask(PROMPT, true, dialect).await {
+            if !is_refusal(&failure) {
+                return Err(failure);
+            }
+            dialect.stream_usage = false;
+        }
+        Ok(dialect)
+    }
+
+    /// The target's count of a prompt's tokens, where it reports one.
+    pub(super) async fn prompt_tokens(
+        &self,
+        prompt: &str,
+        dialect: Dialect,
+    ) -> Result<Option<u32>, Failure> {
+        let answer = self.ask(prompt, false, dialect).await?;
+        let answer =
+            Chunk::parse(&answer).map_err(|error| Failure::new(ErrorClass::Protocol, error))?;
+        Ok(answer.usage.and_then(|usage| usage.prompt_tokens))
+    }
+
+    async fn ask(
+        &self,
+        prompt: &str,
+        stream: bool,
+        dialect: Dialect,
+    ) -> Result<hyper::body::Bytes, Failure> {
+        let body = requests::body(self.model, prompt, 1, stream, dialect);
+        self.client
+            .ask(Method::POST, CHAT, body, self.patience)
+            .await
+    }
+}
+
+/// A request that is wrong, as opposed to a model or key that is.
+fn is_refusal(failure: &Failure) -> bool {
+    matches!(failure.status, Some(400 | 422))
+}

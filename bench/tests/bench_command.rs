@@ -1,0 +1,100 @@
+//! `candlepower bench` as it is called.
+mod common;
+mod stand_in;
+
+use candlepower_bench::{figures::Figures, record_files};
+use common::alone;
+use stand_in::{StandIn, laws::Laws};
+use std::{
+    process::{Command, Output},
+    time::Duration,
+};
+
+fn bench(server: &StandIn, flags: &[&str]) -> Output {
+    let fixed = [
+        "--duration",
+        "2s",
+        "--output-tokens",
+        "5",
+        "--prompt-mix",
+        "32",
+    ];
+    Command::new(env!("CARGO_BIN_EXE_candlepower"))
+        .args(["bench", &server.url()])
+        .args(fixed)
+        .args(flags)
+        .output()
+        .unwrap()
+}
+
+fn server() -> StandIn {
+    StandIn::start(Laws {
+        first_token: Duration::from_millis(30),
+        per_token: Duration::from_millis(10),
+        ..Laws::default()
+    })
+}
+
+/// What is wrong with an output, for messages.
+fn said(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
+fn it_prints_the_figures_and_writes_the_records() {
+    let _alone = alone();
+    let server = server();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let flags = ["--users", "1,3", "--out", out.to_str().unwrap()];
+    let output = bench(&server, &flags);
+    assert!(output.status.success(), "{}", said(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "users-1",
+        "users-3",
+        "TTFT-P95",
+        "request sent",
+        "exact by the target's own",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let run = record_files::read(&out).unwrap();
+    assert_eq!(run.scenarios.len(), 2);
+    let figures = Figures::of(&run.scenarios[1]);
+    assert!(figures.succeeded > 20, "{figures:?}");
+    let again = bench(&server, &flags);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        said(&again).contains("already holds a run"),
+        "{}",
+        said(&again)
+    );
+}
+
+#[test]
+fn the_exit_code_says_whether_objectives_were_met() {
+    let _alone = alone();
+    let server = server();
+    let code = |flags: &[&str]| bench(&server, flags).status.code();
+    let met = ["--users", "1", "--objective", "ttft-p95=2s"];
+    assert_eq!(code(&met), Some(0));
+    let missed = ["--users", "1", "--objective", "ttft-p50=5ms"];
+    assert_eq!(code(&missed), Some(3));
+    let nothing = ["--users", "1", "--timeout", "1ms"];
+    assert_eq!(code(&nothing), Some(4));
+}
+
+#[test]
+fn json_has_the_verdicts_for_programs() {
+    let _alone = alone();
+    let server = server();
+    let flags = ["--rate", "20", "--objective", "ttft-p50=2s", "-o", "json"];
+    let output = bench(&server, &flags);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["outcome"], "met", "{json}");
+    assert_eq!(json["scenarios"][0]["verdicts"][0]["met"], true, "{json}");
+    let rate = json["scenarios"][0]["figures"]["requestsPerSecond"].as_f64();
+    assert!(rate.is_some_and(|rate| rate > 8.0 && rate < 35.0), "{json}");
+}

@@ -1,0 +1,262 @@
+//! The figures of a run against what the stand-in server's own log says it really did.
+mod common;
+mod stand_in;
+
+use candlepower_bench::{
+    figures::{Distribution, Figures, tpot, ttft},
+    load::health::problems,
+    objectives::{Objective, goodput},
+    record::ScenarioRun,
+};
+use common::{alone, only, plan, run, scenario, successes, users};
+use stand_in::{Entry, StandIn, laws::Laws};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// Times on a machine that is busy with something else prove nothing: try again.
+const ATTEMPTS: usize = 5;
+
+/// What the server did, on the load generator's clock.
+struct Truth {
+    log: BTreeMap<String, Entry>,
+    /// Time 0 of the run.
+    origin: Instant,
+}
+
+impl Truth {
+    /// Both clocks are one; its origin is told by the request whose head was read soonest.
+    fn of(server: &StandIn, scenario: &ScenarioRun) -> Self {
+        let log = server.log().clone();
+        let origins = scenario.requests.iter().filter_map(|one| {
+            let entry = log.get(&one.trace_id)?;
+            Some(entry.received - Duration::from_micros(one.sent))
+        });
+        let origin = origins.min().unwrap();
+        Self { log, origin }
+    }
+
+    fn micros(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.origin).as_micros()).unwrap()
+    }
+
+    /// Over the requests that count, by the server's times.
+    fn over(&self, run: &ScenarioRun, value: impl Fn(&Entry) -> u64) -> Distribution {
+        let inside = |sent: u64| run.window.0 <= sent && sent < run.window.1;
+        let counted = successes(run).filter(|one| inside(one.sent));
+        Distribution::of(counted.map(|one| value(&self.log[&one.trace_id]))).unwrap()
+    }
+
+    fn tokens_per_second(&self, run: &ScenarioRun) -> f64 {
+        let tokens = self.log.values().flat_map(|entry| &entry.tokens);
+        let inside = tokens.map(|&time| self.micros(time));
+        let inside = inside.filter(|time| run.window.0 <= *time && *time < run.window.1);
+        inside.count() as f64 / seconds(run)
+    }
+}
+
+fn seconds(run: &ScenarioRun) -> f64 {
+    (run.window.1 - run.window.0) as f64 / 1e6
+}
+
+fn between(from: Instant, to: Instant) -> u64 {
+    u64::try_from((to - from).as_micros()).unwrap()
+}
+
+/// Within 2% or 1 ms.
+fn close(what: &str, measured: u64, truth: u64) -> Result<(), String> {
+    let difference = measured.abs_diff(truth);
+    if difference <= 1_000 || difference as f64 <= 0.02 * truth as f64 {
+        return Ok(());
+    }
+    Err(format!("{what}: {measured} µs measured, {truth} µs true"))
+}
+
+fn all_close(
+    what: &str,
+    measured: Option<Distribution>,
+    truth: &Distribution,
+) -> Result<(), String> {
+    let measured = measured.ok_or(format!("no {what}"))?;
+    close(&format!("{what} P50"), measured.p50, truth.p50)?;
+    close(&format!("{what} P95"), measured.p95, truth.p95)?;
+    close(&format!("{what} P99"), measured.p99, truth.p99)
+}
+
+/// Within 1%.
+fn same_rate(what: &str, measured: f64, truth: f64) -> Result<(), String> {
+    if (measured / truth - 1.0).abs() <= 0.01 {
+        return Ok(());
+    }
+    Err(format!("{what}: {measured} measured, {truth} true"))
+}
+
+/// Tries until the machine was quiet; what differs on a quiet machine fails the test.
+fn on_a_quiet_machine(attempt: impl Fn() -> (ScenarioRun, Result<(), String>)) {
+    let mut last = String::new();
+    for _ in 0..ATTEMPTS {
+        let (run, result) = attempt();
+        let Err(difference) = result else {
+            return;
+        };
+        let health = &run.generator;
+        let quiet = problems(health).is_empty() && health.timer_lag_p99 < 1_000;
+        assert!(!quiet, "{difference}; {health:?}");
+        last = difference;
+    }
+    panic!("the machine was never quiet: {last}");
+}
+
+fn laws() -> Laws {
+    Laws {
+        first_token: Duration::from_millis(60),
+        prefill_per_token: Duration::from_millis(2),
+        per_token: Duration::from_millis(12),
+        jitter: 0.4,
+        batch_effect: 0.01,
+        stall: Some((7, Duration::from_millis(90))),
+        slots: 24,
+        ..Laws::default()
+    }
+}
+
+#[test]
+fn latencies_percentiles_throughput_and_goodput_are_those_of_the_servers_log() {
+    let _alone = alone();
+    on_a_quiet_machine(|| {
+        let server = StandIn::start(laws());
+        let plan = plan(server.url(), 16, vec![scenario("a", users(30), 6_000)]);
+        let run = only(run(&plan).unwrap());
+        let result = compare(&server, &run);
+        (run, result)
+    });
+}
+
+fn compare(server: &StandIn, run: &ScenarioRun) -> Result<(), String> {
+    let (truth, figures) = (Truth::of(server, run), Figures::of(run));
+    assert!(
+        figures.succeeded > 150 && figures.failed == 0,
+        "{figures:?}"
+    );
+    let ttft_true = truth.over(run, |entry| between(entry.received, entry.tokens[0]));
+    all_close("TTFT", figures.ttft, &ttft_true)?;
+    let tpot_true = truth.over(run, |entry| between(entry.tokens[0], entry.tokens[15]) / 15);
+    all_close("TPOT", figures.tpot, &tpot_true)?;
+    let whole = truth.over(run, |entry| {
+        between(entry.received, entry.finished.unwrap())
+    });
+    all_close("E2E", figures.e2e, &whole)?;
+    let rate = truth.tokens_per_second(run);
+    same_rate("throughput", figures.output_tokens_per_second, rate)?;
+    let good = truth.log.values().filter(|entry| {
+        let finished = entry.finished.map(|time| truth.micros(time));
+        finished.is_some_and(|time| run.window.0 <= time && time < run.window.1)
+            && between(entry.received, entry.tokens[0]) <= 250_000
+    });
+    let limit: Objective = "ttft-p95=250ms".parse().unwrap();
+    let measured = goodput(run, &[limit]);
+    let good = good.count() as f64 / seconds(run);
+    assert!(
+        measured > 0.0 && measured < figures.requests_per_second,
+        "the limit divides them"
+    );
+    same_rate("goodput", measured, good)
+}
+
+#[test]
+fn the_servers_laws_are_kept_by_what_is_measured() {
+    let _alone = alone();
+    on_a_quiet_machine(|| {
+        let laws = Laws {
+            first_token: Duration::from_millis(40),
+            prefill_per_token: Duration::from_millis(1),
+            per_token: Duration::from_millis(10),
+            ..Laws::default()
+        };
+        let server = StandIn::start(laws);
+        let plan = plan(server.url(), 11, vec![scenario("a", users(4), 3_000)]);
+        let run = only(run(&plan).unwrap());
+        let result = successes(&run).try_for_each(|one| {
+            let prefill = 40_000 + 1_000 * u64::from(one.asked_prompt_tokens);
+            // Timers of the server have whole milliseconds.
+            let first = ttft(one).unwrap();
+            if !(prefill..prefill + 4_000).contains(&first) {
+                return Err(format!("TTFT {first} µs, by law {prefill} µs"));
+            }
+            let each = tpot(one).unwrap();
+            if (each - 10_000.0).abs() > 400.0 {
+                return Err(format!("TPOT {each} µs, by law 10000 µs"));
+            }
+            Ok(())
+        });
+        (run, result)
+    });
+}
+
+#[test]
+fn open_arrivals_show_the_whole_wait_of_a_server_that_cannot_keep_up() {
+    let _alone = alone();
+    on_a_quiet_machine(|| {
+        // 100 ms a request, one at a time, and 20 requests a second: the wait grows by 50 ms each.
+        let laws = Laws {
+            slots: 1,
+            first_token: Duration::from_millis(100),
+            ..Laws::default()
+        };
+        let server = StandIn::start(laws);
+        let load = candlepower_bench::load::plan::Load::Constant { rate: 20.0 };
+        let mut slow = scenario("a", load, 2_000);
+        slow.warm_up = Duration::ZERO;
+        let run = only(run(&plan(server.url(), 1, vec![slow])).unwrap());
+        assert_eq!(
+            run.requests.len(),
+            40,
+            "all were sent, whatever the server did"
+        );
+        let mut by_due: Vec<_> = run.requests.iter().collect();
+        by_due.sort_by_key(|one| one.index);
+        let result = by_due.iter().enumerate().try_for_each(|(place, one)| {
+            let due = one.due - run.started;
+            close("due", due, place as u64 * 50_000)?;
+            // The server's timers make each take up to 1 ms more than its law.
+            let waited = one.finished - one.due;
+            let least = 100_000 + place as u64 * 50_000;
+            let most = least + 2_000 * (place as u64 + 2);
+            if (least..most).contains(&waited) {
+                return Ok(());
+            }
+            Err(format!(
+                "request {place} waited {waited} µs, by law {least} µs"
+            ))
+        });
+        (run, result)
+    });
+}
+
+#[test]
+fn the_batch_effect_shows_in_tpot() {
+    let _alone = alone();
+    on_a_quiet_machine(|| {
+        let laws = Laws {
+            per_token: Duration::from_millis(5),
+            batch_effect: 0.1,
+            ..Laws::default()
+        };
+        let server = StandIn::start(laws);
+        let levels = [1, 11].map(|count| scenario(&format!("{count}"), users(count), 2_000));
+        let both = run(&plan(server.url(), 20, levels.to_vec())).unwrap();
+        let means: Vec<_> = both
+            .scenarios
+            .iter()
+            .map(|one| Figures::of(one).tpot.unwrap().mean)
+            .collect();
+        let ratio = means[1] / means[0];
+        let result = if (1.8..2.1).contains(&ratio) {
+            Ok(())
+        } else {
+            Err(format!("eleven requests take {ratio} times as long as one"))
+        };
+        (both.scenarios.into_iter().nth(1).unwrap(), result)
+    });
+}
