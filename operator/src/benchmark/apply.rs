@@ -24,8 +24,6 @@ use std::sync::Arc;
 pub(super) enum Outcome {
     /// The cluster is as it should be.
     Applied {
-        /// Whether a job exists now.
-        job: bool,
         /// The run of the schedule that was made just now.
         run: Option<String>,
     },
@@ -81,10 +79,7 @@ impl Hand<'_> {
         self.writer
             .delete_orphans(&self.observed.copies, &[])
             .await?;
-        Ok(Outcome::Applied {
-            job: self.observed.job.is_some(),
-            run: None,
-        })
+        Ok(Outcome::Applied { run: None })
     }
 
     /// The mailbox before the job, which reads it first.
@@ -109,10 +104,7 @@ impl Hand<'_> {
             self.writer.apply(&worker.binding, &[]).await?;
             self.writer.apply::<Job>(&worker.job, &[]).await?;
         }
-        Ok(Outcome::Applied {
-            job: true,
-            run: None,
-        })
+        Ok(Outcome::Applied { run: None })
     }
 
     /// Makes the copy that the job wishes for, removes all others, and says how far it is.
@@ -174,7 +166,6 @@ impl Hand<'_> {
         kept.extend(schedule.run.iter().map(|run| run.name_any()));
         self.writer.delete_orphans(&existing, &kept).await?;
         Ok(Outcome::Applied {
-            job: false,
             run: schedule.run.as_ref().map(|run| run.name_any()),
         })
     }

@@ -181,7 +181,7 @@ fn touched(
             Touched::ChildOf(namespace, name) => vec![ObjectRef::new(&name).within(&namespace)],
             Touched::Deployment(deployment) => all_where(&benchmarks, |benchmark| {
                 benchmark.metadata.namespace == deployment.namespace
-                    && benchmark.spec.target.deployment.as_deref() == Some(&deployment.name)
+                    && benchmark.spec.target.deployment.as_deref() == Some(deployment.name.as_str())
             }),
         };
         stream::iter(concerned)

@@ -146,6 +146,7 @@ fn quiet(mut spec: LLMDeploymentSpec) -> LLMDeploymentSpec {
 mod tests {
     use super::*;
     use crate::benchmark::testing;
+    use candlepower_api::deployment::Resources;
     use serde_json::json;
 
     fn copied(patch: Value) -> Result<LLMDeployment, String> {
@@ -174,8 +175,8 @@ mod tests {
             target.engine.max_queue_depth
         );
         assert_eq!(copy.spec.engine.max_batch_size, 1);
-        assert_eq!(copy.spec.resources, Default::default());
-        assert_ne!(target.resources, Default::default());
+        assert_eq!(copy.spec.resources, Resources::default());
+        assert_ne!(target.resources, Resources::default());
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn elsewhere(target: &Target) -> Served {
 pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>]) -> Served {
     let status = deployment.status.as_ref();
     let observability = status.and_then(|status| status.observability.as_ref());
-    let addresses: Vec<_> = pods.iter().filter_map(|pod| address(pod)).collect();
+    let addresses: Vec<_> = pods.iter().filter_map(address).collect();
     let on_each_pod = |port| {
         let urls = addresses.iter().map(|(_, ip)| at(*ip, port));
         urls.collect::<Vec<_>>()
@@ -121,7 +121,7 @@ pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>]) -> Serve
 fn address(pod: &Arc<Pod>) -> Option<(&Pod, IpAddr)> {
     let alive = pod.metadata.deletion_timestamp.is_none();
     let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-    alive.then_some((pod, ip))
+    alive.then_some((&**pod, ip))
 }
 
 fn at(ip: IpAddr, port: u16) -> String {

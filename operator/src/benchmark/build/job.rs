@@ -109,7 +109,7 @@ fn failure_policy() -> PodFailurePolicy {
                 on_exit_codes: None,
                 on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
                     type_: "DisruptionTarget".to_owned(),
-                    status: Some("True".to_owned()),
+                    status: "True".to_owned(),
                 }]),
             },
         ],

@@ -197,7 +197,7 @@ fn complete(summary: &Summary, status: &mut LLMBenchmarkStatus) {
 fn scheduled(schedule: &Schedule, outcome: &Outcome, observed: &Observed) -> ScheduleStatus {
     let before = observed.previous.schedule.as_ref();
     let made = match outcome {
-        Outcome::Applied { run, .. } => run.clone(),
+        Outcome::Applied { run } => run.clone(),
         Outcome::Refused(_) => None,
     };
     ScheduleStatus {

@@ -13,10 +13,7 @@ use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-const APPLIED: Outcome = Outcome::Applied {
-    job: true,
-    run: None,
-};
+const APPLIED: Outcome = Outcome::Applied { run: None };
 
 fn resource() -> LLMBenchmark {
     testing::benchmark(json!({"target": {"deployment": "tiny"}}))
