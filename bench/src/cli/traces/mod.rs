@@ -1,21 +1,23 @@
 //! `candlepower traces`: the slowest operations of a deployment's requests.
 mod render;
 
-use super::{Error, connection::Connection, text};
+use super::{Error, connection::Connection, text as words};
 use crate::{
-    analysis::operations::{Ranking, rank},
+    analysis::{
+        operations::{Ranking, rank},
+        span_tree::{Node, tree},
+    },
     evidence::{
         cluster::{self, PodPort},
-        jaeger,
-        places::{self, Place},
+        http::Server,
+        jaeger, places,
         trace::Trace,
     },
 };
 use candlepower_api::{deployment::LLMDeployment, names::labels, value::Duration};
-use http_body_util::BodyExt;
-use hyper::{Request, StatusCode, body::Bytes};
+use hyper::{StatusCode, body::Bytes};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::{Client, Config, ResourceExt, client::Body};
+use kube::{Client, ResourceExt};
 use serde::Serialize;
 
 /// OpenTelemetry's variable for the name under which a process reports.
@@ -39,20 +41,59 @@ pub(super) struct Traces {
     jaeger_url: Option<String>,
     /// Text for people or JSON for programs.
     #[arg(short, long, value_enum, default_value_t)]
-    output: text::Format,
+    output: words::Format,
 }
 
-/// What the traces of a deployment say.
+/// Whose traces they are.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Place {
+    /// An LLMDeployment's.
+    Deployment {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        deployment: String,
+    },
+    /// Those of a service, whoever runs it.
+    Service {
+        /// Its name.
+        service: String,
+    },
+}
+
+/// What traces say.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
-    namespace: String,
-    deployment: String,
+pub(super) struct Report {
+    #[serde(flatten)]
+    place: Place,
     lookback: Duration,
     #[serde(flatten)]
     ranking: Ranking,
     /// The slowest traces, the slowest first.
-    slowest: Vec<render::Node>,
+    slowest: Vec<Node>,
+}
+
+impl Report {
+    pub(super) fn of(place: Place, lookback: Duration, traces: Vec<Trace>, drawn: usize) -> Self {
+        Self {
+            place,
+            lookback,
+            ranking: rank(&traces),
+            slowest: slowest(traces, drawn).iter().filter_map(tree).collect(),
+        }
+    }
+}
+
+pub(super) use render::report as text;
+
+/// From so long ago until now, as RFC 3339.
+pub(super) fn window(lookback: Duration) -> (String, String) {
+    let now = Timestamp::now();
+    let back = SignedDuration::try_from(lookback.as_std()).unwrap_or_default();
+    let from = now.checked_sub(back).unwrap_or(Timestamp::UNIX_EPOCH);
+    (from.to_string(), now.to_string())
 }
 
 impl Traces {
@@ -65,19 +106,14 @@ impl Traces {
         if traces.is_empty() {
             return Err(self.nothing());
         }
-        let report = Report {
+        let place = Place::Deployment {
             namespace: deployment.namespace().unwrap_or_default(),
             deployment: self.name.clone(),
-            lookback: self.lookback,
-            ranking: rank(&traces),
-            slowest: slowest(traces, self.slowest)
-                .iter()
-                .filter_map(render::tree)
-                .collect(),
         };
+        let report = Report::of(place, self.lookback, traces, self.slowest);
         match self.output {
-            text::Format::Json => text::print_json(&report)?,
-            text::Format::Text => print!("{}", render::report(&report)),
+            words::Format::Json => words::print_json(&report)?,
+            words::Format::Text => print!("{}", render::report(&report)),
         }
         Ok(())
     }
@@ -99,7 +135,7 @@ impl Traces {
         let namespace = deployment.namespace().unwrap_or_default();
         let path = self.path(deployment);
         if let Some(url) = &self.jaeger_url {
-            let answer = get_from(url, &path).await?;
+            let answer = Server::at(url)?.get(&path).await?;
             return Ok((ours(read(answer)?, deployment), vec![]));
         }
         let place = places::jaeger(deployment);
@@ -107,7 +143,7 @@ impl Traces {
         let pods = found.map_err(Error::NoJaeger)?.pods(client).await?;
         let (traces, silent) = ask(client, &pods, &path).await?;
         // A Jaeger beside the model has nobody else's traces.
-        let shared = !matches!(place, Place::Pods { .. });
+        let shared = !matches!(place, places::Place::Pods { .. });
         let requests = traces.into_iter().filter(Trace::is_request).collect();
         Ok((
             if shared {
@@ -124,13 +160,11 @@ impl Traces {
         let service = own
             .filter(|variable| variable.name == SERVICE_VARIABLE)
             .find_map(|variable| variable.value.as_deref());
-        let now = Timestamp::now();
-        let back = SignedDuration::try_from(self.lookback.as_std()).unwrap_or_default();
-        let from = now.checked_sub(back).unwrap_or(Timestamp::UNIX_EPOCH);
+        let (from, to) = window(self.lookback);
         jaeger::search_path(
             service.unwrap_or(labels::SERVER_NAME),
-            &from.to_string(),
-            &now.to_string(),
+            &from,
+            &to,
             self.limit,
         )
     }
@@ -179,7 +213,7 @@ async fn ask(
 }
 
 /// Jaeger says that it found nothing by the code 404.
-fn read((code, body): (StatusCode, Bytes)) -> Result<Vec<Trace>, Error> {
+pub(super) fn read((code, body): (StatusCode, Bytes)) -> Result<Vec<Trace>, Error> {
     match code {
         StatusCode::OK => Ok(jaeger::parse(&body)?),
         StatusCode::NOT_FOUND => Ok(vec![]),
@@ -188,27 +222,6 @@ fn read((code, body): (StatusCode, Bytes)) -> Result<Vec<Trace>, Error> {
             String::from_utf8_lossy(&body).trim()
         ))),
     }
-}
-
-/// Asks a Jaeger outside the cluster; kube's client already speaks HTTP and TLS.
-async fn get_from(url: &str, path: &str) -> Result<(StatusCode, Bytes), Error> {
-    let broken = |why: String| Error::Other(format!("the Jaeger at {url} did not answer: {why}"));
-    let address = url.trim_end_matches('/').parse();
-    let mut config = Config::new(address.map_err(|error| {
-        Error::Other(format!(
-            "--jaeger-url {url}: {error}; write http://HOST:16686"
-        ))
-    })?);
-    config.connect_timeout = Some(std::time::Duration::from_secs(5));
-    config.read_timeout = Some(std::time::Duration::from_secs(20));
-    let request = Request::get(path).body(Body::empty());
-    let request = request.map_err(|error| broken(error.to_string()))?;
-    let answer = Client::try_from(config)?.send(request).await;
-    let answer = answer.map_err(|error| broken(error.to_string()))?;
-    let code = answer.status();
-    let body = answer.into_body().collect().await;
-    let body = body.map_err(|error| broken(error.to_string()))?;
-    Ok((code, body.to_bytes()))
 }
 
 /// The slowest `count` of `traces`, the slowest first.
