@@ -100,7 +100,7 @@ chart-test: ## The Helm chart, without a cluster
 	@.ci/with-helm charts/test
 
 images: build ## Container images, loaded into the local cluster
-	@e2e/cluster/images server operator jaeger prometheus
+	@e2e/cluster/images server operator bench jaeger prometheus
 
 rules-test: build ## The alert rules: promtool checks them and lets each fire, and not fire
 	@operator/tests/rules/run

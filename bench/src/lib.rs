@@ -6,6 +6,7 @@
 //! - [`record`] and [`record_files`]: what a run of load leaves behind;
 //! - [`figures`] and [`objectives`]: latencies and rates of a scenario, and whether they are good enough;
 //! - [`analysis`]: what records and evidence say;
+//! - [`job`]: the load generator of an `LLMBenchmark`, in its pod;
 //! - [`report`]: the latency report, and what it is written as.
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ pub mod analysis;
 pub mod cli;
 pub mod evidence;
 pub mod figures;
+pub mod job;
 pub mod load;
 pub mod objectives;
 pub mod record;

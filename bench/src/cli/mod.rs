@@ -17,7 +17,7 @@ mod traces;
 
 use crate::{
     evidence::{self, cluster, http, jaeger},
-    load, record_files,
+    job, load, record_files,
     report::render,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -53,6 +53,9 @@ enum Command {
     ReportSchema,
     /// Two runs of the same workload side by side; ends with 3 where something became worse.
     Compare(compare::Compare),
+    /// The load generator of an LLMBenchmark, in the pod that the operator makes.
+    #[command(hide = true)]
+    Job,
     /// Opens the way to Prometheus, Jaeger and Grafana until Ctrl-C.
     Dashboards(dashboards::Dashboards),
     /// A completion script for a shell.
@@ -151,6 +154,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Status(status) => {
             return status.run(&arguments.flags.connect().await?).await;
         }
+        Command::Job => return Ok(job::run().await),
         Command::Bench(bench) => return bench.run(arguments.flags).await,
         Command::Top(top) => top.run(&arguments.flags.connect().await?).await?,
         Command::Dashboards(dashboards) => {

@@ -15,13 +15,10 @@ use crate::{
     record_files,
     report::{Options, Report, build},
 };
-use candlepower_api::benchmark::{LLMBenchmark, MetricsDialect, Objectives};
+use candlepower_api::benchmark::{LLMBenchmark, MetricsDialect, Objectives, job::REPORT_JSON};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use std::path::Path;
-
-/// The key of the report in the ConfigMap that an LLMBenchmark's status names.
-const REPORT_KEY: &str = "report.json";
 
 /// How a run becomes a report, where it is not one yet.
 #[derive(Clone, Debug, clap::Args)]
@@ -150,8 +147,8 @@ async fn of_cluster(name: &str, connection: connection::Flags) -> Result<String,
         .await?
         .data
         .unwrap_or_default()
-        .remove(REPORT_KEY);
-    report.ok_or_else(|| nothing(format!("ConfigMap {place} has no {REPORT_KEY}")))
+        .remove(REPORT_JSON);
+    report.ok_or_else(|| nothing(format!("ConfigMap {place} has no {REPORT_JSON}")))
 }
 
 /// Compares two reports under the names that people gave them.
