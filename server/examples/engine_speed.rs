@@ -59,14 +59,21 @@ async fn answer(
     prompts: &mut Prompts,
 ) -> Result<Value, Box<dyn Error>> {
     let (name, numbers) = line.split_once(' ').unwrap_or((line, ""));
-    let numbers: Vec<usize> = numbers.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+    let numbers: Vec<usize> = numbers
+        .split(' ')
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
     let speed = match (name, numbers.as_slice()) {
         ("prefill", &[tokens]) => prefill(model, prompts.fresh(tokens)).await?,
         ("decode", &[streams, depth, tokens]) => {
             let prompts = (0..streams).map(|stream| prompts.numbered(stream, depth));
             decode(model, prompts, tokens).await?
         }
-        _ => return Err(format!("{line}: write `prefill TOKENS` or `decode STREAMS DEPTH TOKENS`").into()),
+        _ => {
+            return Err(
+                format!("{line}: write `prefill TOKENS` or `decode STREAMS DEPTH TOKENS`").into(),
+            );
+        }
     };
     Ok(json!({ "tokens": speed.tokens, "seconds": speed.seconds }))
 }

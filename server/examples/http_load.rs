@@ -38,7 +38,7 @@ async fn main() -> Result<(), Failure> {
     let bodies = bodies(model, requests.parse()?, tokens.parse()?, seed.parse()?);
     let bodies = Arc::new(Mutex::new(bodies));
     let mut connections = Vec::new();
-    for _ in 0..users.parse()? {
+    for _ in 0..users.parse::<usize>()? {
         connections.push(connect(address).await?);
     }
     let began = Instant::now();
@@ -79,7 +79,12 @@ async fn user(
     mut connection: Connection,
     bodies: Arc<Mutex<VecDeque<Bytes>>>,
 ) -> Result<Vec<Answer>, Failure> {
-    let next = || bodies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let next = || {
+        bodies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
     let mut answers = Vec::new();
     while let Some(body) = next() {
         answers.push(ask(&mut connection, body).await?);

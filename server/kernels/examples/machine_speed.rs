@@ -59,12 +59,16 @@ fn products(pool: &Pool) -> Option<f64> {
 /// What multiplies fastest on this processor, and how many bytes it multiplies at once.
 #[cfg(target_arch = "x86_64")]
 fn multiplier() -> Option<(fn(), usize)> {
+    // SAFETY: called only where the processor has what the function needs, here and below.
+    let avx512: fn() = || unsafe { x86::avx512() };
+    let avx2: fn() = || unsafe { x86::avx2() };
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
-        // SAFETY: the processor has what the function needs.
-        return Some((|| unsafe { x86::avx512() }, 64));
+        Some((avx512, 64))
+    } else if is_x86_feature_detected!("avx2") {
+        Some((avx2, 32))
+    } else {
+        None
     }
-    // SAFETY: as above.
-    is_x86_feature_detected!("avx2").then_some((|| unsafe { x86::avx2() }, 32))
 }
 
 #[cfg(not(target_arch = "x86_64"))]
