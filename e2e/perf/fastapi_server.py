@@ -19,7 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, TextIteratorStreamer
 
 # Requests computed at once. They share the cores and Python's interpreter lock, so that more would only wait longer.
 WORKERS = 4
@@ -39,8 +39,10 @@ class Generator:
     def __init__(self, path: str) -> None:
         folder, name = os.path.split(path)
         self.tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+        # Floats, as in the files that most teams load, not blocks of few bits.
+        dense = GgufConfig(dequantize=True)
         candidates = [
-            AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=dtype).eval()
+            AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, quantization_config=dense, dtype=dtype).eval()
             for dtype in (torch.float32, torch.bfloat16)
         ]
         self.model = min(candidates, key=self.seconds)

@@ -5,14 +5,14 @@ use std::{hint::black_box, io, time::Instant};
 
 /// A stretch of memory that is read as fast as it can be: by all threads, each in several streams,
 /// from huge pages, as the kernels read weights.
-pub struct Probe(MmapMut);
+pub(crate) struct Probe(MmapMut);
 
 impl Probe {
     const BYTES: usize = 512 << 20;
     const PIECE: usize = 16 << 20;
 
     /// Takes the memory and fills it.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let mut memory = MmapMut::map_anon(Self::BYTES)?;
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
@@ -21,7 +21,7 @@ impl Probe {
     }
 
     /// Appends bandwidths in GB/s, of pieces that take about as long as a product.
-    pub fn bandwidths(&self, pool: &Pool, bandwidths: &mut Vec<f64>) {
+    pub(crate) fn bandwidths(&self, pool: &Pool, bandwidths: &mut Vec<f64>) {
         for piece in self.0.chunks_exact(Self::PIECE) {
             let start = Instant::now();
             pool.run(|worker| {
