@@ -131,7 +131,7 @@ fn extreme(format: Format, byte: u8, scale: f32, rows: usize, columns: usize) ->
                 match format {
                     Format::Q6_K => block[208..].copy_from_slice(&scale),
                     Format::Q8_0 | Format::Q4_0 | Format::Q5_0 => {
-                        block[..2].copy_from_slice(&scale)
+                        block[..2].copy_from_slice(&scale);
                     }
                     _ => block[..4].copy_from_slice(&[scale, scale].concat()),
                 }
