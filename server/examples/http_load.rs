@@ -37,14 +37,9 @@ async fn main() -> Result<(), Failure> {
     };
     let bodies = bodies(model, requests.parse()?, tokens.parse()?, seed.parse()?);
     let bodies = Arc::new(Mutex::new(bodies));
-    let mut connections = Vec::new();
-    for _ in 0..users.parse::<usize>()? {
-        connections.push(connect(address).await?);
-    }
     let began = Instant::now();
-    let users: Vec<_> = connections
-        .into_iter()
-        .map(|connection| tokio::spawn(user(connection, Arc::clone(&bodies))))
+    let users: Vec<_> = (0..users.parse::<usize>()?)
+        .map(|_| tokio::spawn(user(address.clone(), Arc::clone(&bodies))))
         .collect();
     let mut answers = Vec::new();
     for user in users {
@@ -76,7 +71,7 @@ struct Answer {
 
 /// Sends what is left, one after the other.
 async fn user(
-    mut connection: Connection,
+    address: String,
     bodies: Arc<Mutex<VecDeque<Bytes>>>,
 ) -> Result<Vec<Answer>, Failure> {
     let next = || {
@@ -87,6 +82,8 @@ async fn user(
     };
     let mut answers = Vec::new();
     while let Some(body) = next() {
+        // Not every server lets a connection serve two streams.
+        let mut connection = connect(&address).await?;
         answers.push(ask(&mut connection, body).await?);
     }
     Ok(answers)
