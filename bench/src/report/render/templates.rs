@@ -1,7 +1,9 @@
 //! HTML and Confluence's storage format, by templates. Both are escaped as HTML by the template
 //! engine, which nothing here switches off.
 use crate::report::document::Document;
-use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, context};
+use minijinja::{
+    AutoEscape, Environment, Error, UndefinedBehavior, Value, context, syntax::SyntaxConfig,
+};
 
 const HTML: &str = "report.html";
 const CONFLUENCE: &str = "confluence.xml";
@@ -11,8 +13,9 @@ fn environment() -> Result<Environment<'static>, Error> {
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     // A name that the document does not have is a mistake, not an empty text.
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true);
+    environment.set_syntax(syntax.build()?);
     environment.add_template(HTML, include_str!("templates/report.html"))?;
     environment.add_template("picture.html", include_str!("templates/picture.html"))?;
     environment.add_template("style.css", include_str!("templates/style.css"))?;
@@ -31,11 +34,11 @@ fn environment() -> Result<Environment<'static>, Error> {
 pub(super) fn html(document: &Document) -> Result<String, Error> {
     environment()?
         .get_template(HTML)?
-        .render(context! { document })
+        .render(context! { document => Value::from_serialize(document) })
 }
 
 pub(super) fn confluence(document: &Document) -> Result<String, Error> {
     environment()?
         .get_template(CONFLUENCE)?
-        .render(context! { document })
+        .render(context! { document => Value::from_serialize(document) })
 }
