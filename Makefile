@@ -9,13 +9,18 @@ export CARGO_TERM_QUIET ?= true
 
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+FUZZ_VERSION := 0.13.2
+CARGO_FUZZ := $(CACHE)/cargo-fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
+# How long `make fuzz` takes for each target, and which targets; all of them by default.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?=
 # One set of features and one profile for everything, so that each dependency compiles once.
 CARGO_FLAGS := --release --workspace --all-features --locked
 SHELL_SCRIPTS := $(shell git ls-files -co --exclude-standard | xargs -r grep -lE '^\#!.*(bash|/sh)$$' 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test rules-test build images \
-        cluster-test e2e measure cost pictures up monitoring down
+        cluster-test e2e measure cost perf fuzz pictures up monitoring down
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +44,21 @@ measure: build ## Print sizes, memory and start-up times as a table
 
 cost: ## Print what metrics and traces cost
 	@e2e/cost
+
+fuzz: $(CARGO_FUZZ) ## Fuzz all that reads foreign bytes, FUZZ_SECONDS (600) for each target
+	@PATH="$(dir $(CARGO_FUZZ)):$$PATH" server/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+$(CARGO_FUZZ):
+	@echo "building cargo-fuzz $(FUZZ_VERSION), once"
+	@CARGO_TARGET_DIR=$(CACHE)/build-cargo-fuzz cargo install cargo-fuzz --version $(FUZZ_VERSION) --locked \
+	  --root $(CACHE)/cargo-fuzz-$(FUZZ_VERSION)
+	@rm -rf $(CACHE)/build-cargo-fuzz
+
+# Parts and options of e2e/perf/run, such as PERF="decode prefill --rounds 1".
+PERF ?=
+
+perf: ## Speed and memory beside llama.cpp and FastAPI with Transformers
+	@e2e/perf/run $(PERF)
 
 pictures: build ## Draw the dashboards for the documentation, from a model under load
 	@DASHBOARD_PICTURES=$(CURDIR)/docs/pictures e2e/run -k dashboards
@@ -86,7 +106,7 @@ chart-test: ## The Helm chart, without a cluster
 	@.ci/with-helm charts/test
 
 images: build ## Container images, loaded into the local cluster
-	@e2e/cluster/images server operator jaeger prometheus
+	@e2e/cluster/images server operator bench jaeger prometheus
 
 rules-test: build ## The alert rules: promtool checks them and lets each fire, and not fire
 	@operator/tests/rules/run

@@ -112,6 +112,9 @@ pub struct HttpConfig {
     pub port: u16,
     /// Largest request body.
     pub body_limit: ByteSize,
+    /// How long a request may take, from its first byte to its last; a request may ask for less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_timeout: Option<Duration>,
     /// How long running requests may go on after SIGTERM.
     pub drain_timeout: Duration,
     /// After SIGTERM, how long to keep accepting while endpoints are being withdrawn.
@@ -124,6 +127,7 @@ impl Default for HttpConfig {
             host: "0.0.0.0".to_owned(),
             port: ports::SERVER_HTTP,
             body_limit: ByteSize::mebibytes(2),
+            request_timeout: None,
             drain_timeout: Duration::from_secs(60),
             drain_delay: Duration::default(),
         }
@@ -178,6 +182,8 @@ pub struct InjectedFaults {
     pub error_rate: Option<Percentage>,
     /// Memory that is held for nothing.
     pub memory: Option<ByteSize>,
+    /// The engine panics in its next step, which ends the process.
+    pub engine_panic: bool,
 }
 
 /// Logs to standard output.

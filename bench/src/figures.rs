@@ -16,11 +16,12 @@
 //! cannot hide waiting time.
 use crate::record::{ErrorClass, Micros, Outcome, RequestRecord, ScenarioRun};
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A latency's distribution, in microseconds, to three significant digits.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Distribution {
     /// How many values there are.
@@ -151,7 +152,7 @@ pub fn output_tokens_within(request: &RequestRecord, window: (Micros, Micros)) -
 }
 
 /// What a scenario's requests amount to.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Figures {
     /// Length of the window, in seconds.

@@ -7,11 +7,14 @@ use candlepower_api::{
     benchmark::Objectives,
     value::{Duration, Percentage},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// A figure that an objective limits.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
     /// Median time to first token.
@@ -45,7 +48,7 @@ impl fmt::Display for Metric {
 }
 
 /// A limit of one figure: microseconds, tokens per second, or a share between 0 and 1.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Objective {
     /// What it limits.
@@ -121,7 +124,7 @@ pub fn of_resource(objectives: &Objectives) -> Vec<Objective> {
 }
 
 /// Whether an objective was met.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
     /// The objective.

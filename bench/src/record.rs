@@ -3,6 +3,7 @@
 //! Everything later (evidence, analysis, report) reads these types and nothing of the load generator.
 //! Times are microseconds since the run's start on the load generator's monotonic clock, so that a
 //! clock that is set in mid-run moves nothing; [`Run::started_at`] ties them to the wall clock.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A moment or a span of time in microseconds.
@@ -62,7 +63,9 @@ pub enum Outcome {
 }
 
 /// Why a request failed.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum ErrorClass {
     /// No connection.
@@ -106,7 +109,7 @@ pub struct ScenarioRun {
 }
 
 /// Closed users or open arrivals.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum AppliedLoad {
     /// Users that each wait for an answer before they ask again.
@@ -126,7 +129,7 @@ pub enum AppliedLoad {
 }
 
 /// How the load generator itself fared; a bad one voids verdicts.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GeneratorHealth {
     /// The 99th percentile of `sent - due`.
@@ -174,7 +177,7 @@ pub struct Run {
 }
 
 /// The highest load that still met the objectives.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Knee {
     /// The scenario that applied it; none where even the lowest load was too much.

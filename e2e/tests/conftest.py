@@ -35,9 +35,21 @@ def monitoring_stack() -> Iterator[monitoring.Prometheus]:
     remove_monitoring()
 
 
+# Fixtures that install the monitoring stack.
+STACK = {"monitoring_stack", "arrived_stack"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First what needs a bare cluster, then what needs a monitoring stack, so that this is installed once."""
-    items.sort(key=lambda item: "monitoring_stack" in getattr(item, "fixturenames", []))
+    """First what needs a bare cluster, then what needs a monitoring stack, so that this is installed once; in between
+    the modules of which a part needs it."""
+    needs: dict[str, set[bool]] = {}
+    for item in items:
+        needs.setdefault(item.path.name, set()).add(needs_stack(item))
+    items.sort(key=lambda item: (len(needs[item.path.name]) == 2) + 2 * (needs[item.path.name] == {True}))
+
+
+def needs_stack(item: pytest.Item) -> bool:
+    return bool(STACK & set(getattr(item, "fixturenames", [])))
 
 
 def remove_namespaces() -> None:

@@ -21,6 +21,10 @@ class Prometheus:
     def query(self, expression: str) -> list[dict[str, Any]]:
         return self.ask(f"query?query={quote(expression, safe='')}")["result"]
 
+    def query_at(self, expression: str, moment: float) -> list[dict[str, Any]]:
+        """What the expression was at a moment, in seconds since 1970."""
+        return self.ask(f"query?query={quote(expression, safe='')}&time={moment}")["result"]
+
     def value(self, expression: str) -> float | None:
         """The one value of an expression, or None where it has none."""
         result = self.query(expression)

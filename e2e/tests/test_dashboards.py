@@ -1,4 +1,4 @@
-"""Every query of every panel finds data in a Prometheus that scrapes a model under load."""
+"""Every query of every panel, and what every runbook tells to look at, finds data of a model under load."""
 
 import os
 import sys
@@ -12,12 +12,16 @@ import kube
 import load
 import models
 import monitoring
+import runbooks
 
 NAME = "drawn"
 
 # Where to put pictures of the dashboards, drawn from what the test's model did in the last minutes.
 PICTURES = os.environ.get("DASHBOARD_PICTURES")
 MINUTES = 3
+
+# Parts of the runbooks' queries that find nothing here: history of days, and requests refused by a full queue.
+WITHOUT_DATA = ["offset 1h", 'error_type="queue_full"']
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,42 @@ def test_the_dashboards_are_delivered_for_grafana(namespace: str, under_load: st
     boards = kube.get("configmap", f"{under_load}-dashboards", namespace)
     assert boards["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert boards["data"]
+
+
+@pytest.mark.parametrize("page", runbooks.PAGES)
+def test_what_a_runbook_asks_prometheus_has_an_answer(
+    page: str, namespace: str, under_load: str, monitoring_stack: monitoring.Prometheus
+) -> None:
+    queries = [runbooks.placed(query, namespace, under_load) for query in runbooks.lines(page, "promql")]
+    assert queries
+    for query in queries:
+
+        def answered(query: str = query) -> tuple[bool, Any]:
+            found = monitoring_stack.query(query)
+            return bool(found) or any(part in query for part in WITHOUT_DATA), query
+
+        kube.wait_for("an answer", answered, 30)
+
+
+@pytest.fixture(scope="module")
+def crashed(namespace: str, under_load: str) -> str:
+    """The model under load after its server has crashed once."""
+    (pod,) = kube.pods(under_load, namespace)
+    kube.run(kube.E2E / "lib" / "end-container", namespace, pod["metadata"]["name"], "server")
+
+    def back() -> tuple[bool, Any]:
+        (status,) = kube.get("pod", pod["metadata"]["name"], namespace)["status"]["containerStatuses"]
+        return status["restartCount"] > 0 and status["ready"], status
+
+    kube.wait_for("the server to be back", back)
+    return under_load
+
+
+@pytest.mark.parametrize("page", [page for page in runbooks.PAGES if runbooks.lines(page, "sh")])
+def test_a_runbook_s_commands_show_something(page: str, namespace: str, crashed: str) -> None:
+    for command in runbooks.lines(page, "sh"):
+        assert runbooks.run(command, namespace, crashed).strip(), f"{command} prints nothing"
+
+
+def test_no_command_of_a_runbook_is_left_out() -> None:
+    assert runbooks.languages() == {"promql", "sh"}

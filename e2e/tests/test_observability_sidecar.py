@@ -1,4 +1,5 @@
-"""On a cluster without monitoring one `kubectl apply` is enough for metrics, traces and alerts.
+"""On a cluster without monitoring one `kubectl apply` is enough for metrics, traces and alerts; and monitoring may
+be installed later.
 
 The tests of this module build on each other, in this order.
 """
@@ -54,6 +55,13 @@ def test_it_scrapes_the_server_and_has_loaded_the_rules(namespace: str, promethe
     monitoring.wait_until_collected(prometheus, namespace, NAME)
     kube.wait_for_condition(NAME, namespace, "ObservabilityReady", "True", seconds=90)
     assert prometheus.value(f'llm_model_loaded{{namespace="{namespace}",llmdeployment="{NAME}"}}') == 1
+
+
+def test_what_the_prefix_cache_saved_is_seen_in_prometheus(namespace: str, url: str, prometheus: monitoring.Prometheus) -> None:
+    for _ in range(2):
+        assert load.chat(url, NAME) == 200
+    hits = f'llm_prefix_cache_hits_total{{namespace="{namespace}",llmdeployment="{NAME}"}}'
+    kube.wait_for("hits of the prefix cache", lambda: ((prometheus.value(hits) or 0) > 0, prometheus.query(hits)), 30)
 
 
 def test_a_request_s_trace_is_found_beside_the_model(namespace: str, url: str) -> None:
@@ -113,3 +121,25 @@ def test_another_threshold_reaches_it_without_a_new_pod(namespace: str, promethe
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     restarts = {s["name"]: s["restartCount"] for s in after["status"]["initContainerStatuses"]}
     assert set(restarts.values()) == {0}, restarts
+
+
+@pytest.fixture(scope="module")
+def arrived_stack(namespace: str, prometheus: monitoring.Prometheus, request: pytest.FixtureRequest) -> monitoring.Prometheus:
+    """The cluster's Prometheus, which is installed only now: the model serves already."""
+    assert kube.get("llm", NAME, namespace)["status"]["observability"]["metrics"] == "Sidecar"
+    return request.getfixturevalue("monitoring_stack")
+
+
+def test_auto_follows_to_a_monitoring_stack_that_arrives(namespace: str, arrived_stack: monitoring.Prometheus) -> None:
+    def rolled() -> tuple[bool, Any]:
+        containers = [[c["name"] for c in pod["spec"]["initContainers"]] for pod in kube.pods(NAME, namespace)]
+        return containers == [["jaeger"]], containers
+
+    kube.wait_for("one pod, with a Jaeger and without a Prometheus", rolled, 90)
+    monitoring.wait_until_collected(arrived_stack, namespace, NAME)
+    resource = kube.wait_for_condition(NAME, namespace, "ObservabilityReady", "True", "Collecting", seconds=90)
+    assert "by PodMonitor" in kube.condition(resource, "ObservabilityReady")["message"]
+    chosen = resource["status"]["observability"]
+    assert (chosen["metrics"], chosen["tracing"]) == ("PodMonitor", "Sidecar")
+    groups = [group["name"].rsplit(":", 1)[-1] for group in arrived_stack.groups(namespace, NAME)]
+    assert {"alerts", "recording"} <= set(groups)

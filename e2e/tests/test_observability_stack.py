@@ -4,6 +4,7 @@ The tests of this module build on each other, in this order; the last one takes 
 """
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,57 @@ def test_the_alert_resolves_everywhere(alert: str, timeline: Timeline) -> None:
     timeline.wait_for(alert, RESOLVED, 120)
     seen = timeline.seen[alert]
     assert seen["firing in Prometheus"] >= seen["fault injected"], "it was the fault that brought it about"
+
+
+def test_a_prometheus_that_starts_again_has_lost_nothing(
+    namespace: str, watched: dict[str, Any], monitoring_stack: monitoring.Prometheus
+) -> None:
+    series = f'up{{namespace="{namespace}",llmdeployment="{NAME}"}}'
+    assert monitoring_stack.value(series) == 1
+    moment = time.time()
+    kube.run(kube.E2E / "lib" / "end-container", monitoring.NAMESPACE, "prometheus-main-0", "prometheus")
+    kube.wait_for("Prometheus to be started again", restarted)
+    monitoring.wait_until_collected(monitoring_stack, namespace, NAME, 60)
+    assert monitoring_stack.query_at(series, moment), "what was collected before is still there"
+
+
+def restarted() -> tuple[bool, Any]:
+    statuses = kube.get("pod", "prometheus-main-0", monitoring.NAMESPACE)["status"]["containerStatuses"]
+    (status,) = [status for status in statuses if status["name"] == "prometheus"]
+    return status["restartCount"] > 0 and status["ready"], status
+
+
+def test_without_prometheus_the_status_says_so_and_alerts_go_on(
+    namespace: str, url: str, timeline: Timeline, monitoring_stack: monitoring.Prometheus
+) -> None:
+    alert = "CandlepowerErrorRateHigh"
+    scale_prometheus(0)
+    kube.kubectl("-n", monitoring.NAMESPACE, "wait", "pod/prometheus-main-0", "--for=delete", "--timeout=60s")
+    # A Prometheus that was well is asked again after minutes, or when there are other rules.
+    kube.patch("llm", NAME, namespace, {"spec": {"objectives": {"availability": "99%"}}})
+    resource = kube.wait_for_condition(NAME, namespace, "ObservabilityReady", "Unknown", "PrometheusUnreachable", seconds=30)
+    assert "Prometheus does not answer" in kube.condition(resource, "ObservabilityReady")["message"]
+    load.inject(url, errorRate="50%")
+    try:
+        kube.wait_for("the alert in the status", lambda: (alert in (told := sorted(monitoring.firing(NAME, namespace))), told), 40)
+        scale_prometheus(1)
+        monitoring.wait_until_collected(monitoring_stack, namespace, NAME)
+
+        def fires() -> tuple[bool, Any]:
+            states = monitoring_stack.alerts(namespace, NAME)
+            return states.get(alert) == "firing", states
+
+        kube.wait_for("the alert in Prometheus, which is back", lambda: monitoring.reached(fires), 60)
+    finally:
+        load.inject(url)
+        scale_prometheus(1)
+    kube.wait_for_condition(NAME, namespace, "ObservabilityReady", "True", "Collecting", seconds=60)
+    groups = [group["name"] for group in monitoring_stack.groups(namespace, NAME)]
+    assert f"candlepower:{namespace}:{NAME}:objectives" in groups
+
+
+def scale_prometheus(replicas: int) -> None:
+    kube.patch("prometheus", "main", monitoring.NAMESPACE, {"spec": {"replicas": replicas}})
 
 
 def test_a_deleted_pod_monitor_comes_back(namespace: str, watched: dict[str, Any]) -> None:

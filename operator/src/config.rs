@@ -1,6 +1,8 @@
 //! Flags and environment variables.
+pub mod benchmark;
 pub mod monitoring;
 
+use benchmark::BenchmarkConfig;
 use candlepower_api::{names::ports, value::Duration};
 use clap::{Parser, ValueEnum};
 use monitoring::MonitoringConfig;
@@ -61,6 +63,10 @@ pub struct Config {
     /// How the models are monitored
     #[command(flatten)]
     pub monitoring: MonitoringConfig,
+
+    /// How benchmarks put load on models
+    #[command(flatten)]
+    pub benchmark: BenchmarkConfig,
 }
 
 fn at_least_a_second(text: &str) -> Result<Duration, String> {

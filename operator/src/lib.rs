@@ -2,19 +2,28 @@
 //!
 //! - [`config`]: flags and environment;
 //! - [`deployment`]: the controller of `LLMDeployment`;
+//! - [`benchmark`]: the controller of `LLMBenchmark`;
 //! - [`http`], [`metrics`], [`telemetry`]: how the operator itself is watched;
 //! - [`backoff`]: when to try again after a failure.
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod benchmark;
+mod children;
+mod conditions;
 pub mod config;
 pub mod deployment;
+mod error;
+mod events;
 pub mod http;
 pub mod metrics;
 pub mod observability;
+mod pod_security;
 pub mod shutdown;
 mod sorted;
 pub mod telemetry;
+mod watches;
+mod written;
 
 use config::Config;
 use metrics::Metrics;
@@ -49,7 +58,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         .map_err(StartError::Cluster)?;
     let metrics = Arc::new(Metrics::new()?);
     let shutdown = Shutdown::on_signal();
-    let controllers = deployment::Controllers::new(&client, &config, &metrics)?;
+    let mut controllers = deployment::Controllers::new(&client, &config, &metrics)?;
+    let views = controllers.take_views();
+    let benchmarks = benchmark::Controllers::new(&client, &config, &metrics, views)?;
     let server = http::Server::bind(config.listen, metrics, controllers.readiness()).await?;
 
     tracing::info!(
@@ -61,7 +72,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     );
     // The endpoint goes last, so that the last reconciles can still be scraped.
     let serving = tokio::spawn(server.serve());
-    controllers.run(&shutdown).await;
+    tokio::join!(controllers.run(&shutdown), benchmarks.run(&shutdown));
     serving.abort();
     tracing::info!("the operator has stopped");
     Ok(())

@@ -6,7 +6,10 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
     core::Collector,
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -23,8 +26,72 @@ pub struct Metrics {
     scrape_duration: Histogram,
 }
 
-/// One controller, for labels.
+/// The same from the side of one controller, whose name its series carry.
+#[derive(Clone, Debug)]
+pub struct ControllerMetrics {
+    metrics: Arc<Metrics>,
+    controller: &'static str,
+}
+
+/// The controller of `LLMDeployment`, for labels.
 pub const DEPLOYMENT_CONTROLLER: &str = "llmdeployment";
+/// The controller of `LLMBenchmark`, for labels.
+pub const BENCHMARK_CONTROLLER: &str = "llmbenchmark";
+
+impl ControllerMetrics {
+    /// What `controller` counts.
+    pub fn new(metrics: &Arc<Metrics>, controller: &'static str) -> Self {
+        Self {
+            metrics: metrics.clone(),
+            controller,
+        }
+    }
+
+    /// Starts the clock of a reconcile; dropping it stops the clock, also when it is cancelled.
+    pub fn reconcile(&self) -> RunningReconcile<'_> {
+        self.metrics.running.inc();
+        RunningReconcile {
+            metrics: &self.metrics,
+            started: Instant::now(),
+        }
+    }
+
+    /// A reconcile came to its end.
+    pub fn reconciled(&self) {
+        self.metrics
+            .reconciles
+            .with_label_values(&[self.controller, "success"])
+            .inc();
+    }
+
+    /// A reconcile failed.
+    pub fn failed(&self, category: &str) {
+        self.metrics
+            .reconciles
+            .with_label_values(&[self.controller, "failure"])
+            .inc();
+        self.metrics
+            .failures
+            .with_label_values(&[self.controller, category])
+            .inc();
+    }
+
+    /// Something was written to the API server.
+    pub fn wrote(&self, kind: &str) {
+        self.metrics
+            .writes
+            .with_label_values(&[self.controller, kind])
+            .inc();
+    }
+
+    /// A watch broke off.
+    pub fn watch_failed(&self, kind: &str) {
+        self.metrics
+            .watch_errors
+            .with_label_values(&[self.controller, kind])
+            .inc();
+    }
+}
 
 impl Metrics {
     /// Registers everything.
@@ -90,46 +157,6 @@ impl Metrics {
         Ok(())
     }
 
-    /// Starts the clock of a reconcile; dropping it stops the clock, also when it is cancelled.
-    pub fn reconcile(&self) -> RunningReconcile<'_> {
-        self.running.inc();
-        RunningReconcile {
-            metrics: self,
-            started: Instant::now(),
-        }
-    }
-
-    /// A reconcile came to its end.
-    pub fn reconciled(&self) {
-        self.reconciles
-            .with_label_values(&[DEPLOYMENT_CONTROLLER, "success"])
-            .inc();
-    }
-
-    /// A reconcile failed.
-    pub fn failed(&self, category: &str) {
-        self.reconciles
-            .with_label_values(&[DEPLOYMENT_CONTROLLER, "failure"])
-            .inc();
-        self.failures
-            .with_label_values(&[DEPLOYMENT_CONTROLLER, category])
-            .inc();
-    }
-
-    /// Something was written to the API server.
-    pub fn wrote(&self, kind: &str) {
-        self.writes
-            .with_label_values(&[DEPLOYMENT_CONTROLLER, kind])
-            .inc();
-    }
-
-    /// A watch broke off.
-    pub fn watch_failed(&self, kind: &str) {
-        self.watch_errors
-            .with_label_values(&[DEPLOYMENT_CONTROLLER, kind])
-            .inc();
-    }
-
     /// A pod was asked for its metrics.
     pub fn scraped(&self, answered: bool) {
         let result = if answered { "success" } else { "failure" };
@@ -176,11 +203,12 @@ mod tests {
 
     #[test]
     fn reconciles_failures_and_memory_are_exported() {
-        let metrics = Metrics::new().unwrap();
-        drop(metrics.reconcile());
-        metrics.reconciled();
-        metrics.failed("conflict");
-        metrics.wrote("Service");
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let controller = ControllerMetrics::new(&metrics, DEPLOYMENT_CONTROLLER);
+        drop(controller.reconcile());
+        controller.reconciled();
+        controller.failed("conflict");
+        controller.wrote("Service");
         let text = metrics.encode().unwrap();
         for line in [
             "candlepower_operator_reconciles_total{controller=\"llmdeployment\",result=\"success\"} 1",

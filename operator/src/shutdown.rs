@@ -1,8 +1,12 @@
 //! One signal that stops every part of the process.
+use std::time::Duration;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+
+/// Less than the grace period of the operator's pod.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(20);
 
 /// Becomes true once, on SIGTERM or SIGINT.
 #[derive(Clone, Debug)]
@@ -25,6 +29,12 @@ impl Shutdown {
     pub async fn wait(mut self) {
         // An error means that the sender is gone, with the runtime: that is a stop, too.
         let _ = self.0.wait_for(|stopped| *stopped).await;
+    }
+
+    /// Waits for the signal, and then for as long as running reconciles may take.
+    pub async fn patience(&self) {
+        self.clone().wait().await;
+        tokio::time::sleep(LONGEST_FAREWELL).await;
     }
 }
 

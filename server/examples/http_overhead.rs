@@ -6,16 +6,13 @@
 //! With a model its tokenizer is used (its weights are not); without, one whose tokens are bytes.
 //! The client runs in the same process, and its work counts as overhead too.
 use axum::body::Bytes;
-use candlepower_api::server_config::{LoadedModel, ServerConfig};
+use candlepower_api::server_config::{EngineConfig, ServerConfig};
 use candlepower_server::{
-    engine::{
-        EngineHandle, EngineOptions,
-        mock::{END_TOKEN, MockEngine},
-    },
+    engine::mock::MockEngine,
     http::{AppState, Options, drain::Drain, router, serve},
-    load::{LoadTrace, ModelHost, ServedModel, gguf::GgufFile},
+    load::{ModelHost, ServedModel, gguf::GgufFile, mock},
     telemetry::{Metrics, Spans},
-    text::{ChatTemplate, Tokenizer},
+    text::Tokenizer,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http1::SendRequest};
@@ -24,7 +21,7 @@ use std::{
     error::Error,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -138,45 +135,15 @@ fn model(
     step_time: Duration,
     tokenizer: Tokenizer,
 ) -> Result<ServedModel, Box<dyn Error>> {
-    let options = EngineOptions {
-        max_batch_size: 16,
-        max_batch_wait: Duration::ZERO,
-        max_queue_depth: 16,
-        prefill_chunk: 512,
-        prefix_caching: true,
-    };
     let letters = (0..TOKENS)
         .map(|index| u32::from(b'a') + index % 26)
         .collect();
-    let engine = Box::new(
-        MockEngine::new()
-            .answering(letters)
-            .with_step_time(step_time),
-    );
+    let engine = MockEngine::new()
+        .answering(letters)
+        .with_step_time(step_time);
+    let config = EngineConfig::default();
     let observer = Arc::clone(metrics);
-    let now = SystemTime::now();
-    Ok(ServedModel {
-        facts: LoadedModel {
-            name: "mock".into(),
-            architecture: "mock".into(),
-            precision: "f32".into(),
-            device: "cpu".into(),
-            context_length: 2048,
-            weights_bytes: 0,
-            kv_cache_bytes: 0,
-        },
-        tokenizer,
-        chat_template: Some(ChatTemplate::compile(
-            TEMPLATE,
-            String::new(),
-            String::new(),
-        )?),
-        engine: EngineHandle::start(engine, vec![END_TOKEN], options, observer)?,
-        trace: LoadTrace {
-            started: now,
-            read_weights: (now, now),
-            warm_up: (now, now),
-            finished: now,
-        },
-    })
+    Ok(mock::served(
+        engine, tokenizer, TEMPLATE, &config, observer,
+    )?)
 }

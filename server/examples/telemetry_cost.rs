@@ -100,6 +100,7 @@ async fn pace(engine: &EngineHandle, streams: usize) -> Result<f64, Box<dyn Erro
         running.push(engine.submit(GenerationRequest {
             prompt: vec![u32::try_from(stream)? + 40, 50, 60],
             max_tokens: TOKENS,
+            deadline: None,
             sampling: Sampling {
                 temperature: 0.0,
                 ..Sampling::default()

@@ -127,6 +127,10 @@ pub struct HttpArguments {
     /// Largest request body [default: 2Mi].
     #[arg(long, env = "CANDLEPOWER_BODY_LIMIT", value_name = "SIZE")]
     pub body_limit: Option<ByteSize>,
+    /// How long a request may take; the header X-Request-Timeout-Seconds asks for less [default: no
+    /// limit].
+    #[arg(long, env = "CANDLEPOWER_REQUEST_TIMEOUT", value_name = "DURATION")]
+    pub request_timeout: Option<Duration>,
     /// How long running requests may go on after SIGTERM [default: 1m].
     #[arg(long, env = "CANDLEPOWER_DRAIN_TIMEOUT", value_name = "DURATION")]
     pub drain_timeout: Option<Duration>,
@@ -281,6 +285,7 @@ impl HttpArguments {
         set(&mut http.host, self.host);
         set(&mut http.port, self.port);
         set(&mut http.body_limit, self.body_limit);
+        set_some(&mut http.request_timeout, self.request_timeout);
         set(&mut http.drain_timeout, self.drain_timeout);
         set(&mut http.drain_delay, self.drain_delay);
     }
@@ -325,6 +330,13 @@ fn validate(config: &ServerConfig) -> Result<(), ConfigError> {
     }
     if config.http.body_limit == ByteSize::default() {
         return Err(invalid("http.bodyLimit", "0", "write a size such as 2Mi"));
+    }
+    if config.http.request_timeout == Some(Duration::default()) {
+        return Err(invalid(
+            "http.requestTimeout",
+            "0s",
+            "write a duration such as 2m, or leave it out",
+        ));
     }
     if config.model.served_name.as_deref() == Some("") {
         return Err(invalid(

@@ -1,4 +1,4 @@
-//! Injected faults, so that alerts can be tried out: delays, errors and memory on demand. Only where
+//! Injected faults, so that alerts can be tried out: delays, errors, memory, a panic. Only where
 //! the configuration allows them; elsewhere there is nothing of this in a request's way.
 use crate::engine::{StepObserver, StepSummary};
 use candlepower_api::{
@@ -104,31 +104,39 @@ fn ballast(bytes: u64) -> Result<Vec<u8>, TooMuchMemory> {
 pub fn observer(inner: Arc<dyn StepObserver>, faults: Option<&Faults>) -> Arc<dyn StepObserver> {
     match faults {
         None => inner,
-        Some(faults) => Arc::new(SlowSteps {
+        Some(faults) => Arc::new(FaultySteps {
             inner,
             faults: faults.clone(),
         }),
     }
 }
 
-/// Makes the engine's own thread wait, so that a step really takes longer.
-struct SlowSteps {
+/// Makes the engine's own thread wait, so that a step really takes longer, or panic.
+struct FaultySteps {
     inner: Arc<dyn StepObserver>,
     faults: Faults,
 }
 
-impl StepObserver for SlowSteps {
+impl StepObserver for FaultySteps {
     fn before_step(&self) {
         self.inner.before_step();
         let delay = self.faults.step_delay();
         if !delay.is_zero() {
             std::thread::sleep(delay);
         }
+        if self.faults.injected().engine_panic {
+            injected_panic();
+        }
     }
 
     fn step(&self, summary: &StepSummary) {
         self.inner.step(summary);
     }
+}
+
+#[expect(clippy::panic, reason = "what was asked for")]
+fn injected_panic() {
+    panic!("an injected fault; see {}", paths::DEBUG_FAULTS);
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod faults;
 pub mod http;
 pub mod load;
 pub mod model;
+mod panics;
 pub mod telemetry;
 pub mod text;
 pub mod threads;

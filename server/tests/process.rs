@@ -7,7 +7,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -55,15 +55,80 @@ fn free_port() -> u16 {
 }
 
 fn get(port: u16, path: &str) -> Option<String> {
+    send(port, "GET", path, "")
+}
+
+fn send(port: u16, method: &str, path: &str, body: &str) -> Option<String> {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
     write!(
         connection,
-        "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
     )
     .ok()?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).ok()?;
     Some(answer)
+}
+
+/// A tiny model with random weights and a tokenizer.
+fn model(folder: &Path) -> PathBuf {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/qwen3");
+    let model = folder.join("tiny");
+    std::fs::create_dir(&model).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(fixture.join(name), model.join(name)).unwrap();
+    }
+    let tokenizer = r#"{"model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[]}}"#;
+    std::fs::write(model.join("tokenizer.json"), tokenizer).unwrap();
+    model
+}
+
+/// Waits until requests are answered.
+fn ready(child: &mut Child, port: u16) {
+    let begin = Instant::now();
+    while !get(port, "/health/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+        if begin.elapsed() > Duration::from_secs(60) || child.try_wait().unwrap().is_some() {
+            child.kill().unwrap();
+            panic!("the server is not ready after {:?}", begin.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_panic_of_the_engine_fails_its_request_and_ends_the_process_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let model = model(folder.path());
+    let config = format!(
+        "model: {{path: {}}}\nhttp: {{host: 127.0.0.1, port: {port}}}\ndebug: {{allowFaultInjection: true}}",
+        model.display()
+    );
+    let mut command = server(folder.path(), &config);
+    // Nobody reads what it says; a full pipe would stop it.
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    ready(&mut child, port);
+    let body = r#"{"prompt": "ab", "max_tokens": 4, "stream": true}"#;
+    let good = send(port, "POST", "/generate", body).unwrap();
+    assert!(good.contains("finish_reason"), "{good}");
+
+    send(port, "PUT", "/debug/faults", r#"{"enginePanic": true}"#).unwrap();
+    let failed = send(port, "POST", "/generate", body).unwrap();
+    assert!(failed.starts_with("HTTP/1.1 200"), "{failed}");
+    assert!(failed.contains("\"code\":\"engine\""), "{failed}");
+    assert!(failed.contains("data: [DONE]"), "{failed}");
+    let status = end(&mut child, Duration::from_secs(20));
+    assert_eq!(status.code(), Some(1));
+    let words = std::fs::read_to_string(folder.path().join("termination-log")).unwrap();
+    let words: serde_json::Value = serde_json::from_str(&words).unwrap();
+    assert_eq!(words["reason"], "EngineFailure");
+    let message = words["message"].as_str().unwrap();
+    assert!(message.contains("an injected fault"), "{message}");
 }
 
 #[test]

@@ -46,6 +46,7 @@ async fn answer(model: &ServedModel, question: &str, max_tokens: usize) -> Vec<u
     let request = GenerationRequest {
         prompt: model.tokenizer.encode(&prompt, false).unwrap(),
         max_tokens,
+        deadline: None,
         sampling: Sampling {
             temperature: 0.0,
             ..Sampling::default()

@@ -3,6 +3,7 @@ use crate::value::{Duration, Percentage};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time;
 
 /// A set of scenarios.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
@@ -15,6 +16,29 @@ pub enum Profile {
     Quick,
     /// The scenarios of the resource.
     Custom,
+}
+
+impl Profile {
+    /// How long its load lasts, without what lies between the scenarios.
+    pub fn longest(self, scenarios: &[Scenario]) -> time::Duration {
+        match self {
+            Self::Standard => time::Duration::from_secs(40 * 60),
+            Self::Quick => time::Duration::from_secs(3 * 60),
+            Self::Custom => scenarios
+                .iter()
+                .fold(time::Duration::ZERO, |sum, scenario| {
+                    sum.saturating_add(scenario.duration.as_std())
+                }),
+        }
+    }
+
+    /// How many scenarios it has.
+    pub fn count(self, scenarios: &[Scenario]) -> usize {
+        match self {
+            Self::Standard | Self::Quick => 4,
+            Self::Custom => scenarios.len(),
+        }
+    }
 }
 
 /// One level of load.

@@ -1,16 +1,20 @@
 //! `LLMBenchmark`: one measurement of a served model.
+pub mod job;
 mod load;
 mod objectives;
-mod status;
+mod schedule;
+pub mod status;
 mod target;
 mod workload;
 
 pub use load::{Arrival, Profile, Scenario, StopWhen};
 pub use objectives::{LatencyObjective, Objectives};
-pub use status::{LLMBenchmarkStatus, ScenarioProgress};
+pub use schedule::{ConcurrencyPolicy, Records};
+pub use status::LLMBenchmarkStatus;
 pub use target::{MetricsDialect, MetricsSource, Target};
 pub use workload::{PromptMix, Workload};
 
+use crate::value::Percentage;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,15 +33,22 @@ use std::collections::BTreeMap;
     status = "LLMBenchmarkStatus",
     derive = "PartialEq",
     doc = "Loads a served model, finds its bottleneck and writes the latency report.",
-    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.deployment"),
-    printcolumn(name = "Profile", type_ = "string", json_path = ".spec.profile"),
-    printcolumn(name = "Scenario", type_ = "string", json_path = ".status.scenario.name"),
-    printcolumn(name = "Complete", type_ = "string", json_path = r#".status.conditions[?(@.type=="Complete")].status"#),
-    printcolumn(name = "Bottleneck", type_ = "string", json_path = ".status.primaryBottleneck"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".status.target"),
+    printcolumn(name = "Stage", type_ = "string", json_path = ".status.stage"),
+    printcolumn(name = "Users", type_ = "integer", json_path = ".status.scenario.users"),
+    printcolumn(name = "TTFT-P95", type_ = "string", json_path = ".status.summary.ttftP95"),
+    printcolumn(name = "Tok/s", type_ = "string", json_path = ".status.summary.tokensPerSecond"),
+    printcolumn(name = "Verdict", type_ = "string", json_path = ".status.verdict"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.size() <= 50").message("metadata.name: write at most 50 characters, because the names and labels of the children are made from it")
+    printcolumn(name = "Profile", type_ = "string", priority = 1, json_path = ".spec.profile"),
+    printcolumn(name = "Scenario", type_ = "string", priority = 1, json_path = ".status.scenario.name"),
+    printcolumn(name = "Reason", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Complete")].reason"#),
+    printcolumn(name = "Bottleneck", type_ = "string", priority = 1, json_path = ".status.primaryBottleneck"),
+    validation = Rule::new("self.metadata.name.size() <= 50").message("metadata.name: write at most 50 characters, because the names and labels of the children are made from it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name: write lower-case letters, digits and '-', starting with a letter, because temporary copies of the deployment are named after it"),
+    validation = Rule::new("!has(self.spec.schedule) || self.metadata.name.size() <= 41").message("metadata.name: write at most 41 characters where there is a schedule, because its runs are named after it and their time")
 )]
-#[x_kube(validation = Rule::new("self == oldSelf").message("a benchmark cannot be changed once it exists: create another one with a new name"))]
+#[x_kube(validation = Rule::new("self == oldSelf || (has(self.schedule) && has(oldSelf.schedule))").message("a benchmark without a schedule cannot be changed once it exists: create another one with a new name"))]
 #[x_kube(validation = Rule::new("self.profile == 'custom' ? size(self.scenarios) > 0 : size(self.scenarios) == 0").message("scenarios belong to profile custom: write both, or neither"))]
 #[x_kube(validation = Rule::new("(size(self.variants) == 0 && self.tryRecommendations == 0) || has(self.target.deployment)").message("variants and tryRecommendations need target.deployment, because they load a temporary copy of it"))]
 #[serde(rename_all = "camelCase")]
@@ -72,6 +83,33 @@ pub struct LLMBenchmarkSpec {
     /// An earlier run to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
+    /// Whether another benchmark of the same target may run at the same time.
+    #[serde(default)]
+    pub concurrency_policy: ConcurrencyPolicy,
+    /// When to run again and again, as five fields of cron in UTC, such as `0 3 * * *`. Each run is
+    /// an `LLMBenchmark` of its own, compared with the run before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 9, max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^ *[^ ]+( +[^ ]+){4} *$')").message("schedule: write the five fields of cron, in UTC, such as 0 3 * * *"))]
+    pub schedule: Option<String>,
+    /// How many finished runs of a schedule are kept.
+    #[serde(default = "five")]
+    #[schemars(range(min = 1, max = 100))]
+    pub history_limit: i32,
+    /// By how much a run of a schedule may be worse than the one before it.
+    #[serde(default = "tenth")]
+    pub regression_tolerance: Percentage,
+    /// Where the records of all requests are kept; absent: they go with the job's pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<Records>,
+}
+
+const fn five() -> i32 {
+    5
+}
+
+const fn tenth() -> Percentage {
+    Percentage::of_hundred(10.0)
 }
 
 /// A change to try.
@@ -81,7 +119,8 @@ pub struct Variant {
     /// Its name in the report.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// Fields of the deployment's `spec` to replace, such as `{precision: q8_0}`.
+    /// Fields of the deployment's `spec` to replace, such as `{precision: q8_0}`; all others stay
+    /// (a JSON merge patch).
     #[schemars(schema_with = "any_object")]
     pub patch: BTreeMap<String, serde_json::Value>,
 }

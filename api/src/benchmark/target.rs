@@ -23,7 +23,7 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub model: Option<String>,
-    /// The Secret with the API key for `url`.
+    /// The Secret with the API key for `url`, under the key `apiKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Credentials>,
     /// Where `url`'s metrics are.
@@ -33,6 +33,14 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub trace_service: Option<String>,
+}
+
+impl Target {
+    /// What tells one target from another in a namespace, and what people read in a table.
+    pub fn display(&self) -> &str {
+        let url = self.url.as_deref().unwrap_or_default();
+        self.deployment.as_deref().unwrap_or(url)
+    }
 }
 
 /// Where another server's metrics are.

@@ -61,6 +61,10 @@ fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
             json!({"target": {"url": "http://a", "model": "m"}, "tryRecommendations": 1}),
             "need target.deployment",
         ),
+        (
+            json!({"target": {"deployment": "m"}, "schedule": "every night"}),
+            "five fields of cron",
+        ),
     ];
     for (spec, cure) in cases {
         let messages = violations(&spec);
@@ -69,4 +73,24 @@ fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
             "{spec}: {messages:?} lacks \"{cure}\""
         );
     }
+}
+
+#[test]
+fn names_leave_room_for_those_of_the_children() {
+    let refused = |name: &str, spec: Value| {
+        !testing::violations::<LLMBenchmark>(&json!({
+            "apiVersion": "candlepower.dev/v1alpha1",
+            "kind": "LLMBenchmark",
+            "metadata": {"name": name},
+            "spec": spec,
+        }))
+        .is_empty()
+    };
+    let once = json!({"target": {"deployment": "m"}});
+    let nightly = json!({"target": {"deployment": "m"}, "schedule": "0 3 * * *"});
+    assert!(!refused(&"a".repeat(50), once.clone()));
+    assert!(refused(&"a".repeat(51), once.clone()));
+    assert!(refused("1st", once));
+    assert!(!refused(&"a".repeat(41), nightly.clone()));
+    assert!(refused(&"a".repeat(42), nightly));
 }

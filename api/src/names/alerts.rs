@@ -24,9 +24,11 @@ pub const COLD_START_SLOW: &str = "CandlepowerColdStartSlow";
 pub const AVAILABILITY_BUDGET_BURN: &str = "CandlepowerAvailabilityBudgetBurn";
 /// The error budget of the objective for the time to first token burns too fast.
 pub const LATENCY_BUDGET_BURN: &str = "CandlepowerLatencyBudgetBurn";
+/// The last run of a benchmark's schedule is worse than the one before it.
+pub const BENCHMARK_REGRESSED: &str = "CandlepowerBenchmarkRegressed";
 
 /// Every alert that a resource can have.
-pub const ALL: [&str; 12] = [
+pub const ALL: [&str; 13] = [
     TIME_TO_FIRST_TOKEN_HIGH,
     MEMORY_HIGH,
     ERROR_RATE_HIGH,
@@ -39,4 +41,5 @@ pub const ALL: [&str; 12] = [
     COLD_START_SLOW,
     AVAILABILITY_BUDGET_BURN,
     LATENCY_BUDGET_BURN,
+    BENCHMARK_REGRESSED,
 ];

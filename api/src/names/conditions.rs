@@ -1,4 +1,4 @@
-//! Condition types of an `LLMDeployment` and their reasons. A failed load adds the reasons of
+//! Condition types of an `LLMDeployment` and of an `LLMBenchmark`, and their reasons. A failed load adds the reasons of
 //! [`super::reasons::LoadFailure`].
 
 /// Condition: every wanted pod is up to date and serves; the summary of all others.
@@ -76,6 +76,42 @@ pub const RULES_NOT_LOADED: &str = "RulesNotLoaded";
 pub const PROMETHEUS_UNREACHABLE: &str = "PrometheusUnreachable";
 /// `ObservabilityReady`: there is no pod yet that could be scraped.
 pub const WAITING_FOR_PODS: &str = "WaitingForPods";
+
+/// Condition of a benchmark: it has measured all that it was asked for.
+pub const COMPLETE: &str = "Complete";
+/// Condition of a benchmark: it ended without a result. `Failed=True` is final.
+pub const FAILED: &str = "Failed";
+/// Condition of a schedule: the last run is worse than the one before it.
+pub const REGRESSED: &str = "Regressed";
+
+/// `Complete`: the report is written.
+pub const REPORT_WRITTEN: &str = "ReportWritten";
+/// `Complete`: the target does not exist.
+pub const TARGET_NOT_FOUND: &str = "TargetNotFound";
+/// `Complete`: the target does not serve.
+pub const TARGET_NOT_READY: &str = "TargetNotReady";
+/// `Complete`: another benchmark of the same target comes first.
+pub const QUEUED: &str = "Queued";
+/// `Complete`: the earlier run to compare with has no result yet.
+pub const BASELINE_NOT_READY: &str = "BaselineNotReady";
+/// `Complete`: the job's pod does not run yet.
+pub const JOB_PENDING: &str = "JobPending";
+/// `Complete`: the job runs.
+pub const RUNNING: &str = "Running";
+/// `Complete`: the runs of a schedule are resources of their own.
+pub const SCHEDULE_ACTIVE: &str = "ScheduleActive";
+/// `Complete`, `Failed`: the job ended without a report.
+pub const JOB_FAILED: &str = "JobFailed";
+/// `Complete`, `Failed`: the job took longer than its plan allows.
+pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+/// `Complete`, `Failed`: somebody deleted the job.
+pub const JOB_DELETED: &str = "JobDeleted";
+/// `Regressed`: there are not yet two finished runs of one workload.
+pub const NOTHING_TO_COMPARE: &str = "NothingToCompare";
+/// `Regressed`: the last run is worse by more than the tolerance.
+pub const WORSE_THAN_BEFORE: &str = "WorseThanBefore";
+/// `Regressed`: the last run is as good as the one before it.
+pub const AS_BEFORE: &str = "AsBefore";
 
 #[cfg(test)]
 mod tests {

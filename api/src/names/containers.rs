@@ -1,4 +1,4 @@
-//! Containers of a model's pod.
+//! Containers of pods.
 
 /// The inference server.
 pub const SERVER: &str = "server";
@@ -6,3 +6,5 @@ pub const SERVER: &str = "server";
 pub const PROMETHEUS: &str = "prometheus";
 /// The Jaeger beside it, in mode Sidecar.
 pub const JAEGER: &str = "jaeger";
+/// The load generator, in a benchmark's pod.
+pub const BENCH: &str = "bench";

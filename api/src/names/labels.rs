@@ -11,6 +11,13 @@ pub const APP_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The name of the `LLMDeployment` that a child belongs to.
 pub const LLM_DEPLOYMENT: &str = "candlepower.dev/llmdeployment";
 
+/// The name of the `LLMBenchmark` that a child belongs to.
+pub const LLM_BENCHMARK: &str = "candlepower.dev/llmbenchmark";
+
+/// Value of [`APP_NAME`] on a benchmark's children.
+pub const BENCH_NAME: &str = "candlepower-bench";
+/// Value of [`APP_COMPONENT`] on a benchmark's children.
+pub const BENCH_COMPONENT: &str = "benchmark";
 /// Value of [`APP_NAME`] on the model's children.
 pub const SERVER_NAME: &str = "candlepower-server";
 /// Value of [`APP_COMPONENT`] on the model's children.
@@ -23,3 +30,6 @@ pub const CONFIG_HASH: &str = "candlepower.dev/config-hash";
 /// Annotation of a child: hash of what the operator last wrote, so that an unchanged child is
 /// left alone, also by a restarted operator.
 pub const APPLIED_HASH: &str = "candlepower.dev/applied-hash";
+/// Annotation of an LLMDeployment: the server's image, in place of the operator's default. A
+/// benchmark's temporary copy gets the image of what it is a copy of.
+pub const SERVER_IMAGE: &str = "candlepower.dev/server-image";

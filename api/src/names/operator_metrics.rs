@@ -12,6 +12,9 @@ pub const REPLICAS: &str = "candlepower_llmdeployment_replicas";
 pub const TIME_TO_READY: &str = "candlepower_llmdeployment_time_to_ready_seconds";
 /// Gauge by [`LABEL_ALERT`] and `severity`: 1 while the operator sees the alert fire.
 pub const ALERT_FIRING: &str = "candlepower_llmdeployment_alert_firing";
+/// Gauge by [`LABEL_LLM_BENCHMARK`]: 1 where the last run of a schedule is worse than the one before
+/// it. Its [`LABEL_LLM_DEPLOYMENT`] is what was measured.
+pub const BENCHMARK_REGRESSED: &str = "candlepower_llmbenchmark_regressed";
 /// Counter by [`LABEL_RESULT`]: scrapes of pods.
 pub const SCRAPES: &str = "candlepower_operator_scrapes_total";
 /// Histogram, seconds: how long a scrape of all pods takes.
@@ -33,6 +36,8 @@ pub const WATCH_ERRORS: &str = "candlepower_operator_watch_errors_total";
 pub const LABEL_NAMESPACE: &str = "namespace";
 /// The resource's name.
 pub const LABEL_LLM_DEPLOYMENT: &str = "llmdeployment";
+/// A benchmark's name.
+pub const LABEL_LLM_BENCHMARK: &str = "llmbenchmark";
 /// A condition's type.
 pub const LABEL_CONDITION: &str = "condition";
 /// `true`, `false` or `unknown`.

@@ -1,11 +1,12 @@
 //! The slowest operations over many traces, ranked by critical-path self time.
 use super::critical_path::critical_path;
 use crate::evidence::trace::Trace;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What one operation cost, over all traces.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
     /// The span's name.
@@ -18,12 +19,14 @@ pub struct Operation {
     pub p50: u64,
     /// 95th percentile of a call's self time, in nanoseconds.
     pub p95: u64,
+    /// Largest self time of a call, in nanoseconds.
+    pub max: u64,
     /// Number of spans.
     pub calls: usize,
 }
 
 /// All operations; their shares and [`Ranking::unattributed`] sum to 1.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ranking {
     /// Operations, the slowest first.
@@ -35,10 +38,11 @@ pub struct Ranking {
 }
 
 /// Ranks all operations of `traces`.
-pub fn rank(traces: &[Trace]) -> Ranking {
+pub fn rank<'a>(traces: impl IntoIterator<Item = &'a Trace>) -> Ranking {
     let mut calls: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    let (mut total, mut unattributed) = (0, 0);
+    let (mut total, mut unattributed, mut count) = (0, 0, 0);
     for trace in traces {
+        count += 1;
         let path = critical_path(trace);
         total += path.total;
         unattributed += path.unattributed;
@@ -64,6 +68,7 @@ pub fn rank(traces: &[Trace]) -> Ranking {
                 mean: sum / own.len() as u64,
                 p50: percentile(&own, 50),
                 p95: percentile(&own, 95),
+                max: own.last().copied().unwrap_or_default(),
                 calls: own.len(),
             }
         })
@@ -72,7 +77,7 @@ pub fn rank(traces: &[Trace]) -> Ranking {
     Ranking {
         operations,
         unattributed: share(unattributed),
-        traces: traces.len(),
+        traces: count,
     }
 }
 
@@ -124,7 +129,7 @@ mod tests {
 
     #[test]
     fn no_traces_rank_nothing() {
-        let ranking = rank(&[]);
+        let ranking = rank([]);
         assert_eq!((ranking.operations.len(), ranking.unattributed), (0, 0.0));
     }
 }

@@ -77,6 +77,14 @@ impl Connection {
         pick(self.list().await?, name, &self.place())
     }
 
+    /// The client, and the one namespace to look in.
+    pub(super) fn one_namespace(self) -> Result<(Client, String), Error> {
+        let namespace = self.namespace.ok_or_else(|| {
+            Error::Other("name one namespace with --namespace instead of all".to_owned())
+        })?;
+        Ok((self.client, namespace))
+    }
+
     /// Where it looks, in words.
     pub(super) fn place(&self) -> String {
         match &self.namespace {

@@ -1,8 +1,13 @@
 //! Commands and what they print.
+mod analyze;
 mod bench;
+mod compare;
 mod connection;
 mod dashboards;
+mod evidence_flags;
 mod fleet;
+mod report;
+mod runs;
 mod status;
 #[cfg(test)]
 mod testing;
@@ -11,8 +16,9 @@ mod top;
 mod traces;
 
 use crate::{
-    evidence::{cluster, jaeger},
-    load, record_files,
+    evidence::{self, cluster, http, jaeger},
+    job, load, record_files,
+    report::render,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
@@ -37,6 +43,19 @@ enum Command {
     Traces(traces::Traces),
     /// Puts load on a deployment or any server that speaks OpenAI's API.
     Bench(Box<bench::Bench>),
+    /// The slowest operations of any service that a Jaeger knows; no cluster is needed.
+    #[command(alias = "analyze_traces")]
+    Analyze(analyze::Analyze),
+    /// The latency report of a run: HTML, Markdown, JSON or Confluence's storage format.
+    Report(report::ReportCommand),
+    /// The JSON schema of reports.
+    #[command(hide = true)]
+    ReportSchema,
+    /// Two runs of the same workload side by side; ends with 3 where something became worse.
+    Compare(compare::Compare),
+    /// The load generator of an LLMBenchmark, in the pod that the operator makes.
+    #[command(hide = true)]
+    Job,
     /// Opens the way to Prometheus, Jaeger and Grafana until Ctrl-C.
     Dashboards(dashboards::Dashboards),
     /// A completion script for a shell.
@@ -89,9 +108,18 @@ pub enum Error {
     /// A recorded trace cannot be replayed.
     #[error(transparent)]
     Replay(#[from] load::trace::Error),
-    /// The run's files cannot be written.
+    /// A run's files cannot be written or read.
     #[error(transparent)]
     Files(#[from] record_files::Error),
+    /// An address that was named did not answer.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// A run's evidence cannot be read or kept.
+    #[error(transparent)]
+    Evidence(#[from] evidence::files::Error),
+    /// The report cannot be written.
+    #[error(transparent)]
+    Render(#[from] render::Error),
     /// The terminal or a local port cannot be used.
     #[error("the terminal or a port of this machine cannot be used: {0}")]
     Io(#[from] std::io::Error),
@@ -126,11 +154,16 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Status(status) => {
             return status.run(&arguments.flags.connect().await?).await;
         }
+        Command::Job => return Ok(job::run().await),
         Command::Bench(bench) => return bench.run(arguments.flags).await,
         Command::Top(top) => top.run(&arguments.flags.connect().await?).await?,
         Command::Dashboards(dashboards) => {
             dashboards.run(&arguments.flags.connect().await?).await?;
         }
+        Command::Analyze(analyze) => return analyze.run().await,
+        Command::Report(report) => report.run(arguments.flags).await?,
+        Command::ReportSchema => text::print_json(&crate::report::schema())?,
+        Command::Compare(compare) => return compare.run(arguments.flags).await,
         Command::Traces(traces) => traces.run(&arguments.flags.connect().await?).await?,
     }
     Ok(ExitCode::SUCCESS)

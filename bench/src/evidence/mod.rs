@@ -1,5 +1,77 @@
-//! Where the evidence comes from: traces, and the way to services inside the cluster.
+//! What is known about a run besides its requests: metrics, traces, the model and the machine.
 pub mod cluster;
+pub mod collect;
+pub mod dialect;
+pub mod exposition;
+pub mod facts;
+pub mod files;
+pub mod http;
 pub mod jaeger;
 pub mod places;
+pub mod probe;
+pub mod prometheus;
+pub mod sample;
+pub mod scrape;
+pub mod series;
 pub mod trace;
+
+use candlepower_api::{benchmark::MetricsDialect, deployment::LLMDeploymentSpec};
+use facts::{Machine, ModelFacts};
+use probe::Probe;
+use sample::Sampled;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use series::{Quantity, Series};
+
+/// Everything that was collected beside the requests of a run.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Evidence {
+    /// Whose metric names the server uses.
+    pub dialect: Option<MetricsDialect>,
+    /// Where the series come from, in words.
+    pub metrics_source: Option<String>,
+    /// What the server said about itself over time.
+    pub series: Vec<Series>,
+    /// Where the traces come from, in words.
+    pub traces_source: Option<String>,
+    /// Traces of chosen requests.
+    pub traces: Vec<Sampled>,
+    /// The served model.
+    pub model: Option<ModelFacts>,
+    /// The software that serves it, and its version where it is known.
+    pub server: Option<String>,
+    /// The machine that the server runs on, where it is known.
+    pub machine: Option<Machine>,
+    /// How fast that machine is.
+    pub probe: Option<Probe>,
+    /// What the deployment asks for, where it is one of ours.
+    pub deployment: Option<LLMDeploymentSpec>,
+    /// What could not be had.
+    pub missing: Vec<Missing>,
+}
+
+/// Something that could not be had, and why.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Missing {
+    /// What is missing.
+    pub what: String,
+    /// Why, and what to do about it.
+    pub why: String,
+}
+
+impl Evidence {
+    /// A quantity over time, where it was exported.
+    pub fn series(&self, quantity: Quantity) -> Option<&Series> {
+        self.series.iter().find(|one| one.quantity == quantity)
+    }
+
+    /// Notes that something could not be had.
+    pub fn lacks(&mut self, what: &str, why: impl Into<String>) {
+        self.missing.push(Missing {
+            what: what.to_owned(),
+            why: why.into(),
+        });
+    }
+}

@@ -1,9 +1,10 @@
 //! A trace: the spans of one request.
 use candlepower_api::names::spans::LOAD_MODEL;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// One timed operation.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Span {
     /// Its id, unique within the trace.
     pub id: String,
@@ -18,7 +19,7 @@ pub struct Span {
 }
 
 /// The deployment whose server made a span, as its resource attributes say.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Origin {
     /// The namespace, where the attributes say it.
     pub namespace: Option<String>,
@@ -27,7 +28,7 @@ pub struct Origin {
 }
 
 /// The spans of one request.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Trace {
     /// Its id, in hexadecimal.
     pub id: String,

@@ -20,7 +20,7 @@ const TIMER_GRAIN: Duration = Duration::from_millis(1);
 /// Later than this, times are no longer the target's.
 const LATE: u64 = 10_000;
 /// The share of its CPU at which the generator may be the bottleneck.
-const BUSY: f64 = 0.9;
+pub(crate) const BUSY: f64 = 0.9;
 
 /// A scenario's watch over the generator.
 pub(super) struct Watch {

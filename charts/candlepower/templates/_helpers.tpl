@@ -44,16 +44,28 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* What the operator may do where its resources live: read them, and write their children. */}}
 {{- define "candlepower.rules" -}}
+# Written, too: a benchmark's temporary copies of a deployment, and the runs of its schedule.
 - apiGroups: [candlepower.dev]
-  resources: [llmdeployments]
-  verbs: [get, list, watch]
+  resources: [llmdeployments, llmbenchmarks]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [candlepower.dev]
-  resources: [llmdeployments/status]
+  resources: [llmdeployments/status, llmbenchmarks/status]
   verbs: [get, patch]
 # Needed to own children where OwnerReferencesPermissionEnforcement is on, such as on OpenShift.
 - apiGroups: [candlepower.dev]
-  resources: [llmdeployments/finalizers]
+  resources: [llmdeployments/finalizers, llmbenchmarks/finalizers]
   verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch]
+# A benchmark's job gets an account that may read and patch the ConfigMap of its own report. Kubernetes lets the
+# operator grant no right that it does not have itself.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, create, patch]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, create, patch]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]

@@ -4,19 +4,17 @@ use super::{
     error::Error,
     monitoring::kinds::{PodMonitor, PrometheusRule},
 };
-use crate::observability::rules::RuleGroup;
+use crate::{
+    observability::rules::RuleGroup,
+    watches::{digest, slim},
+};
 use candlepower_api::names::labels;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, PodSpec, Service},
+    core::v1::{ConfigMap, Pod, Service},
 };
-use kube::{
-    Resource, ResourceExt,
-    runtime::{reflector::Store, watcher},
-};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
-use std::{fmt::Write, sync::Arc};
+use kube::{Resource, ResourceExt, runtime::reflector::Store};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Read-only views of the watches' caches.
@@ -60,6 +58,11 @@ impl Caches {
         result.map(|_| ()).map_err(|_| Error::Stopping)
     }
 
+    /// Becomes true once each cache holds the first complete list.
+    pub(super) fn filling(&self) -> watch::Receiver<bool> {
+        self.filled.subscribe()
+    }
+
     /// Lets those that wait in [`Self::filled`] go on in time. To be run once: a store wakes only
     /// the last of several tasks that wait for it.
     pub(super) async fn watch_filling(&self) {
@@ -96,46 +99,6 @@ pub(super) fn resource_name<K: Resource>(object: &K) -> Option<&str> {
         .map(String::as_str)
 }
 
-/// Watches only what this operator wrote.
-pub(super) fn of_operator() -> watcher::Config {
-    watcher::Config::default()
-        .labels(&format!(
-            "{}={}",
-            labels::APP_MANAGED_BY,
-            labels::OPERATOR_NAME
-        ))
-        .page_size(100)
-}
-
-/// Drops the account of who wrote which field, often half of an object.
-pub(super) fn slim<K: Resource>(object: &mut K) {
-    object.meta_mut().managed_fields = None;
-}
-
-/// Keeps of a pod what the status is derived from: identity and state.
-pub(super) fn slim_pod(pod: &mut Pod) {
-    slim(pod);
-    pod.metadata.owner_references = None;
-    pod.spec = pod.spec.take().map(|spec| PodSpec {
-        node_name: spec.node_name,
-        ..PodSpec::default()
-    });
-}
-
-/// Keeps of a ConfigMap's long values only what tells whether they changed.
-pub(super) fn slim_config_map(config_map: &mut ConfigMap) {
-    slim(config_map);
-    for value in config_map
-        .data
-        .iter_mut()
-        .flat_map(|data| data.values_mut())
-    {
-        if value.len() > LONGEST_VALUE {
-            *value = digest(value);
-        }
-    }
-}
-
 /// Keeps of rules only what tells whether they changed.
 pub(super) fn slim_rules(rule: &mut PrometheusRule) {
     slim(rule);
@@ -147,50 +110,11 @@ pub(super) fn slim_rules(rule: &mut PrometheusRule) {
     }];
 }
 
-/// The same of an object that is to be written, so that it can be compared with a cached one.
-pub(super) fn as_cached(wanted: &Value) -> Value {
-    let mut cached = wanted.clone();
-    if let Some(data) = cached.pointer_mut("/data").and_then(Value::as_object_mut) {
-        for value in data.values_mut() {
-            if let Some(text) = value.as_str().filter(|text| text.len() > LONGEST_VALUE) {
-                *value = digest(text).into();
-            }
-        }
-    }
-    if let Some(groups) = cached.pointer_mut("/spec/groups") {
-        *groups = serde_json::json!([{"name": digest(&groups.to_string())}]);
-    }
-    cached
-}
-
-/// Longer values are not kept in memory: dashboards of a thousand resources would fill it.
-const LONGEST_VALUE: usize = 4096;
-
-fn digest(text: &str) -> String {
-    let mut digest = "sha256:".to_owned();
-    for byte in Sha256::digest(text) {
-        // Writing to a string cannot fail.
-        let _ = write!(digest, "{byte:02x}");
-    }
-    digest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watches::as_cached;
     use serde_json::json;
-
-    #[test]
-    fn a_long_value_is_kept_as_its_digest_and_still_compares() {
-        let long = |last: &str| json!({"data": {"short": "a", "long": "x".repeat(5000) + last}});
-        let mut cached: ConfigMap = serde_json::from_value(long("1")).unwrap();
-        slim_config_map(&mut cached);
-        let cached = serde_json::to_value(&cached).unwrap();
-        assert_eq!(cached["data"]["short"], "a");
-        assert!(cached["data"]["long"].as_str().unwrap().len() < 80);
-        assert_eq!(as_cached(&long("1"))["data"], cached["data"]);
-        assert_ne!(as_cached(&long("2"))["data"], cached["data"]);
-    }
 
     #[test]
     fn rules_are_kept_as_their_digest_and_still_compare() {

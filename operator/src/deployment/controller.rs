@@ -3,7 +3,7 @@
 use super::{
     Guarded,
     caches::{self, Caches},
-    context::{Context, ReadyTimes, ServerDefaults, WrittenStatuses},
+    context::{Context, ReadyTimes, ServerDefaults},
     error::Error,
     figures::{Figures, scrape::Scraper},
     monitoring::{
@@ -14,44 +14,39 @@ use super::{
     },
     probe, reconcile,
     state::State,
+    views::{self, Views},
 };
 use crate::{
-    backoff::{Backoff, WatchBackoff},
+    backoff::Backoff,
     config::Config,
     http::Readiness,
-    metrics::Metrics,
+    metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
     shutdown::Shutdown,
+    watches::{self, api, cached, reflected},
+    written::WrittenStatuses,
 };
 use candlepower_api::names::labels;
-use futures::{Stream, StreamExt, channel::mpsc, future};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod, Service},
-    },
+use futures::{StreamExt, channel::mpsc, future};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod, Service},
 };
 use kube::{
-    Api, Client, Resource,
+    Client,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt,
         controller::{self, Action},
         events::{Recorder, Reporter},
         predicates,
-        reflector::{self, Lookup, ObjectRef, Store},
+        reflector::ObjectRef,
         watcher,
     },
 };
-use serde::de::DeserializeOwned;
 use std::{
-    fmt::Debug,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::sync::watch;
-
-/// Less than the grace period of the operator's pod.
-const LONGEST_FAREWELL: Duration = Duration::from_secs(20);
 
 /// The controllers of all watched namespaces.
 pub struct Controllers {
@@ -110,6 +105,14 @@ impl Controllers {
         })
     }
 
+    /// What is watched here, for the controllers of benchmarks; to be taken once.
+    pub(crate) fn take_views(&mut self) -> Vec<(Views, watch::Receiver<bool>)> {
+        let scopes = self.scopes.iter_mut();
+        scopes
+            .filter_map(|scope| Some((scope.views.take()?, scope.context.caches.filling())))
+            .collect()
+    }
+
     /// Becomes true once every cache is filled.
     pub fn readiness(&self) -> Readiness {
         self.ready.clone()
@@ -142,16 +145,11 @@ impl Controllers {
             .map(|scope| scope.run(self.concurrency, self.figures_interval, shutdown.clone()));
         tokio::select! {
             _ = future::join_all(running) => {}
-            () = patience_after(shutdown) => {
+            () = shutdown.patience() => {
                 tracing::warn!("some reconciles did not end in time; the next start repeats them");
             }
         }
     }
-}
-
-async fn patience_after(shutdown: &Shutdown) {
-    shutdown.clone().wait().await;
-    tokio::time::sleep(LONGEST_FAREWELL).await;
 }
 
 /// What the controllers of all namespaces share.
@@ -170,30 +168,34 @@ struct Scope {
     controller: Controller<Guarded>,
     context: Arc<Context>,
     scraper: Scraper,
+    views: Option<Views>,
 }
 
 impl Scope {
     fn new(shared: &Shared, namespace: Option<&str>) -> Self {
-        let Shared {
-            client, metrics, ..
-        } = shared;
+        let client = &shared.client;
         let watch_all = watcher::Config::default().page_size(100);
-        let owned = caches::of_operator;
+        let owned = watches::of_operator;
 
+        let metrics = &ControllerMetrics::new(&shared.metrics, DEPLOYMENT_CONTROLLER);
+        let (touch, touched) = mpsc::unbounded();
         let (resources, changes) =
-            cached::<Guarded>(api(client, namespace), watch_all, caches::slim, metrics);
+            cached::<Guarded>(api(client, namespace), watch_all, watches::slim, metrics);
+        let changes = views::tap(changes, &touch, views::of_deployment);
         let (config_maps, config_map_changes) = cached::<ConfigMap>(
             api(client, namespace),
             owned(),
-            caches::slim_config_map,
+            watches::slim_config_map,
             metrics,
         );
+        let config_map_changes = views::tap(config_map_changes, &touch, views::of_benchmark);
         let (services, service_changes) =
-            cached::<Service>(api(client, namespace), owned(), caches::slim, metrics);
+            cached::<Service>(api(client, namespace), owned(), watches::slim, metrics);
         let (deployments, deployment_changes) =
-            cached::<Deployment>(api(client, namespace), owned(), caches::slim, metrics);
+            cached::<Deployment>(api(client, namespace), owned(), watches::slim, metrics);
         let (pods, pod_changes) =
-            cached::<Pod>(api(client, namespace), owned(), caches::slim_pod, metrics);
+            cached::<Pod>(api(client, namespace), owned(), watches::slim_pod, metrics);
+        let pod_changes = views::tap(pod_changes, &touch, views::of_benchmark);
 
         let known = &shared.monitoring.served;
         let (pod_monitors, pod_monitor_changes) = reflected::<PodMonitor, _>(
@@ -203,7 +205,7 @@ impl Scope {
                 api(client, namespace),
                 owned(),
             ),
-            caches::slim,
+            watches::slim,
             metrics,
         );
         let (prometheus_rules, prometheus_rule_changes) = reflected::<PrometheusRule, _>(
@@ -223,7 +225,7 @@ impl Scope {
             resources: resources.clone(),
             pods: pods.clone(),
             client: shared.probe.clone(),
-            metrics: metrics.clone(),
+            metrics: shared.metrics.clone(),
             figures: figures.clone(),
             tell,
         };
@@ -238,6 +240,13 @@ impl Scope {
             .reconcile_on(told)
             .reconcile_all_on(served::changes(known.clone()))
             .watches_stream(pod_changes, |pod| resource_of(&pod));
+        let views = Views {
+            namespace: namespace.map(str::to_owned),
+            resources: scraper.resources.clone(),
+            config_maps: config_maps.clone(),
+            pods: pods.clone(),
+            touched,
+        };
         let context = Context {
             client: client.clone(),
             caches: Caches::new(
@@ -262,6 +271,7 @@ impl Scope {
             controller,
             context: Arc::new(context),
             scraper,
+            views: Some(views),
         }
     }
 
@@ -296,67 +306,6 @@ impl Scope {
             .await;
         scraping.abort();
     }
-}
-
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-/// A watch that fills a cache before it reports a change, and that goes on for ever.
-fn cached<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    slim: fn(&mut K),
-    metrics: &Arc<Metrics>,
-) -> (
-    Store<K>,
-    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
-)
-where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    reflected(watcher(api, config), slim, metrics)
-}
-
-/// The same for a watch that exists already.
-fn reflected<K, S>(
-    events: S,
-    slim: fn(&mut K),
-    metrics: &Arc<Metrics>,
-) -> (
-    Store<K>,
-    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, S>,
-)
-where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
-{
-    let (reader, writer) = reflector::store();
-    let metrics = metrics.clone();
-    let changes = events
-        .backoff(WatchBackoff::default())
-        .modify(slim)
-        .reflect(writer)
-        .touched_objects()
-        .filter_map(move |change| {
-            // The watch has a back-off of its own. The controller's would slow down all other
-            // watches, too.
-            if let Err(error) = &change {
-                let kind = <K as Resource>::kind(&());
-                tracing::warn!(%kind, %error, "a watch broke off and starts again");
-                metrics.watch_failed(&kind);
-            }
-            future::ready(change.ok().map(Ok))
-        });
-    (reader, changes)
 }
 
 /// Pods are not owned by the resource but by a ReplicaSet in between: their label tells.

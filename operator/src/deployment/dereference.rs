@@ -182,13 +182,3 @@ async fn start_failure(client: &Client, pod: &Pod) -> Option<String> {
         }
     }
 }
-
-/// The controller reference of an object names this owner.
-pub(super) fn is_controlled_by<K: kube::Resource>(object: &K, owner_uid: &str) -> bool {
-    object
-        .meta()
-        .owner_references
-        .iter()
-        .flatten()
-        .any(|owner| owner.controller == Some(true) && owner.uid == owner_uid)
-}

@@ -1,5 +1,6 @@
 //! Events for people who watch `kubectl describe`: one for each transition, none for a visit.
 use super::{context::Context, status::is_progress};
+use crate::events::{event, find as find_in, publish};
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentStatus},
     names::conditions,
@@ -10,9 +11,6 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 
-/// The API server takes at most this many characters of a note.
-const LONGEST_NOTE: usize = 1000;
-
 /// Publishes what changed between two statuses of `resource`.
 pub(super) async fn publish_transitions(
     resource: &LLMDeployment,
@@ -20,25 +18,9 @@ pub(super) async fn publish_transitions(
     current: &LLMDeploymentStatus,
     context: &Context,
 ) {
-    for event in transitions(previous, current) {
-        // An event that is lost is no reason to fail: the status says the same.
-        match context
-            .recorder
-            .publish(&event, &resource.object_ref(&()))
-            .await
-        {
-            Ok(()) => context.metrics.wrote("Event"),
-            Err(error) if namespace_is_ending(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, reason = event.reason, "an event could not be published");
-            }
-        }
-    }
-}
-
-/// Whether the namespace is being deleted, and so takes no new objects. Nobody would read the event.
-fn namespace_is_ending(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.message.contains("is being terminated"))
+    let events = transitions(previous, current);
+    let about = resource.object_ref(&());
+    publish(&context.recorder, &context.metrics, &events, &about).await;
 }
 
 fn transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) -> Vec<Event> {
@@ -95,20 +77,7 @@ fn alert_transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStat
 }
 
 fn find<'a>(status: &'a LLMDeploymentStatus, type_: &str) -> Option<&'a Condition> {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == type_)
-}
-
-fn event(condition: &Condition, action: &str, type_: EventType) -> Event {
-    Event {
-        type_,
-        reason: condition.reason.clone(),
-        note: Some(condition.message.chars().take(LONGEST_NOTE).collect()),
-        action: action.to_owned(),
-        secondary: None,
-    }
+    find_in(&status.conditions, type_)
 }
 
 #[cfg(test)]

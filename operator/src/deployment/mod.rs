@@ -8,7 +8,6 @@ mod caches;
 mod context;
 mod controller;
 mod dereference;
-mod error;
 mod events;
 mod fetch;
 mod figures;
@@ -19,19 +18,20 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod validate;
+pub(crate) mod views;
 
 pub use controller::Controllers;
 
+use crate::error::{self, Error};
 use apply::Outcome;
 use candlepower_api::deployment::LLMDeployment;
 use context::Context;
-use error::Error;
 use k8s_openapi::jiff::Timestamp;
 use kube::{core::DeserializeGuard, runtime::controller::Action};
 use std::sync::Arc;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
-type Guarded = DeserializeGuard<LLMDeployment>;
+pub(crate) type Guarded = DeserializeGuard<LLMDeployment>;
 
 /// Makes the cluster look as one resource asks, and its status as the cluster looks.
 async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {

@@ -3,7 +3,7 @@
 use super::context::ServerDefaults;
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentSpec, LLMDeploymentStatus, Model},
-    names::{conditions, paths},
+    names::{conditions, labels, paths},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
@@ -18,6 +18,8 @@ pub(super) struct Valid<'a> {
     pub(super) spec: &'a LLMDeploymentSpec,
     pub(super) server: ServerDefaults,
     pub(super) model: MountedModel,
+    /// A benchmark's temporary copy: it is measured, and nobody is to be woken for it.
+    pub(super) is_copy: bool,
 }
 
 /// Where the model's files are inside the pod, and which volume brings them there.
@@ -68,10 +70,17 @@ pub(super) fn validate<'a>(
         owner: resource.controller_owner_ref(&()).ok_or_else(incomplete)?,
         spec,
         server: ServerDefaults {
-            image: pinned_image(previous).unwrap_or(&defaults.image).to_owned(),
+            image: pinned_image(previous)
+                .or(resource
+                    .annotations()
+                    .get(labels::SERVER_IMAGE)
+                    .map(String::as_str))
+                .unwrap_or(&defaults.image)
+                .to_owned(),
             pull_policy: defaults.pull_policy,
         },
         model: mount(&spec.model)?,
+        is_copy: resource.labels().contains_key(labels::LLM_BENCHMARK),
     })
 }
 

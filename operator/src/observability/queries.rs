@@ -345,6 +345,11 @@ impl Scope {
         )
     }
 
+    /// 1 where a benchmark of the resource got worse, as the operator sees it.
+    pub fn regressed(&self) -> String {
+        format!("max {BY} ({})", self.each(operator::BENCHMARK_REGRESSED))
+    }
+
     /// Pods that are `desired` or `ready`, as the operator sees them.
     pub fn replicas(&self, state: &str) -> String {
         format!(

@@ -1,21 +1,10 @@
 //! How fast attention is: milliseconds of one layer and step, and what it reads of the KV cache
 //! against the memory's bandwidth. `attention_speed [threads]`, two by default.
-#![allow(unsafe_code)]
 use candlepower_kernels::{
-    Attention, AttentionOptions, Batch, KvCache, KvShape, Level, Parallel, Partials, Rows,
-    Sequence, Serial,
+    Attention, AttentionOptions, Batch, KvCache, KvShape, Level, Partials, Pool, Rows, Sequence,
+    Serial,
 };
-use std::{
-    error::Error,
-    hint::{black_box, spin_loop},
-    mem::transmute,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    thread,
-    time::Instant,
-};
+use std::{error::Error, hint::black_box, time::Instant};
 
 /// Layers of the cache; each measurement goes round them, so that none is left in a CPU cache.
 const LAYERS: usize = 24;
@@ -28,19 +17,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(threads) => threads.parse()?,
         None => 2,
     };
-    let pool = Pool::new(threads);
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|| pool.help());
-        }
-        let done = measure(&pool, threads);
-        pool.ends.store(true, Ordering::Release);
-        done
-    })
+    measure(&Pool::new(threads)?, threads)
 }
 
 fn measure(pool: &Pool, threads: usize) -> Result<(), Box<dyn Error>> {
-    for level in Level::available().into_iter().take(2) {
+    for level in Level::available().take(2) {
         println!("{}, {threads} threads, ms a layer and step", level.name());
         println!("bandwidth: {:.1} GB/s", bandwidth(pool, threads));
         for (heads, kv_heads, head_dim) in [(32, 8, 128), (9, 3, 64)] {
@@ -227,90 +208,4 @@ fn bandwidth(pool: &Pool, threads: usize) -> f64 {
     }
     times.sort_by(f64::total_cmp);
     (values.len() * size_of::<u64>()) as f64 / times[3] / 1e9
-}
-
-type Work<'a> = dyn Fn(usize) + Sync + 'a;
-
-/// Threads that wait for work without sleeping, as an engine's do within a step.
-struct Pool {
-    threads: usize,
-    /// Counts calls; a helper takes part once it changes.
-    call: AtomicUsize,
-    /// Helpers that are done with the call.
-    done: AtomicUsize,
-    next: AtomicUsize,
-    count: AtomicUsize,
-    work: Mutex<Option<&'static Work<'static>>>,
-    ends: AtomicBool,
-}
-
-impl Pool {
-    fn new(threads: usize) -> Self {
-        Self {
-            threads,
-            call: AtomicUsize::new(0),
-            done: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
-            count: AtomicUsize::new(0),
-            work: Mutex::new(None),
-            ends: AtomicBool::new(false),
-        }
-    }
-
-    fn help(&self) {
-        let mut seen = 0;
-        while !self.ends.load(Ordering::Acquire) {
-            let call = self.call.load(Ordering::Acquire);
-            if call == seen {
-                spin_loop();
-                continue;
-            }
-            seen = call;
-            let work = self.work.lock().ok().and_then(|work| *work);
-            if let Some(work) = work {
-                self.take(work);
-            }
-            self.done.fetch_add(1, Ordering::Release);
-        }
-    }
-
-    fn take(&self, work: &Work<'_>) {
-        loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= self.count.load(Ordering::Relaxed) {
-                return;
-            }
-            work(index);
-        }
-    }
-}
-
-impl Parallel for Pool {
-    fn for_chunks<T: Send>(
-        &self,
-        items: &mut [T],
-        chunk: usize,
-        work: impl Fn(usize, &mut [T]) + Sync,
-    ) {
-        let chunks: Vec<_> = items.chunks_mut(chunk).map(Mutex::new).collect();
-        let run = |index: usize| {
-            if let Ok(mut chunk) = chunks[index].lock() {
-                work(index, &mut chunk);
-            }
-        };
-        let run: &Work<'_> = &run;
-        // SAFETY: helpers only call it before they count themselves done, and all are awaited.
-        let shared = unsafe { transmute::<&Work<'_>, &'static Work<'static>>(run) };
-        self.count.store(chunks.len(), Ordering::Relaxed);
-        self.next.store(0, Ordering::Relaxed);
-        self.done.store(0, Ordering::Relaxed);
-        if let Ok(mut work) = self.work.lock() {
-            *work = Some(shared);
-        }
-        self.call.fetch_add(1, Ordering::Release);
-        self.take(run);
-        while self.done.load(Ordering::Acquire) < self.threads - 1 {
-            spin_loop();
-        }
-    }
 }

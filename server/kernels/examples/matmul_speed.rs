@@ -1,16 +1,18 @@
 //! How fast products are on this machine, beside how fast it reads memory.
 //!
-//! `cargo run --release -p candlepower-kernels --example matmul_speed [threads] [instruction set]
-//! [formats]`, such as `2 avx512 Q8_0,Q4_K`. One row shows decode, which waits for memory: its
+//! `cargo run --release -p candlepower-kernels --example matmul_speed [threads] [level]
+//! [formats]`, such as `2 avx2 Q8_0,Q4_K`. One row shows decode, which waits for memory: its
 //! share of the bandwidth is what counts. Many rows show prefill, in multiplications. All figures
 //! are medians over single products, in rounds that measure everything in turn, since a busy
 //! machine drifts. Beside busy neighbours, long products look worse than they are.
+mod probe;
+
 use candlepower_kernels::{
-    Format, InstructionSet, Kernels, Matrix, Pool,
+    Format, Level, Matrix, Pool,
     matrix::{Arrangement, Part, Workspace, Write, multiply},
 };
-use memmap2::MmapMut;
-use std::{env, error::Error, hint::black_box, io, time::Instant};
+use probe::Probe;
+use std::{env, error::Error, hint::black_box, time::Instant};
 
 /// Columns and rows: SmolLM2's feed-forward layer, and a 1B model's layers.
 const SHAPES: [(usize, usize); 3] = [(576, 1536), (2048, 2048), (2048, 8192)];
@@ -24,11 +26,11 @@ const COLD_BYTES: usize = 192 << 20;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let threads = arguments.next().map_or(Ok(2), |threads| threads.parse())?;
-    let kernels = match arguments.next().as_deref() {
-        Some("avx512") => Kernels::forced(InstructionSet::Avx512)?,
-        Some("avx2") => Kernels::forced(InstructionSet::Avx2)?,
-        Some("portable") => Kernels::forced(InstructionSet::Portable)?,
-        _ => Kernels::detect(),
+    let level = match arguments.next() {
+        Some(name) => Level::available()
+            .find(|level| level.name().eq_ignore_ascii_case(&name))
+            .ok_or("this machine has no such level")?,
+        None => Level::detect(),
     };
     let wanted = arguments.next();
     let formats = Format::ALL.into_iter().filter(|format| {
@@ -39,12 +41,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let pool = Pool::new(threads)?;
     let probe = Probe::new()?;
-    println!("{threads} threads, {}", kernels.instruction_set());
+    println!("{threads} threads, {}", level.name());
     println!("GB/s of weights (share of the bandwidth) and GMAC/s, by rows of input");
     for format in formats {
         for (columns, rows) in SHAPES {
             if columns % format.block_columns() == 0 {
-                measure(&pool, kernels, &probe, format, columns, rows)?;
+                measure(&pool, level, &probe, format, columns, rows)?;
             }
         }
     }
@@ -54,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Measures one format and shape and prints a line.
 fn measure(
     pool: &Pool,
-    kernels: Kernels,
+    level: Level,
     probe: &Probe,
     format: Format,
     columns: usize,
@@ -70,7 +72,7 @@ fn measure(
     let matrices = (0..copies)
         .map(|_| Matrix::pack(pool, &parts, columns, Arrangement::Stacked))
         .collect::<Result<Vec<_>, _>>()?;
-    let workspace = &mut Workspace::new(kernels);
+    let workspace = &mut Workspace::new(level);
     let mut seconds = INPUTS.map(|_| Vec::new());
     let mut bandwidths = Vec::new();
     for _ in 0..ROUNDS {
@@ -113,49 +115,6 @@ fn weights(format: Format, count: usize) -> Vec<u8> {
     match format {
         Format::F32 => 1.5_f32.to_le_bytes().repeat(bytes / 4),
         _ => vec![0x2C; bytes],
-    }
-}
-
-/// A stretch of memory that is read as fast as it can be: by all threads, each in several streams,
-/// from huge pages, as the kernels read weights.
-struct Probe(MmapMut);
-
-impl Probe {
-    const BYTES: usize = 512 << 20;
-    const PIECE: usize = 16 << 20;
-
-    fn new() -> io::Result<Self> {
-        let mut memory = MmapMut::map_anon(Self::BYTES)?;
-        #[cfg(target_os = "linux")]
-        let _ = memory.advise(memmap2::Advice::HugePage);
-        memory.fill(1);
-        Ok(Self(memory))
-    }
-
-    /// In GB/s, of pieces that take about as long as a product.
-    fn bandwidths(&self, pool: &Pool, bandwidths: &mut Vec<f64>) {
-        for piece in self.0.chunks_exact(Self::PIECE) {
-            let start = Instant::now();
-            pool.run(|worker| {
-                let (lines, _) = piece.as_chunks::<64>();
-                let lines = &lines[worker.share(lines.len())];
-                let quarter = lines.len() / 4;
-                let (first, rest) = lines.split_at(quarter);
-                let (second, rest) = rest.split_at(quarter);
-                let (third, fourth) = rest.split_at(quarter);
-                let mut sums = [[0_u64; 8]; 4];
-                let streams = first.iter().zip(second).zip(third.iter().zip(fourth));
-                for ((a, b), (c, d)) in streams {
-                    for (sums, line) in sums.iter_mut().zip([a, b, c, d]) {
-                        for (sum, word) in sums.iter_mut().zip(line.as_chunks().0) {
-                            *sum ^= u64::from_ne_bytes(*word);
-                        }
-                    }
-                }
-                black_box(sums);
-            });
-            bandwidths.push(Self::PIECE as f64 / start.elapsed().as_secs_f64() / 1e9);
-        }
     }
 }
 

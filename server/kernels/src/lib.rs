@@ -2,7 +2,6 @@
 #![allow(unsafe_code)]
 
 mod attention;
-pub mod dispatch;
 pub mod format;
 mod mapped_file;
 pub mod matrix;
@@ -16,7 +15,6 @@ pub use attention::{
     Attention, AttentionError, AttentionOptions, Batch, HeadWriter, KvCache, KvShape, Parallel,
     Partials, Sequence, Serial,
 };
-pub use dispatch::{InstructionSet, Kernels};
 pub use format::Format;
 pub use mapped_file::MappedFile;
 pub use matrix::Matrix;

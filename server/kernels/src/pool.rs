@@ -1,8 +1,8 @@
 //! Threads that run one closure together, with barriers inside it.
 //!
 //! A step of a model is hundreds of short parallel sections, so starting one must cost well under
-//! a microsecond: helpers spin between sections. A server shares its cores, so they spin briefly,
-//! then yield, and sleep when there has been no work for a while.
+//! a microsecond: helpers spin between sections. A server shares its cores, so they do not spin for
+//! long.
 mod wait;
 
 use std::{
@@ -19,13 +19,8 @@ use std::{
         },
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
 };
-use wait::{Alone, Barrier, Patience};
-
-/// Without work for this long, a helper sleeps. Waking it costs some ten microseconds, so this is
-/// longer than the pauses between the steps of a busy server.
-const SLEEP_AFTER: Duration = Duration::from_millis(1);
+use wait::{Alone, Barrier, Waiting};
 
 /// A fixed set of threads; the one that calls [`Pool::run`] is one of them.
 pub struct Pool {
@@ -38,6 +33,7 @@ pub struct Worker<'a> {
     index: usize,
     count: usize,
     barrier: &'a Barrier,
+    waiting: &'a Waiting,
 }
 
 impl Worker<'_> {
@@ -54,7 +50,7 @@ impl Worker<'_> {
     /// Waits until every worker is here. All must call it equally often.
     pub fn barrier(&self) {
         if self.count > 1 {
-            self.barrier.wait(self.count);
+            self.barrier.wait(self.count, self.waiting);
         }
     }
 
@@ -74,7 +70,7 @@ impl Pool {
             stop: AtomicBool::new(false),
             round: Alone(AtomicUsize::new(0)),
             running: Alone(AtomicUsize::new(0)),
-            asleep: (0..threads).map(|_| AtomicBool::new(false)).collect(),
+            waiting: Waiting::default(),
             job: UnsafeCell::new(None),
             barrier: Barrier::default(),
             panic: Mutex::new(None),
@@ -113,6 +109,7 @@ impl Pool {
                 index: 0,
                 count: 1,
                 barrier: &shared.barrier,
+                waiting: &shared.waiting,
             });
             return;
         }
@@ -122,17 +119,12 @@ impl Pool {
         // SAFETY: `busy` makes this the only run, and between runs no helper looks at the job.
         unsafe { *shared.job.get() = Some(job) };
         shared.round.0.fetch_add(1, SeqCst);
-        for (asleep, helper) in shared.asleep[1..].iter().zip(&self.helpers) {
-            if asleep.load(SeqCst) {
-                helper.thread().unpark();
-            }
-        }
+        shared.waiting.wake();
         // SAFETY: `work` outlives this call.
         unsafe { shared.execute(job, 0) };
-        let mut patience = Patience::default();
-        while shared.running.0.load(Acquire) > 0 {
-            patience.pause();
-        }
+        shared
+            .waiting
+            .wait_until(|| shared.running.0.load(SeqCst) == 0);
         let panic = shared.take_panic();
         shared.busy.store(false, Release);
         if let Some(panic) = panic {
@@ -192,8 +184,8 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Relaxed);
         self.shared.round.0.fetch_add(1, SeqCst);
+        self.shared.waiting.wake();
         for helper in self.helpers.drain(..) {
-            helper.thread().unpark();
             // A helper catches every panic, so joining cannot fail.
             let _ = helper.join();
         }
@@ -220,8 +212,7 @@ struct Shared {
     round: Alone<AtomicUsize>,
     /// Helpers that have not finished the run.
     running: Alone<AtomicUsize>,
-    /// Who needs waking, by worker.
-    asleep: Box<[AtomicBool]>,
+    waiting: Waiting,
     job: UnsafeCell<Option<Job>>,
     barrier: Barrier,
     /// The first panic of the run.
@@ -237,9 +228,10 @@ unsafe impl Send for Shared {}
 impl Shared {
     /// A helper's life.
     fn help(&self, index: usize) {
-        let mut round = 0;
+        let mut round = 0_usize;
         loop {
-            self.await_change(index, round);
+            self.waiting
+                .wait_until(|| self.round.0.load(SeqCst) != round);
             round = round.wrapping_add(1);
             if self.stop.load(Relaxed) {
                 return;
@@ -251,27 +243,9 @@ impl Shared {
                     self.execute(job, index);
                 }
             }
-            self.running.0.fetch_sub(1, Release);
-        }
-    }
-
-    /// Returns when `round` is no longer the number given.
-    fn await_change(&self, index: usize, round: usize) {
-        let mut patience = Patience::default();
-        let mut yielding_since = None;
-        while self.round.0.load(Acquire) == round {
-            if !patience.pause() {
-                continue;
+            if self.running.0.fetch_sub(1, SeqCst) == 1 {
+                self.waiting.wake();
             }
-            if yielding_since.get_or_insert_with(Instant::now).elapsed() < SLEEP_AFTER {
-                continue;
-            }
-            // Either this thread sees the new round here, or the caller sees that it is asleep.
-            self.asleep[index].store(true, SeqCst);
-            if self.round.0.load(SeqCst) == round {
-                thread::park();
-            }
-            self.asleep[index].store(false, SeqCst);
         }
     }
 
@@ -284,6 +258,7 @@ impl Shared {
             index,
             count: self.threads,
             barrier: &self.barrier,
+            waiting: &self.waiting,
         };
         // SAFETY: by this function's own contract.
         let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { job.call(&worker) }));
@@ -293,7 +268,7 @@ impl Shared {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .get_or_insert(panic);
-            self.barrier.abandon();
+            self.barrier.abandon(&self.waiting);
         }
     }
 

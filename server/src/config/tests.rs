@@ -67,6 +67,7 @@ fn every_flag_arrives_in_its_field() {
             "--host=127.0.0.1",
             "--port=1234",
             "--body-limit=1Mi",
+            "--request-timeout=90s",
             "--drain-timeout=10s",
             "--drain-delay=1s",
             "--otlp-endpoint=http://collector:4317",
@@ -82,7 +83,7 @@ fn every_flag_arrives_in_its_field() {
           sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}
         engine: {maxBatchSize: 3, maxBatchWait: 5ms, maxQueueDepth: 7, maxContextLength: 512,
           kvCacheMemory: 64Mi, prefillChunk: 128, threads: 2, memoryLimit: 1Gi}
-        http: {host: 127.0.0.1, port: 1234, bodyLimit: 1Mi, drainTimeout: 10s, drainDelay: 1s}
+        http: {host: 127.0.0.1, port: 1234, bodyLimit: 1Mi, requestTimeout: 90s, drainTimeout: 10s, drainDelay: 1s}
         tracing: {endpoint: 'http://collector:4317', samplingRatio: 50%, capturePrompts: true}
         log: {format: text, filter: debug}";
     assert_eq!(config, ServerConfig::from_yaml(expected).unwrap());
@@ -133,6 +134,7 @@ fn senseless_values_are_refused_with_the_field_and_the_cure() {
             "1 or more",
         ),
         ("--body-limit=0", "http.bodyLimit", "2Mi"),
+        ("--request-timeout=0s", "http.requestTimeout", "2m"),
         ("--sha256=abc", "model.sha256", "64 hexadecimal digits"),
         (
             "--otlp-endpoint=collector:4317",

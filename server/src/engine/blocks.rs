@@ -1,7 +1,8 @@
 //! Who holds which blocks of the KV cache, and what the ones hold that nobody needs any more: a
-//! prompt that begins as an earlier one did goes on with its blocks ("prefix caching", as vLLM).
+//! prompt that begins as an earlier one did, or as its answer went on, goes on with its blocks
+//! ("prefix caching", as vLLM).
 //!
-//! Only whole blocks of prompts are shared, and a shared block is never written. Blocks that nobody
+//! Only whole blocks are shared, and a shared block is never written. Blocks that nobody
 //! holds count as free; the one that was needed longest ago is taken first.
 use super::batch::BLOCK_TOKENS;
 use std::collections::{BTreeMap, HashMap};
@@ -87,18 +88,27 @@ impl Blocks {
         Some(Taken { blocks, cached })
     }
 
-    /// Remembers that the first `computed` tokens of `prompt` are in `blocks`.
-    pub(super) fn remember(&mut self, blocks: &[u32], prompt: &[u32], computed: usize) {
+    /// Remembers that the first `computed` of `tokens` are in `blocks`.
+    pub(super) fn remember(&mut self, blocks: &[u32], tokens: &[u32], computed: usize) {
         if !self.sharing {
             return;
         }
         let mut behind = NOTHING;
-        let computed = prompt.get(..computed).unwrap_or(prompt);
+        let computed = tokens.get(..computed).unwrap_or(tokens);
         for (&block, tokens) in blocks.iter().zip(computed.chunks_exact(BLOCK_TOKENS)) {
             behind = match self.known.get(&block) {
                 Some(known) => known.content,
                 None => self.remember_one(block, behind, tokens),
             };
+        }
+    }
+
+    /// Lets nobody find what is in `blocks`, whose holder failed.
+    pub(super) fn forget(&mut self, blocks: &[u32]) {
+        for block in blocks {
+            if let Some(known) = self.known.remove(block) {
+                self.found.remove(&(known.behind, known.tokens));
+            }
         }
     }
 

@@ -5,7 +5,9 @@ use super::{
     scheduler::StepObserver,
     worker::{self, Command, Shared},
 };
+use candlepower_api::server_config::EngineConfig;
 use std::{
+    future::pending,
     sync::{Arc, atomic::Ordering, mpsc::Sender},
     task::{Context, Poll},
     time::Duration,
@@ -25,6 +27,18 @@ pub struct EngineOptions {
     pub prefill_chunk: usize,
     /// Whether a prompt that begins as an earlier one did goes on with its KV cache.
     pub prefix_caching: bool,
+}
+
+impl From<&EngineConfig> for EngineOptions {
+    fn from(config: &EngineConfig) -> Self {
+        Self {
+            max_batch_size: config.max_batch_size.max(1),
+            max_batch_wait: config.max_batch_wait.as_std(),
+            max_queue_depth: config.max_queue_depth,
+            prefill_chunk: config.prefill_chunk.max(1),
+            prefix_caching: config.prefix_caching,
+        }
+    }
 }
 
 /// A request that was not accepted.
@@ -52,7 +66,7 @@ pub enum SubmitError {
     #[error("the prompt is empty")]
     EmptyPrompt,
     /// The engine's thread has ended.
-    #[error("the engine has stopped")]
+    #[error("the engine has stopped: try again, another replica or a new start will answer")]
     Stopped,
 }
 
@@ -141,6 +155,16 @@ impl EngineHandle {
         self.shared.is_alive(patience)
     }
 
+    /// Completes if the engine panics, with the panic's message. Whoever sees that should end the
+    /// process: weights and KV cache may be in any state.
+    pub async fn panicked(&self) -> String {
+        match self.shared.end().await {
+            Some(message) => message,
+            // It was told to end.
+            None => pending().await,
+        }
+    }
+
     /// Fails every request with [`GenerationError::ShuttingDown`] and ends the thread.
     pub fn stop(&self) {
         // A thread that has ended already needs no telling.
@@ -162,12 +186,9 @@ impl Generation {
 
     /// [`Self::next`], for those who listen to several generations.
     pub fn poll_next(&mut self, context: &mut Context) -> Poll<GenerationEvent> {
-        self.events.poll_recv(context).map(|event| {
-            event.unwrap_or_else(|| {
-                let error = GenerationError::Engine("the engine has stopped".to_owned());
-                GenerationEvent::Failed(error)
-            })
-        })
+        self.events
+            .poll_recv(context)
+            .map(|event| event.unwrap_or(GenerationEvent::Failed(GenerationError::Stopped)))
     }
 }
 
@@ -194,6 +215,7 @@ mod tests {
         GenerationRequest {
             prompt: vec![1; prompt],
             max_tokens,
+            deadline: None,
             sampling: Sampling::default(),
         }
     }

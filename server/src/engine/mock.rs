@@ -13,6 +13,8 @@ pub struct MockEngine {
     answer: Vec<u32>,
     step_time: Duration,
     failing_step: Option<usize>,
+    panicking_step: Option<usize>,
+    damaged: Option<SequenceId>,
     limits: EngineLimits,
     steps: usize,
     /// Tokens answered, by sequence.
@@ -32,6 +34,8 @@ impl MockEngine {
             answer: b"ok".iter().copied().map(u32::from).collect(),
             step_time: Duration::ZERO,
             failing_step: None,
+            panicking_step: None,
+            damaged: None,
             limits: EngineLimits {
                 context_length: 2048,
                 kv_blocks: 16 * 2048 / BLOCK_TOKENS,
@@ -63,6 +67,21 @@ impl MockEngine {
         self
     }
 
+    /// The step with this number, counted from 0, panics.
+    #[must_use]
+    pub const fn panicking_at(mut self, step: usize) -> Self {
+        self.panicking_step = Some(step);
+        self
+    }
+
+    /// The sequence with this number, counted from 0 in order of admission, gets logits that are
+    /// not numbers.
+    #[must_use]
+    pub const fn damaging(mut self, sequence: u64) -> Self {
+        self.damaged = Some(SequenceId(sequence));
+        self
+    }
+
     /// Holds sequences of `context_length` tokens and `kv_blocks` blocks in all.
     #[must_use]
     pub const fn with_capacity(mut self, context_length: usize, kv_blocks: usize) -> Self {
@@ -89,6 +108,9 @@ impl Engine for MockEngine {
                 "planted failure".to_owned(),
             )));
         }
+        if self.panicking_step == Some(step) {
+            planted_panic();
+        }
         let mut logits = Vec::new();
         for part in &batch.sequences {
             let last = part.rows.clone().last().unwrap_or_default();
@@ -106,11 +128,20 @@ impl Engine for MockEngine {
                 let mut row = vec![0.0; VOCABULARY];
                 if let Some(logit) = row.get_mut(token as usize) {
                     // High enough that sampling at any temperature picks it.
-                    *logit = 1e4;
+                    *logit = if self.damaged == Some(part.id) {
+                        f32::NAN
+                    } else {
+                        1e4
+                    };
                 }
                 logits.push(row);
             }
         }
         Ok(logits)
     }
+}
+
+#[expect(clippy::panic, reason = "what a test asks for")]
+fn planted_panic() {
+    panic!("planted panic");
 }

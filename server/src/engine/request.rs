@@ -9,6 +9,8 @@ pub struct GenerationRequest {
     pub prompt: Vec<u32>,
     /// Most tokens to generate; at least one. Prompt and answer together fit the context.
     pub max_tokens: usize,
+    /// When it is given up, whether it waits or runs.
+    pub deadline: Option<Instant>,
     /// How tokens are picked.
     pub sampling: Sampling,
 }
@@ -131,6 +133,12 @@ pub enum GenerationError {
     /// The answer cannot go on in its grammar.
     #[error("the answer cannot go on in the format that was asked for: {0}")]
     Grammar(String),
+    /// It took longer than it was allowed to.
+    #[error("the answer took too long")]
+    DeadlineExceeded,
+    /// The engine's thread has ended, most likely in a panic.
+    #[error("the engine has stopped: try again, another replica or a new start will answer")]
+    Stopped,
     /// The server is shutting down and the drain time is over.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -65,16 +65,17 @@ struct Waiting {
 
 struct Running {
     id: SequenceId,
-    request: GenerationRequest,
+    /// Its prompt, and what was picked since.
+    tokens: Vec<u32>,
+    /// How many of them are in the KV cache.
+    computed: usize,
+    generated: usize,
+    max_tokens: usize,
+    deadline: Option<Instant>,
     events: UnboundedSender<GenerationEvent>,
     sampler: Sampler,
     /// Its KV cache, for the prompt and the longest answer.
     blocks: Vec<u32>,
-    /// Prompt tokens that are in the KV cache.
-    prefilled: usize,
-    /// The last token picked, which the next step computes.
-    last: Option<u32>,
-    generated: usize,
     queued: Instant,
     started: bool,
     /// Held until the sequence ends, so that the queue's limit counts it.
@@ -86,7 +87,7 @@ impl Running {
     fn outcome(&self, token: u32, end_tokens: &[u32]) -> Option<FinishReason> {
         if end_tokens.contains(&token) {
             Some(FinishReason::Stop)
-        } else if self.generated >= self.request.max_tokens {
+        } else if self.generated >= self.max_tokens {
             Some(FinishReason::Length)
         } else {
             None
@@ -160,7 +161,7 @@ impl Scheduler {
 
     /// Computes one step, if there is anything to compute.
     pub(super) fn step(&mut self) -> StepSummary {
-        self.drop_cancelled();
+        self.drop_given_up();
         let [prompt_tokens, cached_prompt_tokens] = self.admit();
         let batch = self.pack();
         let mut summary = StepSummary {
@@ -190,11 +191,24 @@ impl Scheduler {
         }
     }
 
-    fn drop_cancelled(&mut self) {
-        self.waiting.retain(|waiting| !waiting.events.is_closed());
+    /// Ends requests whose clients have gone, and those that took too long.
+    fn drop_given_up(&mut self) {
+        let now = Instant::now();
+        let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let exceeded = || GenerationEvent::Failed(GenerationError::DeadlineExceeded);
+        self.waiting.retain(|waiting| {
+            let late = late(waiting.request.deadline);
+            if late {
+                let _ = waiting.events.send(exceeded());
+            }
+            !late && !waiting.events.is_closed()
+        });
         for index in (0..self.running.len()).rev() {
-            if self.running[index].events.is_closed() {
-                self.remove(index);
+            let sequence = &self.running[index];
+            if sequence.events.is_closed() || late(sequence.deadline) {
+                // Nobody hears it where the client has gone.
+                self.remember(index);
+                self.end(index, exceeded());
             }
         }
     }
@@ -222,12 +236,13 @@ impl Scheduler {
             self.running.push(Running {
                 id,
                 sampler: Sampler::new(&next.request, id.0),
-                request: next.request,
+                max_tokens: next.request.max_tokens,
+                deadline: next.request.deadline,
+                tokens: next.request.prompt,
+                computed: cached,
+                generated: 0,
                 events: next.events,
                 blocks,
-                prefilled: cached,
-                last: None,
-                generated: 0,
                 queued: next.queued,
                 started: false,
                 _place: next.place,
@@ -242,32 +257,28 @@ impl Scheduler {
         let mut budget = self.options.prefill_chunk;
         let now = Instant::now();
         for sequence in &mut self.running {
-            let prompt = &sequence.request.prompt;
-            if let Some(last) = sequence.last {
-                let position = prompt.len() + sequence.generated - 1;
-                let position = row_position(position);
-                batch.push(sequence.id, &[last], position, true, &sequence.blocks);
-            } else if budget > 0 {
-                let end = prompt.len().min(sequence.prefilled + budget);
-                let chunk = &prompt[sequence.prefilled..end];
-                batch.push(
-                    sequence.id,
-                    chunk,
-                    row_position(sequence.prefilled),
-                    end == prompt.len(),
-                    &sequence.blocks,
-                );
-                budget -= chunk.len();
-                sequence.prefilled = end;
-                if !sequence.started {
-                    sequence.started = true;
-                    let queued = sequence.queued;
-                    let event = GenerationEvent::Started {
-                        queued,
-                        first_step: now,
-                    };
-                    let _ = sequence.events.send(event);
-                }
+            let decoding = sequence.generated > 0;
+            let most = if decoding { 1 } else { budget };
+            let (start, length) = (sequence.computed, sequence.tokens.len());
+            let end = length.min(start.saturating_add(most));
+            if end == start {
+                continue;
+            }
+            let rows = &sequence.tokens[start..end];
+            let position = row_position(start);
+            batch.push(sequence.id, rows, position, end == length, &sequence.blocks);
+            sequence.computed = end;
+            if !decoding {
+                budget -= end - start;
+            }
+            if !sequence.started {
+                sequence.started = true;
+                let queued = sequence.queued;
+                let event = GenerationEvent::Started {
+                    queued,
+                    first_step: now,
+                };
+                let _ = sequence.events.send(event);
             }
         }
         batch
@@ -276,7 +287,7 @@ impl Scheduler {
     fn compute(&mut self, batch: &Batch) {
         match self.engine.step(batch) {
             Ok(logits) => {
-                self.remember(batch);
+                self.remember_prompts(batch);
                 let wanting = batch.sequences.iter().filter(|part| part.wants_logits);
                 for (part, row) in wanting.zip(logits) {
                     self.advance(part.id, row);
@@ -286,23 +297,34 @@ impl Scheduler {
                 let error = GenerationError::Engine(error.to_string());
                 for part in &batch.sequences {
                     if let Some(index) = self.index_of(part.id) {
-                        self.end(index, GenerationEvent::Failed(error.clone()));
+                        self.fail(index, error.clone());
                     }
                 }
             }
         }
     }
 
-    /// Lets later prompts go on with what the step has computed of its prompts.
-    fn remember(&mut self, batch: &Batch) {
-        for sequence in &self.running {
-            let prompt = &sequence.request.prompt;
+    /// Lets later prompts go on with what the step has computed of its prompts. Answers follow when
+    /// they end.
+    fn remember_prompts(&mut self, batch: &Batch) {
+        for index in 0..self.running.len() {
+            let sequence = &self.running[index];
             let took_part = batch.sequences.iter().any(|part| part.id == sequence.id);
-            if took_part && sequence.last.is_none() {
-                self.blocks
-                    .remember(&sequence.blocks, prompt, sequence.prefilled);
+            if took_part && sequence.generated == 0 {
+                self.remember(index);
             }
         }
+    }
+
+    /// Lets later prompts go on with what is computed of a sequence.
+    fn remember(&mut self, index: usize) {
+        let Running {
+            blocks,
+            tokens,
+            computed,
+            ..
+        } = &self.running[index];
+        self.blocks.remember(blocks, tokens, *computed);
     }
 
     /// Picks the next token of a sequence and ends the sequence where it is complete.
@@ -313,11 +335,11 @@ impl Scheduler {
         let sequence = &mut self.running[index];
         let picked = match sequence.sampler.pick(logits) {
             Ok(picked) => picked,
-            Err(error) => return self.end(index, GenerationEvent::Failed(error)),
+            Err(error) => return self.fail(index, error),
         };
         let (token, at) = (picked.token, Instant::now());
         sequence.generated += 1;
-        sequence.last = Some(token);
+        sequence.tokens.push(token);
         let outcome = sequence.outcome(token, &self.end_tokens);
         if outcome != Some(FinishReason::Stop) {
             let _ = sequence.events.send(GenerationEvent::Token {
@@ -328,6 +350,7 @@ impl Scheduler {
         }
         if let Some(reason) = outcome {
             let generated = sequence.generated;
+            self.remember(index);
             self.end(
                 index,
                 GenerationEvent::Finished {
@@ -341,6 +364,12 @@ impl Scheduler {
 
     fn index_of(&self, id: SequenceId) -> Option<usize> {
         self.running.iter().position(|sequence| sequence.id == id)
+    }
+
+    /// Ends a sequence whose KV cache is not to be trusted.
+    fn fail(&mut self, index: usize, error: GenerationError) {
+        self.blocks.forget(&self.running[index].blocks);
+        self.end(index, GenerationEvent::Failed(error));
     }
 
     fn end(&mut self, index: usize, event: GenerationEvent) {
@@ -361,5 +390,9 @@ fn row_position(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 
+#[cfg(test)]
+mod models;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -5,18 +5,20 @@ use super::{
     request::{GenerationError, GenerationEvent, GenerationRequest},
     scheduler::{Scheduler, StepObserver, StepSummary},
 };
+use crate::panics;
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -42,7 +44,9 @@ pub(super) struct Shared {
     started: Instant,
     /// Milliseconds from `started` to the beginning of the current step; [`IDLE`] between steps.
     step_began: AtomicU64,
-    ended: AtomicBool,
+    ended: CancellationToken,
+    /// What the thread ended with, where that was a panic.
+    panic: OnceLock<String>,
 }
 
 const IDLE: u64 = u64::MAX;
@@ -59,7 +63,8 @@ impl Shared {
                 .saturating_add(options.max_queue_depth),
             started: Instant::now(),
             step_began: AtomicU64::new(IDLE),
-            ended: AtomicBool::new(false),
+            ended: CancellationToken::new(),
+            panic: OnceLock::new(),
         }
     }
 
@@ -74,7 +79,7 @@ impl Shared {
     }
 
     pub(super) fn is_alive(&self, patience: Duration) -> bool {
-        if self.ended.load(Ordering::Acquire) {
+        if self.ended.is_cancelled() {
             return false;
         }
         match self.step_began.load(Ordering::Acquire) {
@@ -86,6 +91,12 @@ impl Shared {
                     < patience
             }
         }
+    }
+
+    /// Completes when the thread ends; with the message of the panic, if it was one.
+    pub(super) async fn end(&self) -> Option<String> {
+        self.ended.cancelled().await;
+        self.panic.get().cloned()
     }
 
     fn mark_step(&self) {
@@ -145,14 +156,18 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        // A panic in the backend must not leave clients waiting: the events' senders are dropped
-        // with the scheduler, which ends their streams, and `ended` turns liveness off.
+        // A panic in the backend must not leave clients waiting. What it left behind is not to be
+        // trusted, so nothing of the scheduler runs again: `ended` turns liveness off, and the
+        // events' senders are dropped with the scheduler, which fails their requests.
         let outcome = catch_unwind(AssertUnwindSafe(|| self.serve()));
-        self.shared.ended.store(true, Ordering::Release);
-        self.observe(&StepSummary::default());
-        if outcome.is_err() {
-            tracing::error!("the engine's thread has panicked; the server cannot serve any more");
+        if let Err(panic) = &outcome {
+            let panic = panics::message(&**panic);
+            tracing::error!(panic, "the engine has panicked and cannot go on");
+            // Said once, at the thread's only end.
+            let _ = self.shared.panic.set(panic.to_owned());
         }
+        self.shared.ended.cancel();
+        self.observe(&StepSummary::default());
     }
 
     fn serve(&mut self) {

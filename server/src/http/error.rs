@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Loading,
     /// The server shuts down.
     Draining,
+    /// It took longer than the server's limit, or than its own.
+    DeadlineExceeded,
     /// The model could not be loaded.
     LoadFailed,
     /// The engine failed while it computed the answer.
@@ -42,7 +44,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds, for counters that start at 0.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::ContextLengthExceeded,
         Self::NotFound,
@@ -53,6 +55,7 @@ impl ErrorKind {
         Self::QueueFull,
         Self::Loading,
         Self::Draining,
+        Self::DeadlineExceeded,
         Self::LoadFailed,
         Self::Engine,
         Self::Internal,
@@ -71,6 +74,7 @@ impl ErrorKind {
             Self::QueueFull => "queue_full",
             Self::Loading => "loading",
             Self::Draining => "draining",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::LoadFailed => "load_failed",
             Self::Engine => "engine",
             Self::Internal => "internal",
@@ -87,6 +91,7 @@ impl ErrorKind {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::QueueFull => StatusCode::TOO_MANY_REQUESTS,
             Self::Loading | Self::Draining | Self::LoadFailed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Self::Engine | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -105,9 +110,12 @@ impl ErrorKind {
     const fn openai_type(self) -> &'static str {
         match self {
             Self::QueueFull => "rate_limit_error",
-            Self::Loading | Self::Draining | Self::LoadFailed | Self::Engine | Self::Internal => {
-                "server_error"
-            }
+            Self::Loading
+            | Self::Draining
+            | Self::DeadlineExceeded
+            | Self::LoadFailed
+            | Self::Engine
+            | Self::Internal => "server_error",
             _ => "invalid_request_error",
         }
     }

@@ -40,10 +40,6 @@ fn no(value: &Value) -> bool {
     value == &Value::Bool(false)
 }
 
-fn yes(value: &Value) -> bool {
-    value == &Value::Bool(true)
-}
-
 fn empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
 }
@@ -55,15 +51,10 @@ fn no_tool(value: &Value) -> bool {
 const LEAVE_OUT: &str = "leave it out";
 const TOOLS: &str = "leave it out and write tools and tool_choice instead";
 
-const UNSUPPORTED: [Unsupported; 15] = [
+const UNSUPPORTED: [Unsupported; 14] = [
     unsupported("best_of", one, "leave it out or write 1"),
     unsupported("echo", no, "leave it out or write false"),
     unsupported("suffix", never, LEAVE_OUT),
-    unsupported(
-        "parallel_tool_calls",
-        yes,
-        "leave it out or write true, or name one function in tool_choice",
-    ),
     unsupported("functions", empty, TOOLS),
     unsupported("function_call", no_tool, TOOLS),
     unsupported("modalities", text_only, "leave it out or write [\"text\"]"),
@@ -146,7 +137,7 @@ mod tests {
     fn harmless_values_are_accepted_and_removed() {
         let object = checked(json!({
             "model": "m", "user": "somebody",
-            "functions": [], "parallel_tool_calls": true, "top_logprobs": null, "echo": false,
+            "functions": [], "top_logprobs": null, "echo": false,
             "best_of": 1, "metadata": {"a": "b"}, "store": false,
         }))
         .unwrap();
@@ -158,7 +149,6 @@ mod tests {
         for (name, value) in [
             ("best_of", json!(2)),
             ("functions", json!([{"name": "f"}])),
-            ("parallel_tool_calls", json!(false)),
             ("echo", json!(true)),
             ("suffix", json!("x")),
         ] {

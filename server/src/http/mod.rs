@@ -1,4 +1,5 @@
 //! The HTTP side: routes, what happens around them, and the server's life from listening to drained.
+pub mod deadline;
 pub mod drain;
 pub mod error;
 mod fields;
@@ -7,6 +8,7 @@ mod identity;
 mod json_body;
 pub mod middleware;
 pub mod parameters;
+pub mod response_format;
 pub mod routes;
 pub mod serve;
 mod shutdown;

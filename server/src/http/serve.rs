@@ -2,7 +2,7 @@
 use super::{AppState, Options, drain::Drain, router, shutdown};
 use crate::{
     faults::{self, Faults},
-    load::{LoadError, ModelHost},
+    load::{LoadError, ModelHost, ServedModel},
     telemetry::{Metrics, exporter, gpu::Gpus},
 };
 use axum::serve::{Listener, ListenerExt};
@@ -11,7 +11,7 @@ use candlepower_api::{
     server_config::{HttpConfig, ServerConfig},
 };
 use opentelemetry_otlp::ExporterBuildError;
-use std::{future::pending, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinError,
@@ -45,6 +45,11 @@ pub enum ServeError {
     /// The model did not load.
     #[error("{0}")]
     Load(Arc<LoadError>),
+    /// The engine panicked while it served.
+    #[error(
+        "the engine has panicked ({0}) and its requests have failed: Kubernetes starts the server again; report it with the server's log"
+    )]
+    Engine(String),
     /// The listener failed.
     #[error("the server ended: {0}")]
     Server(io::Error),
@@ -56,7 +61,7 @@ impl ServeError {
         match self {
             Self::Load(error) => error.reason(),
             Self::Listen { .. } | Self::Tracing(_) => LoadFailure::InvalidConfiguration,
-            Self::Metrics(_) | Self::Server(_) => LoadFailure::EngineFailure,
+            Self::Engine(_) | Self::Metrics(_) | Self::Server(_) => LoadFailure::EngineFailure,
         }
     }
 }
@@ -84,7 +89,10 @@ pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
     let mut server = tokio::spawn(server.into_future());
 
     let outcome = tokio::select! {
-        error = loading(&state, config) => Err(ServeError::Load(error)),
+        error = watch_model(&state, config) => {
+            shutdown::abandon(&state).await;
+            Err(error)
+        }
         () = shutdown::signal() => {
             shutdown::drain(&state, &config.http).await;
             Ok(())
@@ -131,32 +139,36 @@ pub fn prompt(listener: TcpListener) -> impl Listener<Addr = SocketAddr, Io = Tc
     })
 }
 
-/// Tells metrics, traces and logs when the model serves. Ends only if it never will.
-async fn loading(state: &AppState, config: &ServerConfig) -> Arc<LoadError> {
+/// Tells metrics, traces and logs when the model serves. Ends only if it never will, or no more.
+async fn watch_model(state: &AppState, config: &ServerConfig) -> ServeError {
     match state.host.outcome().await {
-        Err(error) => error,
+        Err(error) => ServeError::Load(error),
         Ok(model) => {
-            let took = model
-                .trace
-                .finished
-                .duration_since(model.trace.started)
-                .unwrap_or_default();
-            // The checksum names the version of the weights; without one it is not known.
-            let revision = config.model.sha256.as_deref().unwrap_or_default();
-            state.metrics.model_loaded(&model.facts, revision, took);
-            state.spans.load(&model.trace);
-            tracing::info!(
-                model = model.facts.name,
-                architecture = model.facts.architecture,
-                precision = model.facts.precision,
-                device = model.facts.device,
-                context_length = model.facts.context_length,
-                seconds = took.as_secs_f64(),
-                "model loaded"
-            );
-            pending().await
+            report_loaded(state, config, &model);
+            ServeError::Engine(model.engine.panicked().await)
         }
     }
+}
+
+fn report_loaded(state: &AppState, config: &ServerConfig, model: &ServedModel) {
+    let took = model
+        .trace
+        .finished
+        .duration_since(model.trace.started)
+        .unwrap_or_default();
+    // The checksum names the version of the weights; without one it is not known.
+    let revision = config.model.sha256.as_deref().unwrap_or_default();
+    state.metrics.model_loaded(&model.facts, revision, took);
+    state.spans.load(&model.trace);
+    tracing::info!(
+        model = model.facts.name,
+        architecture = model.facts.architecture,
+        precision = model.facts.precision,
+        device = model.facts.device,
+        context_length = model.facts.context_length,
+        seconds = took.as_secs_f64(),
+        "model loaded"
+    );
 }
 
 /// Leaves `reason` and `message` where Kubernetes, and so the operator, finds them.

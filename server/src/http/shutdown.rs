@@ -41,6 +41,13 @@ pub(super) async fn drain(state: &AppState, http: &HttpConfig) {
     }
 }
 
+/// After a failure that nothing can be served after: refuses what comes, and lets requests tell their
+/// clients why they failed.
+pub(super) async fn abandon(state: &AppState) {
+    state.drain.enter(Phase::Draining);
+    state.drain.wait(LAST_WORDS).await;
+}
+
 async fn finish_requests(state: &AppState, http: &HttpConfig) {
     state.drain.enter(Phase::Withdrawing);
     tracing::info!("shutting down: not ready any more");

@@ -9,7 +9,7 @@ use crate::{
     telemetry::{Metrics, Spans},
 };
 use candlepower_api::server_config::ServerConfig;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What all routes share. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub struct Options {
     pub preload: bool,
     /// Largest request body in bytes.
     pub body_limit: usize,
+    /// How long a request may take.
+    pub request_timeout: Option<Duration>,
     /// Put prompts and answers into spans.
     pub capture_prompts: bool,
 }
@@ -44,6 +46,7 @@ impl From<&ServerConfig> for Options {
         Self {
             preload: config.model.preload,
             body_limit: usize::try_from(config.http.body_limit.bytes()).unwrap_or(usize::MAX),
+            request_timeout: config.http.request_timeout.map(|limit| limit.as_std()),
             capture_prompts: config.tracing.capture_prompts,
         }
     }

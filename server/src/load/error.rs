@@ -1,7 +1,8 @@
 //! Why a model did not load, with the cure.
-use crate::text::TextError;
+use crate::{panics, text::TextError};
 use candlepower_api::{names::reasons::LoadFailure, value::ByteSize};
 use std::{
+    any::Any,
     ffi::OsStr,
     path::{Path, PathBuf},
 };
@@ -102,6 +103,11 @@ pub enum LoadError {
     /// The first generation failed.
     #[error("the model loaded, but its first generation failed: {0}")]
     WarmUp(String),
+    /// A fault of this server.
+    #[error(
+        "loading ended in a panic ({0}): the file may be damaged; report it with the server's log"
+    )]
+    Panic(String),
     /// The engine's thread could not be started.
     #[error("the engine's thread cannot be started: {0}")]
     Thread(std::io::Error),
@@ -135,9 +141,11 @@ impl LoadError {
             Self::InsufficientMemory { .. } => LoadFailure::InsufficientMemory,
             Self::InvalidConfiguration(_) => LoadFailure::InvalidConfiguration,
             Self::Text(_) => LoadFailure::UnsupportedTokenizer,
-            Self::Tensor(_) | Self::WarmUp(_) | Self::Thread(_) | Self::Pack(_) => {
-                LoadFailure::EngineFailure
-            }
+            Self::Tensor(_)
+            | Self::WarmUp(_)
+            | Self::Panic(_)
+            | Self::Thread(_)
+            | Self::Pack(_) => LoadFailure::EngineFailure,
         }
     }
 
@@ -146,6 +154,10 @@ impl LoadError {
             path: path.to_owned(),
             problem: problem.to_string(),
         }
+    }
+
+    pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
+        Self::Panic(panics::message(payload).to_owned())
     }
 
     pub(crate) fn from_io(path: &Path, problem: std::io::Error) -> Self {

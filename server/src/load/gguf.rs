@@ -43,10 +43,22 @@ impl GgufFile {
             metadata: Metadata(content.metadata),
             map,
         };
+        file.check_whole()?;
         for (name, info) in &file.tensors {
             file.bytes_of(name, info)?;
         }
         Ok(file)
+    }
+
+    /// Refuses one of several files that hold a model together.
+    fn check_whole(&self) -> Result<(), LoadError> {
+        match self.metadata.unsigned("split.count") {
+            Some(count) if count > 1 => Err(LoadError::InvalidConfiguration(format!(
+                "{} is one of {count} parts of a model: join them with llama-gguf-split --merge and write the path of the whole file into model.source",
+                self.path.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The file's metadata.
@@ -246,6 +258,15 @@ mod tests {
         for length in 0..whole.len() - 16 {
             assert!(open(&whole[..length]).is_err(), "cut at {length}");
         }
+    }
+
+    #[test]
+    fn one_of_several_parts_is_refused_with_how_to_join_them() {
+        let message = open(&file(&[("split.count", &Value::U16(3))]))
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("one of 3 parts"), "{message}");
+        assert!(message.contains("--merge"), "{message}");
     }
 
     #[test]

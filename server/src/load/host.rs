@@ -5,7 +5,11 @@ use super::{
 };
 use crate::engine::StepObserver;
 use candlepower_api::server_config::{LoadReport, LoadStage, ServerConfig};
-use std::{sync::Arc, thread};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
 use tokio::sync::watch;
 
 /// A cheap, cloneable view of the model and its loading.
@@ -70,7 +74,10 @@ impl ModelHost {
                 let progress = |stage, percent| {
                     state.send_replace(State::Loading { stage, percent });
                 };
-                let outcome = model::load(&source.config, Arc::clone(&source.observer), &progress);
+                let load = || model::load(&source.config, Arc::clone(&source.observer), &progress);
+                // Whoever waits for the model would wait for ever.
+                let outcome = catch_unwind(AssertUnwindSafe(load))
+                    .unwrap_or_else(|panic| Err(LoadError::panicked(&*panic)));
                 state.send_replace(match outcome {
                     Ok(model) => State::Served(Arc::new(model)),
                     Err(error) => State::Failed(Arc::new(error)),

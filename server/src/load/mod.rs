@@ -7,6 +7,7 @@ pub mod gguf;
 pub mod host;
 pub mod hugging_face;
 pub mod memory;
+pub mod mock;
 pub mod model;
 mod open;
 pub mod precision;

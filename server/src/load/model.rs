@@ -113,7 +113,7 @@ pub fn load(
     let engine = EngineHandle::start(
         engine,
         tokenizer.end_tokens().to_vec(),
-        options(config),
+        EngineOptions::from(&config.engine),
         observer,
     )
     .map_err(LoadError::Thread)?;
@@ -130,16 +130,6 @@ pub fn load(
         engine,
         trace,
     })
-}
-
-fn options(config: &ServerConfig) -> EngineOptions {
-    EngineOptions {
-        max_batch_size: config.engine.max_batch_size.max(1),
-        max_batch_wait: config.engine.max_batch_wait.as_std(),
-        max_queue_depth: config.engine.max_queue_depth,
-        prefill_chunk: config.engine.prefill_chunk.max(1),
-        prefix_caching: config.engine.prefix_caching,
-    }
 }
 
 fn check_context(config: &ServerConfig, spec: &DecoderSpec) -> Result<usize, LoadError> {

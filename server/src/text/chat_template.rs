@@ -32,6 +32,12 @@ pub struct ChatTemplate {
 }
 
 const NAME: &str = "chat";
+/// What a template may spend on one conversation, in steps and in bytes that it makes. The longest
+/// conversation that a request may hold takes a fraction of it; a template that goes on for ever,
+/// or makes ever longer texts, ends here after a second or two.
+const FUEL: u64 = 20_000_000;
+/// Spaces are made before anybody counts them.
+const WIDEST_INDENT: usize = 32;
 
 impl ChatTemplate {
     /// Compiles `source`. `beginning` and `end` are the texts of the model's beginning-of-text
@@ -40,6 +46,7 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_fuel(Some(FUEL));
         let mut syntax = SyntaxConfig::builder();
         // As Transformers sets Jinja up.
         syntax.trim_blocks(true).lstrip_blocks(true);
@@ -103,6 +110,10 @@ impl ChatTemplate {
 #[allow(clippy::needless_pass_by_value, reason = "filters take values")]
 fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    if indent > Some(WIDEST_INDENT) {
+        let problem = format!("tojson indents by at most {WIDEST_INDENT}");
+        return Err(Error::new(ErrorKind::InvalidOperation, problem));
+    }
     // Others that Python's takes change nothing here.
     for name in ["ensure_ascii", "sort_keys", "separators"] {
         let _: Option<Value> = options.get(name)?;
@@ -178,6 +189,32 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("roles must alternate"), "{error}");
+    }
+
+    #[test]
+    fn a_template_that_never_ends_or_makes_ever_longer_texts_is_stopped() {
+        for source in [
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+            "{% set ns = namespace(text='ab') %}{% for a in range(60) %}{% set ns.text = ns.text ~ ns.text %}{% endfor %}",
+            "{{ 'ab' * 90000000 }}",
+            "{{ messages | tojson(indent=9999999999) }}",
+            "{% macro again() %}{{ again() }}{{ again() }}{% endmacro %}{{ again() }}",
+        ] {
+            let template = ChatTemplate::compile(source, String::new(), String::new()).unwrap();
+            assert!(
+                template.render(&[message("user", "Hi")]).is_err(),
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_longest_conversation_of_a_request_does_not_spend_the_fuel() {
+        let template = ChatTemplate::compile(SMOLLM2, String::new(), String::new()).unwrap();
+        let turns: Vec<_> = (0..2000)
+            .map(|_| message("user", &"word ".repeat(200)))
+            .collect();
+        assert!(template.render(&turns).unwrap().len() > 2_000_000);
     }
 
     #[test]

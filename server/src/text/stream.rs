@@ -1,5 +1,5 @@
 //! Token ids to text as they come, without ever sending half a character.
-use super::tokenizer::TextError;
+use super::tokenizer::{TextError, without_panics};
 use std::sync::Arc;
 use tokenizers::tokenizer::{Tokenizer, step_decode_stream};
 
@@ -29,7 +29,7 @@ impl TokenStream {
     pub(super) fn after(tokenizer: Arc<Tokenizer>, before: &[u32]) -> Self {
         let tail = &before[before.len().saturating_sub(CONTEXT)..];
         let mut stream = Self::new(tokenizer);
-        match stream.tokenizer.decode(tail, true) {
+        match decode(&stream.tokenizer, tail) {
             Ok(prefix) if !prefix.ends_with('\u{FFFD}') => {
                 stream.ids = tail.to_vec();
                 stream.prefix = prefix;
@@ -43,20 +43,23 @@ impl TokenStream {
 
     /// The text that `id` completes; empty while a character is incomplete.
     pub fn push(&mut self, id: u32) -> Result<String, TextError> {
-        let step = step_decode_stream(
-            &self.tokenizer,
-            vec![id],
-            true,
-            &mut self.ids,
-            &mut self.prefix,
-            &mut self.prefix_length,
-        );
-        match step {
-            Ok(text) => Ok(text.unwrap_or_default()),
+        let step = || {
+            let step = step_decode_stream(
+                &self.tokenizer,
+                vec![id],
+                true,
+                &mut self.ids,
+                &mut self.prefix,
+                &mut self.prefix_length,
+            );
+            Ok(step.ok())
+        };
+        match without_panics(step, TextError::Decode)? {
+            Some(text) => Ok(text.unwrap_or_default()),
             // What was held back reads differently now that more ids are known (bytes that are no
             // character). Send what it reads as and begin anew, so that one odd token does not
             // end the answer.
-            Err(_) => self.take_rest(),
+            None => self.take_rest(),
         }
     }
 
@@ -66,22 +69,29 @@ impl TokenStream {
     }
 
     fn take_rest(&mut self) -> Result<String, TextError> {
-        let decode = |ids: &[u32]| {
-            self.tokenizer
-                .decode(ids, true)
-                .map_err(|error| TextError::Decode(error.to_string()))
-        };
-        let text = decode(&self.ids)?;
+        let text = decode(&self.tokenizer, &self.ids)?;
         let rest = match text.strip_prefix(&self.prefix) {
             Some(rest) => rest.to_owned(),
             // What was sent already reads differently together with the rest: send the rest alone.
-            None => decode(self.ids.get(self.prefix_length..).unwrap_or_default())?,
+            None => decode(
+                &self.tokenizer,
+                self.ids.get(self.prefix_length..).unwrap_or_default(),
+            )?,
         };
         self.ids.clear();
         self.prefix.clear();
         self.prefix_length = 0;
         Ok(rest)
     }
+}
+
+/// The text of `ids`, without special tokens.
+pub(super) fn decode(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String, TextError> {
+    let decode = || {
+        let text = tokenizer.decode(ids, true);
+        text.map_err(|error| TextError::Decode(error.to_string()))
+    };
+    without_panics(decode, TextError::Decode)
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 use super::{
     gguf_tokenizer,
     grammars::{GrammarSource, Grammars},
-    stream::TokenStream,
+    stream::{self, TokenStream},
     token_bytes::Spelling,
 };
-use crate::{engine::Grammar, load::gguf::Metadata};
+use crate::{engine::Grammar, load::gguf::Metadata, panics};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, OnceLock},
 };
@@ -70,8 +71,11 @@ const END_OF_ANSWER: [&str; 6] = [
 impl Tokenizer {
     /// The tokenizer that a GGUF file carries.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, TextError> {
-        let (inner, beginning) = gguf_tokenizer::build(metadata)?;
-        Ok(Self::new(inner, beginning, declared_end_tokens(metadata)))
+        let build = || {
+            let (inner, beginning) = gguf_tokenizer::build(metadata)?;
+            Ok(Self::new(inner, beginning, declared_end_tokens(metadata)))
+        };
+        without_panics(build, TextError::BadVocabulary)
     }
 
     /// A `tokenizer.json`; the weights' metadata still says which tokens end an answer.
@@ -80,11 +84,14 @@ impl Tokenizer {
             path: path.display().to_string(),
             problem: error.to_string(),
         };
-        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(bad)?;
-        // Left over from training; Transformers ignores them too.
-        inner.with_truncation(None).map_err(bad)?;
-        inner.with_padding(None);
-        Ok(Self::new(inner, None, declared_end_tokens(metadata)))
+        let build = || {
+            let mut inner = tokenizers::Tokenizer::from_file(path).map_err(bad)?;
+            // Left over from training; Transformers ignores them too.
+            inner.with_truncation(None).map_err(bad)?;
+            inner.with_padding(None);
+            Ok(Self::new(inner, None, declared_end_tokens(metadata)))
+        };
+        without_panics(build, |problem| bad(problem.into()))
     }
 
     fn new(inner: tokenizers::Tokenizer, beginning: Option<u32>, mut end_tokens: Vec<u32>) -> Self {
@@ -126,10 +133,11 @@ impl Tokenizer {
     /// Ids of `text`. `start` puts the beginning-of-text token first where the model wants one;
     /// chat templates write it themselves.
     pub fn encode(&self, text: &str, start: bool) -> Result<Vec<u32>, TextError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, start)
-            .map_err(|error| TextError::Encode(error.to_string()))?;
+        let encode = || {
+            let encoding = self.inner.encode_fast(text, start);
+            encoding.map_err(|error| TextError::Encode(error.to_string()))
+        };
+        let encoding = without_panics(encode, TextError::Encode)?;
         let mut ids = Vec::with_capacity(encoding.len() + 1);
         ids.extend(self.beginning.filter(|_| start));
         ids.extend_from_slice(encoding.get_ids());
@@ -138,9 +146,7 @@ impl Tokenizer {
 
     /// The text of `ids`, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TextError> {
-        self.inner
-            .decode(ids, true)
-            .map_err(|error| TextError::Decode(error.to_string()))
+        stream::decode(&self.inner, ids)
     }
 
     /// Turns ids into text as they come.
@@ -187,6 +193,16 @@ impl Tokenizer {
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
+}
+
+/// What `work` returns. The library trusts what a `tokenizer.json` says of itself, and panics where
+/// it lies; here that is an error as any other.
+pub(super) fn without_panics<T>(
+    work: impl FnOnce() -> Result<T, TextError>,
+    error: impl FnOnce(String) -> TextError,
+) -> Result<T, TextError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(error(panics::message(&*panic).to_owned())))
 }
 
 fn declared_end_tokens(metadata: &Metadata) -> Vec<u32> {

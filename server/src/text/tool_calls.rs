@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 const BEGIN: &str = "<tool_call>";
-const END: &str = "</tool_call>";
+/// Ends a call.
+pub const END: &str = "</tool_call>";
 
 /// A call that the model asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -47,3 +47,15 @@ async fn any_text_is_the_format_text() {
     let choice = answer("not json", json!({"type": "text"})).await;
     assert_eq!(choice["message"]["content"], "not json");
 }
+
+#[tokio::test]
+async fn a_text_that_goes_on_may_have_a_format_too() {
+    let server = TestServer::new(answering("{\"a\": 1} and more"));
+    let body = json!({
+        "model": MODEL, "temperature": 0, "max_tokens": 40, "prompt": "JSON:",
+        "response_format": {"type": "json_object"},
+    });
+    let answer = server.post("/v1/completions", &body).await.json();
+    assert_eq!(answer["choices"][0]["text"], "{\"a\": 1}");
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+}

@@ -9,7 +9,9 @@
 mod cancel;
 mod chat_completions;
 mod completions;
+mod deadlines;
 mod errors;
+mod failures;
 mod faults;
 mod formats;
 mod generate;
@@ -19,3 +21,4 @@ mod sampling;
 mod setup;
 mod telemetry;
 mod tools;
+mod vanishing;

@@ -4,20 +4,17 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
-use candlepower_api::server_config::{LoadedModel, ServerConfig};
+use candlepower_api::server_config::{EngineConfig, ServerConfig};
 use candlepower_server::{
-    engine::{
-        EngineHandle, EngineOptions,
-        mock::{END_TOKEN, MockEngine},
-    },
+    engine::mock::MockEngine,
     faults::{self, Faults},
     http::{AppState, Options, drain::Drain, router},
-    load::{LoadTrace, ModelHost, ServedModel},
+    load::{ModelHost, mock},
     telemetry::{
         Metrics, Spans, exporter,
         queue::{Occupancy, SpanQueue},
     },
-    text::{ChatTemplate, Tokenizer},
+    text::Tokenizer,
 };
 use http_body_util::BodyExt;
 use opentelemetry_sdk::trace::{
@@ -25,13 +22,10 @@ use opentelemetry_sdk::trace::{
 };
 use prometheus::IntCounter;
 use serde_json::Value;
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 use tower::ServiceExt;
 
-pub(crate) const MODEL: &str = "mock";
+pub(crate) const MODEL: &str = mock::NAME;
 pub(crate) const BODY_LIMIT: usize = 16 * 1024;
 const TEMPLATE: &str =
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}";
@@ -120,39 +114,15 @@ impl TestServer {
     ) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let faults = Faults::default();
-        let options = EngineOptions {
+        let config = EngineConfig {
             max_batch_size: batch,
-            max_batch_wait: Duration::ZERO,
             max_queue_depth: queue,
-            prefill_chunk: 512,
-            prefix_caching: true,
+            ..EngineConfig::default()
         };
         let observer = faults::observer(Arc::clone(&metrics) as _, Some(&faults));
-        let engine =
-            EngineHandle::start(Box::new(engine), vec![END_TOKEN], options, observer).unwrap();
-        let now = SystemTime::now();
-        let host = ModelHost::of(ServedModel {
-            facts: LoadedModel {
-                name: MODEL.into(),
-                architecture: "mock".into(),
-                precision: "f32".into(),
-                device: "cpu".into(),
-                context_length: engine.limits().context_length as u64,
-                weights_bytes: 0,
-                kv_cache_bytes: 0,
-            },
-            tokenizer: Tokenizer::of_bytes().unwrap(),
-            chat_template: Some(
-                ChatTemplate::compile(template, String::new(), String::new()).unwrap(),
-            ),
-            engine,
-            trace: LoadTrace {
-                started: now,
-                read_weights: (now, now),
-                warm_up: (now, now),
-                finished: now,
-            },
-        });
+        let tokenizer = Tokenizer::of_bytes().unwrap();
+        let model = mock::served(engine, tokenizer, template, &config, observer).unwrap();
+        let host = ModelHost::of(model);
         let mut server = Self::of(host, metrics, true);
         server.faults = faults;
         server
@@ -189,6 +159,7 @@ impl TestServer {
             options: Options {
                 preload,
                 body_limit: BODY_LIMIT,
+                request_timeout: None,
                 capture_prompts: false,
             },
         };
@@ -248,7 +219,11 @@ impl TestServer {
         self.wait_for_load("busy", |(running, _)| running > 0).await;
     }
 
-    async fn wait_for_load(&self, state: &str, reached: impl Fn((usize, usize)) -> bool) {
+    pub(crate) async fn wait_for_load(
+        &self,
+        state: &str,
+        reached: impl Fn((usize, usize)) -> bool,
+    ) {
         let engine = self.state.host.served().unwrap().engine.clone();
         for _ in 0..500 {
             if reached(engine.load()) {

@@ -103,6 +103,20 @@ async fn a_call_that_is_asked_for_is_made_and_follows_the_schema() {
 }
 
 #[tokio::test]
+async fn without_parallel_calls_the_answer_ends_behind_its_first() {
+    for choice in ["auto", "required"] {
+        let fields = json!({"parallel_tool_calls": false, "tool_choice": choice});
+        let body = ask(&server(&format!("{CALL}\n{CALL}")), &fields).await;
+        let body = body.json();
+        let choice = &body["choices"][0];
+        assert_eq!(choice["finish_reason"], "tool_calls", "{body}");
+        let calls = choice["message"]["tool_calls"].as_array().unwrap();
+        assert_eq!(calls.len(), 1, "{body}");
+        assert_eq!(calls[0]["function"]["arguments"], "{\"city\":\"Paris\"}");
+    }
+}
+
+#[tokio::test]
 async fn the_template_hears_of_tools_calls_and_their_results() {
     let count = async |fields: Value| {
         let body = ask(&server("ok"), &fields).await.json();

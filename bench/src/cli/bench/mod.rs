@@ -6,6 +6,7 @@ mod view;
 
 use super::{
     Error, connection,
+    evidence_flags::EvidenceFlags,
     text::{Format, Paint, print_json},
 };
 use crate::{load, record_files};
@@ -33,7 +34,9 @@ pub(super) struct Bench {
     workload: flags::Workload,
     #[command(flatten)]
     limits: flags::Limits,
-    /// The folder to write run.json and records.jsonl.gz to.
+    #[command(flatten)]
+    evidence: EvidenceFlags,
+    /// The folder to write run.json, records.jsonl.gz and the evidence for `candlepower report` to.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Text for people or JSON for programs.
@@ -50,6 +53,7 @@ impl Bench {
         if let Some(warning) = &reached.warning {
             eprintln!("{warning}");
         }
+        let watch = self.evidence.watch(&reached.url)?;
         let plan = load::plan::Plan {
             target: load::plan::Target {
                 url: reached.url,
@@ -74,6 +78,11 @@ impl Bench {
         }
         // What could not be written is lost, and the figures above are not.
         view.into_files(&run)?;
+        if let Some(folder) = &self.out {
+            self.evidence
+                .keep(watch, reached.deployment, &run, folder)
+                .await?;
+        }
         Ok(judged.exit_code())
     }
 }

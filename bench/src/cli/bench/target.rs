@@ -1,6 +1,7 @@
 //! Where the load goes: an address as it is, or a deployment by way of the cluster.
 use super::{Error, connection};
 use crate::evidence::cluster;
+use candlepower_api::deployment::LLMDeploymentSpec;
 use kube::ResourceExt;
 use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
@@ -10,6 +11,8 @@ pub(super) struct Reached {
     pub(super) url: String,
     /// What the way there does to figures.
     pub(super) warning: Option<String>,
+    /// What the deployment asks for, where it is one of ours.
+    pub(super) deployment: Option<LLMDeploymentSpec>,
 }
 
 /// Finds the way to a target.
@@ -18,6 +21,7 @@ pub(super) async fn reach(target: &str, flags: connection::Flags) -> Result<Reac
         return Ok(Reached {
             url: target.to_owned(),
             warning: None,
+            deployment: None,
         });
     }
     let connection = flags.connect().await?;
@@ -35,6 +39,7 @@ pub(super) async fn reach(target: &str, flags: connection::Flags) -> Result<Reac
         return Ok(Reached {
             url: address,
             warning: None,
+            deployment: Some(deployment.spec),
         });
     }
     let client = connection.client.clone();
@@ -52,5 +57,6 @@ pub(super) async fn reach(target: &str, flags: connection::Flags) -> Result<Reac
     Ok(Reached {
         url: format!("http://127.0.0.1:{port}"),
         warning: Some(warning),
+        deployment: Some(deployment.spec),
     })
 }

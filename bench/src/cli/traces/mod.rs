@@ -1,25 +1,33 @@
 //! `candlepower traces`: the slowest operations of a deployment's requests.
 mod render;
+mod search;
 
-use super::{Error, connection::Connection, text};
+use super::{Error, connection::Connection, text as words};
 use crate::{
-    analysis::operations::{Ranking, rank},
+    analysis::{
+        operations::{Ranking, rank},
+        span_tree::{Node, tree},
+    },
     evidence::{
         cluster::{self, PodPort},
+        http::Server,
         jaeger,
-        places::{self, Place},
+        places::{self, Place as Where},
         trace::Trace,
     },
 };
 use candlepower_api::{deployment::LLMDeployment, names::labels, value::Duration};
-use http_body_util::BodyExt;
-use hyper::{Request, StatusCode, body::Bytes};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::{Client, Config, ResourceExt, client::Body};
+use hyper::{StatusCode, body::Bytes};
+use kube::{Client, ResourceExt};
+pub(super) use search::Window;
+use search::search;
 use serde::Serialize;
+use std::{cell::RefCell, collections::BTreeSet};
 
 /// OpenTelemetry's variable for the name under which a process reports.
 const SERVICE_VARIABLE: &str = "OTEL_SERVICE_NAME";
+/// A shared Jaeger is asked for at least this many traces at a time: most are not the deployment's.
+const SMALLEST_PAGE: u32 = 500;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Traces {
@@ -28,8 +36,8 @@ pub(super) struct Traces {
     /// How far to look back, such as 30m or 2h.
     #[arg(long, default_value = "1h")]
     lookback: Duration,
-    /// Most traces to ask a Jaeger for.
-    #[arg(long, default_value_t = 200)]
+    /// Most requests of the deployment to look at, by Jaeger.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// How many of the slowest traces to draw.
     #[arg(long, default_value_t = 1)]
@@ -39,21 +47,52 @@ pub(super) struct Traces {
     jaeger_url: Option<String>,
     /// Text for people or JSON for programs.
     #[arg(short, long, value_enum, default_value_t)]
-    output: text::Format,
+    output: words::Format,
 }
 
-/// What the traces of a deployment say.
+/// Whose traces they are.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Place {
+    /// An LLMDeployment's.
+    Deployment {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        deployment: String,
+    },
+    /// Those of a service, whoever runs it.
+    Service {
+        /// Its name.
+        service: String,
+    },
+}
+
+/// What traces say.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
-    namespace: String,
-    deployment: String,
+pub(super) struct Report {
+    #[serde(flatten)]
+    place: Place,
     lookback: Duration,
     #[serde(flatten)]
     ranking: Ranking,
     /// The slowest traces, the slowest first.
-    slowest: Vec<render::Node>,
+    slowest: Vec<Node>,
 }
+
+impl Report {
+    pub(super) fn of(place: Place, lookback: Duration, traces: Vec<Trace>, drawn: usize) -> Self {
+        Self {
+            place,
+            lookback,
+            ranking: rank(&traces),
+            slowest: slowest(traces, drawn).iter().filter_map(tree).collect(),
+        }
+    }
+}
+
+pub(super) use render::report as text;
 
 impl Traces {
     pub(super) async fn run(&self, connection: &Connection) -> Result<(), Error> {
@@ -65,19 +104,14 @@ impl Traces {
         if traces.is_empty() {
             return Err(self.nothing());
         }
-        let report = Report {
+        let place = Place::Deployment {
             namespace: deployment.namespace().unwrap_or_default(),
             deployment: self.name.clone(),
-            lookback: self.lookback,
-            ranking: rank(&traces),
-            slowest: slowest(traces, self.slowest)
-                .iter()
-                .filter_map(render::tree)
-                .collect(),
         };
+        let report = Report::of(place, self.lookback, traces, self.slowest);
         match self.output {
-            text::Format::Json => text::print_json(&report)?,
-            text::Format::Text => print!("{}", render::report(&report)),
+            words::Format::Json => words::print_json(&report)?,
+            words::Format::Text => print!("{}", render::report(&report)),
         }
         Ok(())
     }
@@ -96,44 +130,69 @@ impl Traces {
         client: &Client,
         deployment: &LLMDeployment,
     ) -> Result<(Vec<Trace>, Vec<String>), Error> {
-        let namespace = deployment.namespace().unwrap_or_default();
-        let path = self.path(deployment);
         if let Some(url) = &self.jaeger_url {
-            let answer = get_from(url, &path).await?;
-            return Ok((ours(read(answer)?, deployment), vec![]));
+            let server = Server::at(url)?;
+            let ask = async |path: String| read(server.get(&path).await?);
+            return self.collect_shared(deployment, ask).await;
         }
+        let namespace = deployment.namespace().unwrap_or_default();
         let place = places::jaeger(deployment);
         let found = places::find(client, &place, &namespace, &self.name).await;
         let pods = found.map_err(Error::NoJaeger)?.pods(client).await?;
-        let (traces, silent) = ask(client, &pods, &path).await?;
         // A Jaeger beside the model has nobody else's traces.
-        let shared = !matches!(place, Place::Pods { .. });
-        let requests = traces.into_iter().filter(Trace::is_request).collect();
-        Ok((
-            if shared {
-                ours(requests, deployment)
-            } else {
-                requests
-            },
-            silent,
-        ))
+        if matches!(place, Where::Pods { .. }) {
+            let path = path(deployment, Window::of_last(self.lookback), self.limit);
+            let (traces, silent) = ask(client, &pods, &path).await?;
+            let requests = traces.into_iter().filter(Trace::is_request).collect();
+            return Ok((requests, silent));
+        }
+        let warnings = RefCell::new(BTreeSet::new());
+        let ask = async |path: String| {
+            let (traces, silent) = ask(client, &pods, &path).await?;
+            warnings.borrow_mut().extend(silent);
+            Ok(traces)
+        };
+        let (traces, mut silent) = self.collect_shared(deployment, ask).await?;
+        silent.extend(warnings.into_inner());
+        Ok((traces, silent))
     }
 
-    fn path(&self, deployment: &LLMDeployment) -> String {
-        let own = deployment.spec.pod.env.iter();
-        let service = own
-            .filter(|variable| variable.name == SERVICE_VARIABLE)
-            .find_map(|variable| variable.value.as_deref());
-        let now = Timestamp::now();
-        let back = SignedDuration::try_from(self.lookback.as_std()).unwrap_or_default();
-        let from = now.checked_sub(back).unwrap_or(Timestamp::UNIX_EPOCH);
-        jaeger::search_path(
-            service.unwrap_or(labels::SERVER_NAME),
-            &from.to_string(),
-            &now.to_string(),
-            self.limit,
+    /// The deployment's requests in a Jaeger that others use, too.
+    async fn collect_shared(
+        &self,
+        deployment: &LLMDeployment,
+        ask: impl AsyncFn(String) -> Result<Vec<Trace>, Error>,
+    ) -> Result<(Vec<Trace>, Vec<String>), Error> {
+        let page = self.limit.max(SMALLEST_PAGE);
+        let found = search(
+            Window::of_last(self.lookback),
+            page as usize,
+            self.limit as usize,
+            |window| ask(path(deployment, window, page)),
+            |traces| ours(traces, deployment),
         )
+        .await?;
+        let warning = found.gave_up.then(|| {
+            "Jaeger holds too many traces of others to look at all of them; ask for a shorter \
+             --lookback"
+                .to_owned()
+        });
+        Ok((found.traces, warning.into_iter().collect()))
     }
+}
+
+/// Path and query that ask for at most `limit` traces of a deployment's service.
+fn path(deployment: &LLMDeployment, window: Window, limit: u32) -> String {
+    let own = deployment.spec.pod.env.iter();
+    let service = own
+        .filter(|variable| variable.name == SERVICE_VARIABLE)
+        .find_map(|variable| variable.value.as_deref());
+    jaeger::search_path(
+        service.unwrap_or(labels::SERVER_NAME),
+        &window.from.to_string(),
+        &window.to.to_string(),
+        limit,
+    )
 }
 
 /// The requests among `traces` that a deployment took part in.
@@ -179,7 +238,7 @@ async fn ask(
 }
 
 /// Jaeger says that it found nothing by the code 404.
-fn read((code, body): (StatusCode, Bytes)) -> Result<Vec<Trace>, Error> {
+pub(super) fn read((code, body): (StatusCode, Bytes)) -> Result<Vec<Trace>, Error> {
     match code {
         StatusCode::OK => Ok(jaeger::parse(&body)?),
         StatusCode::NOT_FOUND => Ok(vec![]),
@@ -188,27 +247,6 @@ fn read((code, body): (StatusCode, Bytes)) -> Result<Vec<Trace>, Error> {
             String::from_utf8_lossy(&body).trim()
         ))),
     }
-}
-
-/// Asks a Jaeger outside the cluster; kube's client already speaks HTTP and TLS.
-async fn get_from(url: &str, path: &str) -> Result<(StatusCode, Bytes), Error> {
-    let broken = |why: String| Error::Other(format!("the Jaeger at {url} did not answer: {why}"));
-    let address = url.trim_end_matches('/').parse();
-    let mut config = Config::new(address.map_err(|error| {
-        Error::Other(format!(
-            "--jaeger-url {url}: {error}; write http://HOST:16686"
-        ))
-    })?);
-    config.connect_timeout = Some(std::time::Duration::from_secs(5));
-    config.read_timeout = Some(std::time::Duration::from_secs(20));
-    let request = Request::get(path).body(Body::empty());
-    let request = request.map_err(|error| broken(error.to_string()))?;
-    let answer = Client::try_from(config)?.send(request).await;
-    let answer = answer.map_err(|error| broken(error.to_string()))?;
-    let code = answer.status();
-    let body = answer.into_body().collect().await;
-    let body = body.map_err(|error| broken(error.to_string()))?;
-    Ok((code, body.to_bytes()))
 }
 
 /// The slowest `count` of `traces`, the slowest first.

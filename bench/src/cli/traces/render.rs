@@ -1,76 +1,28 @@
 //! The ranking as a table, a trace as a tree with bars.
-use super::Report;
+use super::{Place, Report};
 use crate::{
-    analysis::{critical_path::critical_path, operations::Ranking},
+    analysis::{operations::Ranking, span_tree::Node},
     cli::text::{bar, milliseconds, table},
-    evidence::trace::Trace,
 };
-use serde::Serialize;
 use std::fmt::Write as _;
 
 /// How many operations the table shows.
 const OPERATIONS: usize = 5;
 /// Characters of the longest bar.
 const BAR: usize = 30;
-/// Deeper levels are left out of a tree, so that a strange trace cannot exhaust the stack.
-const DEPTH: usize = 32;
-
-/// A span and those that it caused, in the order of their starts.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Node {
-    /// The trace's id, on its root alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<String>,
-    name: String,
-    /// Nanoseconds since the root's start.
-    start: u64,
-    /// Nanoseconds.
-    duration: u64,
-    /// Nanoseconds on the critical path that no child explains.
-    self_time: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    children: Vec<Node>,
-}
-
-/// A trace as a tree.
-pub(super) fn tree(trace: &Trace) -> Option<Node> {
-    let root = trace.root()?;
-    let place = trace.spans.iter().position(|span| span.id == root.id)?;
-    let own = critical_path(trace).self_time;
-    let mut node = grow(trace, &own, place, root.start, DEPTH);
-    node.trace_id = Some(trace.id.clone());
-    Some(node)
-}
-
-fn grow(trace: &Trace, own: &[u64], place: usize, zero: u64, depth: usize) -> Node {
-    let span = &trace.spans[place];
-    let mut children: Vec<_> = trace
-        .spans
-        .iter()
-        .enumerate()
-        .filter(|(other, child)| *other != place && child.parent.as_ref() == Some(&span.id))
-        .filter(|_| depth > 0)
-        .map(|(other, _)| grow(trace, own, other, zero, depth - 1))
-        .collect();
-    children.sort_by_key(|child| child.start);
-    Node {
-        trace_id: None,
-        name: span.name.clone(),
-        start: span.start.saturating_sub(zero),
-        duration: span.end.saturating_sub(span.start),
-        self_time: own[place],
-        children,
-    }
-}
 
 /// The whole report.
-pub(super) fn report(report: &Report) -> String {
+pub(in crate::cli) fn report(report: &Report) -> String {
+    let place = match &report.place {
+        Place::Deployment {
+            namespace,
+            deployment,
+        } => format!("{namespace}/{deployment}"),
+        Place::Service { service } => service.clone(),
+    };
     let mut text = format!(
-        "{} of {}/{} in the last {}; where they waited (critical path):\n\n",
+        "{} of {place} in the last {}; where they waited (critical path):\n\n",
         requests(report.ranking.traces),
-        report.namespace,
-        report.deployment,
         report.lookback
     );
     text += &ranking(&report.ranking);
@@ -154,7 +106,10 @@ fn branch<'a>(node: &'a Node, first: &str, rest: &str, lines: &mut Vec<(String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{analysis::operations::rank, evidence::jaeger};
+    use crate::{
+        analysis::{operations::rank, span_tree::tree},
+        evidence::jaeger,
+    };
 
     const RECORDED: &[u8] = include_bytes!("../../../tests/data/jaeger-v3.json");
 
@@ -184,21 +139,5 @@ mod tests {
                 .any(|line| line.starts_with("└─ decode_output")),
             "{drawn}"
         );
-    }
-
-    #[test]
-    fn a_span_that_is_its_own_parent_does_not_end_the_program() {
-        let span = crate::evidence::trace::Span {
-            id: "a".to_owned(),
-            parent: Some("a".to_owned()),
-            name: "a".to_owned(),
-            start: 0,
-            end: 1,
-        };
-        let trace = Trace {
-            spans: vec![span],
-            ..Trace::default()
-        };
-        assert!(tree(&trace).is_none());
     }
 }

@@ -1,8 +1,11 @@
 //! The pods: one container with the server, as unprivileged as Kubernetes allows, and sidecars.
 use super::{environment, labels, sidecars};
-use crate::deployment::{
-    monitoring::Plan,
-    validate::{ModelVolume, Valid},
+use crate::{
+    deployment::{
+        monitoring::Plan,
+        validate::{ModelVolume, Valid},
+    },
+    pod_security::{container_security, pod_security},
 };
 use candlepower_api::{
     deployment::Resources,
@@ -10,10 +13,9 @@ use candlepower_api::{
 };
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
-        HTTPGetAction, HostPathVolumeSource, Lifecycle, LifecycleHandler,
-        PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-        ResourceRequirements, SeccompProfile, SecurityContext, SleepAction, Volume, VolumeMount,
+        ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
+        HostPathVolumeSource, Lifecycle, LifecycleHandler, PersistentVolumeClaimVolumeSource,
+        PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SleepAction, Volume, VolumeMount,
     },
     apimachinery::pkg::{
         api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString,
@@ -24,8 +26,6 @@ use std::collections::BTreeMap;
 /// The container that serves.
 pub(in crate::deployment) const CONTAINER: &str = containers::SERVER;
 
-/// The user of distroless images named "nonroot".
-const NON_ROOT: i64 = 65_532;
 /// How long a stopping pod still serves, so that its address is withdrawn everywhere first.
 const WITHDRAWAL_SECONDS: i64 = 5;
 /// Time for the server's last words, on top of what running requests get.
@@ -214,34 +214,6 @@ fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
         failure_threshold: Some(failure_threshold),
         timeout_seconds: Some(5),
         ..Probe::default()
-    }
-}
-
-fn pod_security() -> PodSecurityContext {
-    PodSecurityContext {
-        run_as_non_root: Some(true),
-        run_as_user: Some(NON_ROOT),
-        run_as_group: Some(NON_ROOT),
-        fs_group: Some(NON_ROOT),
-        // A volume full of weights is not walked through at each start.
-        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-        seccomp_profile: Some(SeccompProfile {
-            type_: "RuntimeDefault".to_owned(),
-            ..SeccompProfile::default()
-        }),
-        ..PodSecurityContext::default()
-    }
-}
-
-pub(super) fn container_security() -> SecurityContext {
-    SecurityContext {
-        allow_privilege_escalation: Some(false),
-        read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities {
-            drop: Some(vec!["ALL".to_owned()]),
-            ..Capabilities::default()
-        }),
-        ..SecurityContext::default()
     }
 }
 

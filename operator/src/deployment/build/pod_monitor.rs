@@ -47,8 +47,9 @@ pub(super) fn pod_monitor(valid: &Valid<'_>, plan: &Plan<'_>) -> Option<PodMonit
 }
 
 pub(super) fn prometheus_rule(valid: &Valid<'_>, plan: &Plan<'_>) -> Option<PrometheusRule> {
-    let wanted =
-        plan.choice.metrics == MetricsMode::PodMonitor && plan.choice.served.prometheus_rule;
+    let wanted = plan.choice.metrics == MetricsMode::PodMonitor
+        && plan.choice.served.prometheus_rule
+        && !valid.is_copy;
     let groups = rules::of_resource(&subject(valid), &plan.settings.runbooks_url).groups;
     (wanted && !groups.is_empty()).then(|| PrometheusRule {
         metadata: labelled(valid, &plan.settings.prometheus_rule_labels),

@@ -1,12 +1,12 @@
 //! Prometheus and Jaeger beside the server, as native sidecars: they start before it, stop after it,
 //! and their state is not the pod's.
-use super::{
-    environment,
-    pod::{container_security, read_only},
-};
-use crate::deployment::{
-    monitoring::{Choice, Plan, Sidecar},
-    validate::Valid,
+use super::{environment, pod::read_only};
+use crate::{
+    deployment::{
+        monitoring::{Choice, Plan, Sidecar},
+        validate::Valid,
+    },
+    pod_security::container_security,
 };
 use candlepower_api::{
     deployment::{MetricsMode, TracingMode},

@@ -7,6 +7,7 @@ mod histogram;
 mod performance;
 pub(super) mod scrape;
 mod snapshot;
+mod unread;
 mod window;
 
 use candlepower_api::deployment::{
@@ -17,6 +18,7 @@ use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
+pub(super) use unread::Unread;
 
 /// Namespace and name of a resource.
 pub(super) type Key = (String, String);
@@ -26,6 +28,8 @@ pub(super) type Key = (String, String);
 pub(super) struct Reading {
     pub(super) performance: Option<Performance>,
     pub(super) alerts: Option<AlertStatus>,
+    /// Pods that are not in it, because they give no metrics.
+    pub(super) unread: Vec<Unread>,
 }
 
 impl Reading {
@@ -34,6 +38,7 @@ impl Reading {
         Self {
             performance: status.and_then(|status| status.performance.clone()),
             alerts: status.and_then(|status| status.alerts.clone()),
+            unread: Vec::new(),
         }
     }
 }
@@ -100,7 +105,7 @@ mod tests {
                 window: Duration::from_secs(300),
                 observed_at: at.to_owned(),
             }),
-            alerts: None,
+            ..Reading::default()
         }
     }
 

@@ -5,6 +5,7 @@ use super::{
     alerts::Pending,
     performance,
     snapshot::{self, Snapshot},
+    unread::Failures,
     window::{History, Window},
 };
 use crate::{
@@ -49,6 +50,7 @@ struct Memory {
     pods: HashMap<String, Seen>,
     /// By the resource's uid.
     pending: HashMap<String, Pending>,
+    failures: Failures,
 }
 
 /// What was seen of one pod.
@@ -97,15 +99,13 @@ impl Scraper {
         self.metrics.scraped_all(began.elapsed());
     }
 
-    async fn ask(&self, address: &str) -> Option<Snapshot> {
+    async fn ask(&self, address: &str) -> Result<Snapshot, String> {
         let answer = match self.client.metrics(address).await {
             Ok(text) => snapshot::read(&text).map_err(|error| error.to_string()),
             Err(error) => Err(error),
         };
         self.metrics.scraped(answer.is_ok());
-        answer
-            .inspect_err(|error| tracing::debug!(address, error, "no metrics of a pod"))
-            .ok()
+        answer.inspect_err(|error| tracing::debug!(address, error, "no metrics of a pod"))
     }
 }
 
@@ -113,7 +113,7 @@ impl Memory {
     /// Takes in what the pods answered, and lets go of what no window reaches any more.
     fn take(
         &mut self,
-        answers: Vec<(Option<Snapshot>, Target)>,
+        answers: Vec<(Result<Snapshot, String>, Target)>,
         resources: &HashMap<Key, Arc<Guarded>>,
     ) {
         let now = Instant::now();
@@ -121,11 +121,21 @@ impl Memory {
         for seen in self.pods.values_mut() {
             seen.lives = false;
         }
+        self.failures
+            .take(answers.iter().filter_map(|(answer, target)| {
+                let why = answer.as_ref().err()?;
+                Some((
+                    target.uid.as_str(),
+                    &target.resource,
+                    target.name.as_str(),
+                    why.as_str(),
+                ))
+            }));
         for (answer, target) in answers {
             let Some(length) = resources.get(&target.resource).and_then(window) else {
                 continue;
             };
-            if answer.is_none() && !self.pods.contains_key(&target.uid) {
+            if answer.is_err() && !self.pods.contains_key(&target.uid) {
                 continue;
             }
             let seen = self.pods.entry(target.uid).or_insert_with(|| Seen {
@@ -134,7 +144,7 @@ impl Memory {
                 lives: true,
             });
             seen.lives = true;
-            if let Some(snapshot) = answer {
+            if let Ok(snapshot) = answer {
                 seen.history.push(now, unix_now, snapshot, length);
             }
         }
@@ -174,6 +184,7 @@ const STALE: Duration = Duration::from_secs(300);
 /// A pod to ask.
 struct Target {
     uid: String,
+    name: String,
     resource: Key,
     address: String,
 }
@@ -184,6 +195,7 @@ fn target(pod: &Pod) -> Option<Target> {
     }
     Some(Target {
         uid: pod.uid()?,
+        name: pod.name_any(),
         resource: (pod.namespace()?, resource_name(pod)?.to_owned()),
         address: pod.status.as_ref()?.pod_ip.clone()?,
     })
@@ -211,7 +223,7 @@ fn readings(
             let told = Reading::told(resource.status.as_ref());
             let pods = pods.get(key).map(Vec::as_slice).unwrap_or_default();
             let mut live = pods.iter().filter(|seen| seen.lives);
-            let reading = if live.all(|seen| seen.history.is_informed()) {
+            let mut reading = if live.all(|seen| seen.history.is_informed()) {
                 let pending = memory
                     .pending
                     .entry(resource.uid().unwrap_or_default())
@@ -220,6 +232,7 @@ fn readings(
             } else {
                 told.clone()
             };
+            reading.unread = memory.failures.lasting(key);
             Some((key.clone(), (reading, told)))
         })
         .collect()
@@ -245,6 +258,7 @@ fn reading(
     Reading {
         performance,
         alerts: alerts::status(pending.update(Instant::now(), holding)),
+        unread: Vec::new(),
     }
 }
 

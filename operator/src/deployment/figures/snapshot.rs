@@ -143,7 +143,10 @@ fn take(snapshot: &mut Snapshot, memory: &mut Memory, sample: &Sample<'_>) -> bo
         names::CONTAINER_MEMORY_LIMIT => memory.container.1 = value,
         names::GPU_MEMORY_USED => memory.gpu(sample, |gpu| gpu.0 = value),
         names::GPU_MEMORY_TOTAL => memory.gpu(sample, |gpu| gpu.1 = value),
-        "process_start_time_seconds" => snapshot.started = Some(value),
+        "process_start_time_seconds" => {
+            snapshot.started = Some(value);
+            return false; // any program has it, so it does not tell a server
+        }
         _ => return false,
     }
     true

@@ -19,7 +19,10 @@ use crate::{
     config::monitoring::MonitoringConfig,
     observability::{Subject, rules},
 };
-use candlepower_api::deployment::{LLMDeployment, MetricsMode};
+use candlepower_api::{
+    deployment::{LLMDeployment, MetricsMode},
+    names::labels,
+};
 use kube::ResourceExt;
 use served::Served;
 use std::sync::Arc;
@@ -88,6 +91,8 @@ impl Monitoring {
         let groups = rules::of_resource(&subject, &self.settings.runbooks_url)
             .groups
             .into_iter()
+            // A benchmark's temporary copy has none.
+            .filter(|_| !resource.labels().contains_key(labels::LLM_BENCHMARK))
             .filter(|group| group.rules.iter().any(|rule| rule.alert.is_some()))
             .map(|group| group.name)
             .collect();

@@ -1,6 +1,5 @@
 //! The status, as a pure function of what was applied and observed; writing it is the only
 //! request made here.
-mod conditions;
 pub(super) mod observability;
 mod pods;
 mod ready;
@@ -17,13 +16,13 @@ use super::{
     events,
     figures::{self, Reading},
 };
+use crate::conditions::{self, Conditions};
 use candlepower_api::{
     GROUP, VERSION,
     deployment::{LLMDeployment, LLMDeploymentStatus, status::Load},
     names::{conditions as names, labels::OPERATOR_NAME},
     server_config::LoadStage,
 };
-use conditions::Conditions;
 use k8s_openapi::{api::apps::v1::DeploymentStatus, jiff::Timestamp};
 use kube::{
     Api, ResourceExt,

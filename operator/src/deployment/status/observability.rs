@@ -24,6 +24,9 @@ use std::time::Duration;
 /// What the verdict is, and why.
 type Found = (Truth, &'static str, String);
 
+/// Pods that a message names.
+const MOST_TOLD: usize = 3;
+
 pub(super) fn observability_ready(
     resource: &LLMDeployment,
     observed: &Observed,
@@ -39,7 +42,8 @@ pub(super) fn observability_ready(
         Outcome::Refused(refusal) => (Truth::False, names::CHILD_REFUSED, refusal.to_string()),
         Outcome::Applied(applied) => {
             let scaled_to_zero = resource.spec.desired_replicas() == 0;
-            verdict(observed, applied, pods, scaled_to_zero)
+            let found = verdict(observed, applied, pods, scaled_to_zero);
+            with_unread(found, observed)
         }
     };
     Verdict::new(names::OBSERVABILITY_READY, truth, reason, message)
@@ -98,6 +102,29 @@ fn verdict(
         ),
         None => (Truth::True, names::COLLECTING, chosen(choice)),
     }
+}
+
+/// The verdict, unless pods give the operator no metrics: then the status lacks their figures and
+/// their alerts, however well others collect them.
+fn with_unread(found: Found, observed: &Observed) -> Found {
+    let unread = observed.reading.as_ref().map(|reading| &reading.unread);
+    let Some(unread) = unread.filter(|unread| !unread.is_empty() && found.0 != Truth::False) else {
+        return found;
+    };
+    let mut told: Vec<_> = unread
+        .iter()
+        .take(MOST_TOLD)
+        .map(|unread| format!("{}: {}", unread.pod, unread.why))
+        .collect();
+    if unread.len() > MOST_TOLD {
+        told.push(format!("and {} more", unread.len() - MOST_TOLD));
+    }
+    let message = format!(
+        "status.performance and status.alerts leave pods out that give the operator no metrics: \
+         look at their logs, and at network policies ({})",
+        told.join("; ")
+    );
+    (Truth::False, names::NOT_SCRAPED, message)
 }
 
 /// What Prometheus' answer means.
@@ -244,6 +271,7 @@ pub(in crate::deployment) fn next_look(
 mod tests {
     use super::*;
     use crate::deployment::{
+        figures::{Reading, Unread},
         monitoring::served::Served,
         testing::{BARE, STACK, choice, pod, ready_pod, resource},
     };
@@ -318,6 +346,43 @@ mod tests {
         let off =
             json!({"observability": {"metrics": {"mode": "None"}, "tracing": {"mode": "None"}}});
         assert_eq!(found(off, BARE, ready_pod(), None), "True CollectionOff");
+    }
+
+    #[test]
+    fn pods_that_give_the_operator_no_metrics_are_named() {
+        let off =
+            json!({"observability": {"metrics": {"mode": "None"}, "tracing": {"mode": "None"}}});
+        let resource = resource(off);
+        let unread = |pod: &str| Unread {
+            pod: pod.to_owned(),
+            why: "no answer within 1s".to_owned(),
+        };
+        let mut observed = Observed {
+            choice: choice(&resource, BARE, &[]),
+            pods: vec![ready_pod()],
+            reading: Some(Reading::default()),
+            ..Observed::default()
+        };
+        let told = |observed: &Observed| {
+            let outcome = Outcome::Applied(Box::default());
+            let pods: Vec<_> = observed.pods.iter().collect();
+            let verdict = observability_ready(&resource, observed, &outcome, &pods);
+            format!(
+                "{:?} {} {}",
+                verdict.status, verdict.reason, verdict.message
+            )
+        };
+        assert!(told(&observed).starts_with("True CollectionOff"));
+        observed.reading = Some(Reading {
+            unread: ["a", "b", "c", "d", "e"].map(unread).into(),
+            ..Reading::default()
+        });
+        let told = told(&observed);
+        assert!(told.starts_with("False NotScraped"), "{told}");
+        assert!(
+            told.ends_with("c: no answer within 1s; and 2 more)"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) fn rules(subject: &Subject<'_>, runbooks: &str) -> Vec<Rule> {
         Some(queue_full(subject, &scope)),
         trace_export_failing(subject, &scope),
         Some(cold_start_slow(&scope)),
+        Some(benchmark_regressed(&scope)),
     ]
     .into_iter()
     .flatten()
@@ -219,5 +220,17 @@ fn cold_start_slow(scope: &Scope) -> Alert<'static> {
         description:
             "loading took {{ $value | humanizeDuration }}, more than twice the average of the last 7 days."
                 .to_owned(),
+    }
+}
+
+fn benchmark_regressed(scope: &Scope) -> Alert<'static> {
+    Alert {
+        name: names::BENCHMARK_REGRESSED,
+        expr: format!("{} == 1", scope.regressed()),
+        hold: "0s".to_owned(),
+        severity: Severity::Warning,
+        summary: "A benchmark of the model got worse.",
+        description: "the last run of a benchmark is worse than the one that it is compared with."
+            .to_owned(),
     }
 }

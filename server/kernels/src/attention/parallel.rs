@@ -1,5 +1,7 @@
 //! How attention is spread over threads: by whatever pool the caller has.
 
+use crate::pool::Pool;
+
 /// A pool of threads, or one.
 pub trait Parallel {
     /// Calls `work` once for each chunk of `items` with the chunk's index, and returns when all are
@@ -26,5 +28,16 @@ impl Parallel for Serial {
         for (index, chunk) in items.chunks_mut(chunk.max(1)).enumerate() {
             work(index, chunk);
         }
+    }
+}
+
+impl Parallel for Pool {
+    fn for_chunks<T: Send>(
+        &self,
+        items: &mut [T],
+        chunk: usize,
+        work: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        Self::for_chunks(self, items, chunk, work);
     }
 }

@@ -11,8 +11,15 @@ use crate::vector::Isa;
 use half::f16;
 use std::ops::Range;
 
-/// Vectors beside each other in one pass.
-const WIDE: usize = 2;
+/// Values beside each other in one pass: of two strips while the sums of `count` queries fit the
+/// registers, else of one.
+const fn width<I: Isa>(count: usize) -> usize {
+    if count * 2 * STRIP <= I::SUMS * I::LANES {
+        2 * STRIP
+    } else {
+        STRIP
+    }
+}
 
 /// What keys and values are read from: the cache, or a copy as f32 for many queries.
 pub(super) trait Element: Copy {
@@ -44,22 +51,40 @@ impl Element for f32 {
     }
 }
 
-/// Calls a function with the constant `COUNT` equal to `$count`, which is 1 to 8.
+/// Calls a function with the constant `COUNT` equal to `$count`, which is 1 to `I::QUERIES`.
 macro_rules! with_count {
-    ($count:expr, $COUNT:ident => $call:expr) => {
+    ($count:expr, $I:ident, $COUNT:ident => $call:expr) => {
         match $count {
-            1 => with_count!(@ $COUNT 1 $call),
-            2 => with_count!(@ $COUNT 2 $call),
-            3 => with_count!(@ $COUNT 3 $call),
-            4 => with_count!(@ $COUNT 4 $call),
-            5 => with_count!(@ $COUNT 5 $call),
-            6 => with_count!(@ $COUNT 6 $call),
-            7 => with_count!(@ $COUNT 7 $call),
-            _ => with_count!(@ $COUNT 8 $call),
+            1 => with_count!(@ $I $COUNT 1 $call),
+            2 => with_count!(@ $I $COUNT 2 $call),
+            3 => with_count!(@ $I $COUNT 3 $call),
+            4 => with_count!(@ $I $COUNT 4 $call),
+            5 => with_count!(@ $I $COUNT 5 $call),
+            6 => with_count!(@ $I $COUNT 6 $call),
+            7 => with_count!(@ $I $COUNT 7 $call),
+            _ => with_count!(@ $I $COUNT 8 $call),
         }
     };
-    (@ $COUNT:ident $value:literal $call:expr) => {{
+    (@ $I:ident $COUNT:ident $value:literal $call:expr) => {{
         const $COUNT: usize = $value;
+        // What does not come up is not compiled.
+        if const { $COUNT <= $I::QUERIES } {
+            $call
+        }
+    }};
+}
+
+/// Calls a function with the constant `VECTORS` equal to the vectors of `$values` values.
+macro_rules! with_vectors {
+    ($values:expr, $I:ident, $VECTORS:ident => $call:expr) => {
+        match const { $values / $I::LANES } {
+            1 => with_vectors!(@ $VECTORS 1 $call),
+            2 => with_vectors!(@ $VECTORS 2 $call),
+            _ => with_vectors!(@ $VECTORS 4 $call),
+        }
+    };
+    (@ $VECTORS:ident $value:literal $call:expr) => {{
+        const $VECTORS: usize = $value;
         $call
     }};
 }
@@ -76,27 +101,27 @@ pub(super) fn score<I: Isa, E: Element>(
     scores: &mut [f32],
 ) {
     let dim = keys.len() / BLOCK;
-    debug_assert!((1..=8).contains(&count) && dim <= ROW);
+    debug_assert!((1..=I::QUERIES).contains(&count) && dim <= ROW);
     debug_assert!(queries.len() >= (count - 1) * ROW + dim);
     debug_assert!(scores.len() >= (count - 1) * SCORES + BLOCK);
     // SAFETY: the lengths above, which hold for every place in the scratch.
-    with_count!(count, COUNT => unsafe {
-        score_of::<I, E, COUNT>(isa, queries.as_ptr(), keys, next, scores.as_mut_ptr());
-    });
+    with_count!(count, I, COUNT => with_vectors!(width::<I>(COUNT), I, VECTORS => unsafe {
+        score_of::<I, E, COUNT, VECTORS>(isa, queries.as_ptr(), keys, next, scores.as_mut_ptr());
+    }));
 }
 
 /// # Safety
 /// There must be `COUNT` queries and places for scores, as `score` says.
 #[inline(always)]
-unsafe fn score_of<I: Isa, E: Element, const COUNT: usize>(
+unsafe fn score_of<I: Isa, E: Element, const COUNT: usize, const VECTORS: usize>(
     isa: I,
     queries: *const f32,
     keys: &[E],
     next: *const f16,
     scores: *mut f32,
 ) {
-    for first in (0..BLOCK).step_by(WIDE * I::LANES) {
-        let mut sums = [[isa.splat(0.0); WIDE]; COUNT];
+    for first in (0..BLOCK).step_by(VECTORS * I::LANES) {
+        let mut sums = [[isa.splat(0.0); VECTORS]; COUNT];
         for dim in 0..keys.len() / BLOCK {
             if first == 0 && E::FETCHES_NEXT {
                 isa.prefetch(next.wrapping_add(dim * BLOCK));
@@ -104,7 +129,10 @@ unsafe fn score_of<I: Isa, E: Element, const COUNT: usize>(
             // SAFETY: `keys` has 32 keys in each dimension, and a query has all dimensions.
             unsafe {
                 let line = keys.as_ptr().add(dim * BLOCK + first);
-                let key = [E::load(isa, line), E::load(isa, line.add(I::LANES))];
+                let mut key = [isa.splat(0.0); VECTORS];
+                for (vector, key) in key.iter_mut().enumerate() {
+                    *key = E::load(isa, line.add(vector * I::LANES));
+                }
                 for (query, sums) in sums.iter_mut().enumerate() {
                     let value = isa.splat(*queries.add(query * ROW + dim));
                     for (sum, key) in sums.iter_mut().zip(key) {
@@ -137,27 +165,29 @@ pub(super) fn weigh<I: Isa, E: Element>(
     sums: &mut [f32],
 ) {
     let dim = values.len() / BLOCK;
-    debug_assert!((1..=8).contains(&count) && dim <= ROW && positions.end <= BLOCK);
+    debug_assert!((1..=I::QUERIES).contains(&count) && dim <= ROW && positions.end <= BLOCK);
     debug_assert!(weights.len() >= (count - 1) * SCORES + positions.end);
     debug_assert!(sums.len() >= (count - 1) * ROW + dim);
     let (weights, sums) = (weights.as_ptr(), sums.as_mut_ptr());
-    let whole = dim - dim % (WIDE * I::LANES);
-    for first in (0..whole).step_by(WIDE * I::LANES) {
-        // SAFETY: the lengths above; the strip of `first` is within `values`, as is the vector
-        // after it.
-        with_count!(count, COUNT => unsafe {
-            let strip = values.as_ptr().add(offset(first));
+    let step = width::<I>(count);
+    let whole = dim - dim % step;
+    for first in (0..whole).step_by(step) {
+        // SAFETY: the lengths above; the strips from `first` on are within `values`.
+        with_count!(count, I, COUNT => with_vectors!(width::<I>(COUNT), I, VECTORS => unsafe {
+            let strips = values.as_ptr().add(offset(first));
             let next = next.wrapping_add(offset(first));
-            weigh_of::<I, E, COUNT, WIDE>(isa, weights, strip, positions.clone(), next, sums.add(first));
-        });
+            let sums = sums.add(first);
+            weigh_of::<I, E, COUNT, VECTORS>(isa, weights, strips, positions.clone(), next, sums);
+        }));
     }
     if whole < dim {
-        // SAFETY: as above, for one vector; dimensions are whole strips, and so whole vectors.
-        with_count!(count, COUNT => unsafe {
+        // SAFETY: as above, for one strip; dimensions are whole strips.
+        with_count!(count, I, COUNT => with_vectors!(STRIP, I, VECTORS => unsafe {
             let strip = values.as_ptr().add(offset(whole));
             let next = next.wrapping_add(offset(whole));
-            weigh_of::<I, E, COUNT, 1>(isa, weights, strip, positions, next, sums.add(whole));
-        });
+            let sums = sums.add(whole);
+            weigh_of::<I, E, COUNT, VECTORS>(isa, weights, strip, positions, next, sums);
+        }));
     }
 }
 

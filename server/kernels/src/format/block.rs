@@ -6,13 +6,14 @@ use half::f16;
 pub(crate) struct Block {
     /// The block's scale; a k-quant multiplies it by one of `scales`.
     pub(crate) scale: f16,
-    /// What is added (Q4_1) or, times one of `minima`, subtracted (Q4_K, Q5_K).
+    /// What is added (Q4_1, Q5_1) or, times one of `minima`, subtracted (Q4_K, Q5_K).
     pub(crate) minimum: f16,
     /// One per 32 columns (Q4_K, Q5_K: unsigned) or 16 columns (Q6_K: signed).
     pub(crate) scales: [u8; 16],
     /// One per 32 columns.
     pub(crate) minima: [u8; 8],
-    /// The weights, moved up to be non-negative: by 128 (Q8_0), 8 (Q4_0), 32 (Q6_K).
+    /// The weights, moved up to be non-negative: by 128 (Q8_0), 8 (Q4_0), 16 (Q5_0),
+    /// 32 (Q6_K).
     pub(crate) quants: [u8; 256],
 }
 
@@ -37,6 +38,15 @@ impl Block {
             Format::Q4_1 => {
                 block.minimum = half_at(bytes, 2);
                 block.read_nibbles(&bytes[4..20], 16);
+            }
+            Format::Q5_0 => {
+                block.read_nibbles(&bytes[6..22], 16);
+                block.read_fifth_bits(&bytes[2..6]);
+            }
+            Format::Q5_1 => {
+                block.minimum = half_at(bytes, 2);
+                block.read_nibbles(&bytes[8..24], 16);
+                block.read_fifth_bits(&bytes[4..8]);
             }
             Format::Q4_K => {
                 block.read_scales_and_minima(bytes);
@@ -73,6 +83,15 @@ impl Block {
         }
     }
 
+    /// A bit for each of 32 columns, in order.
+    fn read_fifth_bits(&mut self, bytes: &[u8]) {
+        for (byte, quants) in bytes.iter().zip(self.quants.chunks_mut(8)) {
+            for (column, quant) in quants.iter_mut().enumerate() {
+                *quant |= (byte >> column & 1) << 4;
+            }
+        }
+    }
+
     /// Eight scales and eight minima of six bits, in twelve bytes.
     fn read_scales_and_minima(&mut self, bytes: &[u8]) {
         self.minimum = half_at(bytes, 2);
@@ -95,7 +114,8 @@ impl Block {
                 Format::F32 | Format::F16 | Format::BF16 => 0.0,
                 Format::Q8_0 => (quant - 128.0) * scale,
                 Format::Q4_0 => (quant - 8.0) * scale,
-                Format::Q4_1 => quant * scale + minimum,
+                Format::Q5_0 => (quant - 16.0) * scale,
+                Format::Q4_1 | Format::Q5_1 => quant * scale + minimum,
                 Format::Q4_K | Format::Q5_K => {
                     let scale = scale * f32::from(self.scales[column / 32]);
                     scale * quant - minimum * f32::from(self.minima[column / 32])

@@ -7,8 +7,8 @@ mod portable;
 
 use super::{activation::Activation, layout::LANES};
 use crate::{
-    dispatch::{InstructionSet, Kernels},
     format::Format,
+    vector::{Instructions, Level},
 };
 
 /// Multiplies tiles with a panel: `sums[tile * rows + row]` is set to the sixteen products of the
@@ -47,17 +47,14 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The table of kernels that this machine has.
-    pub(super) fn of(kernels: Kernels) -> &'static Self {
-        match kernels.instruction_set() {
+    /// The table of a level.
+    pub(super) fn of(level: Level) -> &'static Self {
+        match level.instructions() {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => &avx512::TABLE,
+            Instructions::Avx512 => &avx512::TABLE,
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => &avx2::TABLE,
-            // Elsewhere no `Kernels` of the other sets exist.
-            #[cfg(not(target_arch = "x86_64"))]
-            InstructionSet::Avx512 | InstructionSet::Avx2 => &portable::TABLE,
-            InstructionSet::Portable => &portable::TABLE,
+            Instructions::Avx2 => &avx2::TABLE,
+            Instructions::Portable => &portable::TABLE,
         }
     }
 }

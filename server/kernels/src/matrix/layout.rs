@@ -112,6 +112,8 @@ layouts! {
     Q8_0: 2, Eight, Block, Offset::Constant(128);
     Q4_0: 2, Four, Block, Offset::Constant(8);
     Q4_1: 2, Four, Block, Offset::Added;
+    Q5_0: 2, Five, Block, Offset::Constant(16);
+    Q5_1: 2, Five, Block, Offset::Added;
     Q4_K: 8, Four, Group, Offset::Subtracted;
     Q5_K: 8, Five, Group, Offset::Subtracted;
     Q6_K: 8, Six, Halves, Offset::Constant(32);
@@ -132,6 +134,8 @@ macro_rules! with_layout {
             Format::Q8_0 => with!(Q8_0),
             Format::Q4_0 => with!(Q4_0),
             Format::Q4_1 => with!(Q4_1),
+            Format::Q5_0 => with!(Q5_0),
+            Format::Q5_1 => with!(Q5_1),
             Format::Q4_K => with!(Q4_K),
             Format::Q5_K => with!(Q5_K),
             Format::Q6_K => with!(Q6_K),

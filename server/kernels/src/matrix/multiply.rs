@@ -60,7 +60,7 @@ pub fn multiply(
     workspace: &mut Workspace,
 ) -> Result<(), ShapeError> {
     let rows = check(matrix, input, output, matrix.rows)?;
-    let table = Table::of(workspace.kernels());
+    let table = Table::of(workspace.level());
     let panels = workspace.prepare(pool, table, matrix, input);
     let product = Product {
         table,
@@ -111,7 +111,7 @@ pub fn multiply_gated(
         });
     }
     let rows = check(matrix, input, output, matrix.rows / 2)?;
-    let table = Table::of(workspace.kernels());
+    let table = Table::of(workspace.level());
     let panels = workspace.prepare(pool, table, matrix, input);
     let product = Product {
         table,
@@ -136,7 +136,7 @@ pub fn multiply_gated(
                 }
                 product.sums(tiles, row, height, sums);
             }
-            // SAFETY: whoever has the table's `Kernels` may run them.
+            // SAFETY: whoever has the table's `Level` may run them.
             unsafe { (table.gate)(activation, gates, values) };
             for (pair, gates) in pairs.iter().zip(gates.chunks(height)) {
                 let (column, count) = matrix.rows_of_tile(2 * pair);
@@ -241,7 +241,7 @@ impl Product<'_> {
         }
         let product = (self.table.product)(self.matrix.format, tiles.len(), height);
         let panel = self.panels.starting_at(row);
-        // SAFETY: whoever has the table's `Kernels` may run them; tiles and panel have as many
+        // SAFETY: whoever has the table's `Level` may run them; tiles and panel have as many
         // groups as the matrix; there is a sum for each tile and row.
         unsafe {
             product(

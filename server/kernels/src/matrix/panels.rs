@@ -9,30 +9,30 @@ use super::{
     kernels::Table,
     layout::{BLOCK, Geometry, Layout, Offset},
 };
-use crate::{dispatch::Kernels, pool::Pool};
+use crate::{pool::Pool, vector::Level};
 
 /// From so many values on, several threads quantise a panel.
 const SHARED_FROM: usize = 16_384;
 
-/// Memory for the inputs of products, kept from one to the next, and the kernels that read it.
+/// Memory for the inputs of products, kept from one to the next, and the level that reads it.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    kernels: Kernels,
+    level: Level,
     words: Vec<u32>,
 }
 
 impl Workspace {
     /// An empty workspace; it grows with use.
-    pub fn new(kernels: Kernels) -> Self {
+    pub fn new(level: Level) -> Self {
         Self {
-            kernels,
+            level,
             words: Vec::new(),
         }
     }
 
-    /// The kernels that products with this workspace use.
-    pub fn kernels(&self) -> Kernels {
-        self.kernels
+    /// The level of products with this workspace.
+    pub fn level(&self) -> Level {
+        self.level
     }
 
     /// Brings an input of whole rows into panels.
@@ -59,8 +59,8 @@ impl Workspace {
                 matrix.groups
             };
             let work = |index: usize, words: &mut [u32]| {
-                // SAFETY: the table belongs to `self.kernels`, which exist only on machines that
-                // have their instructions.
+                // SAFETY: the table belongs to `self.level`, which exists only on machines that have
+                // its instructions.
                 unsafe { prepare(rows, columns, index * groups, words) };
             };
             if groups == matrix.groups {

@@ -1,9 +1,9 @@
-//! What packing and products promise, for every format and every instruction set of the machine.
+//! What packing and products promise, for every format and every level of the machine.
 mod packing;
 mod products;
 
 use super::*;
-use crate::dispatch::{InstructionSet, Kernels};
+use crate::vector::Level;
 use half::{bf16, f16};
 
 /// Pseudo-random numbers, the same in every run.
@@ -44,8 +44,8 @@ fn stored(random: &mut Random, format: Format, rows: usize, columns: usize) -> V
     for block in bytes.chunks_mut(format.block_bytes()) {
         let halves: &[usize] = match format {
             Format::F32 | Format::F16 | Format::BF16 => &[],
-            Format::Q8_0 | Format::Q4_0 => &[0],
-            Format::Q4_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
+            Format::Q8_0 | Format::Q4_0 | Format::Q5_0 => &[0],
+            Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
             Format::Q6_K => &[208],
         };
         for &at in halves {
@@ -85,10 +85,4 @@ fn pack(bytes: &[u8], format: Format, rows: usize, columns: usize) -> Matrix {
     let pool = Pool::new(1).unwrap();
     let parts = [part(bytes, format, rows)];
     Matrix::pack(&pool, &parts, columns, Arrangement::Stacked).unwrap()
-}
-
-fn available() -> impl Iterator<Item = Kernels> {
-    InstructionSet::ALL
-        .into_iter()
-        .filter_map(|set| Kernels::forced(set).ok())
 }

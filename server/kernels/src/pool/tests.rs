@@ -1,5 +1,6 @@
 //! What the pool promises.
 use super::*;
+use std::time::{Duration, Instant};
 
 fn pools() -> impl Iterator<Item = Pool> {
     [1, 2, 3, 7]
@@ -131,13 +132,8 @@ fn callers_on_several_threads_do_not_disturb_each_other() {
 fn idle_helpers_sleep_and_wake_again() {
     let pool = Pool::new(3).unwrap();
     pool.run(|_| ());
-    let asleep = || {
-        pool.shared.asleep[1..]
-            .iter()
-            .all(|asleep| asleep.load(SeqCst))
-    };
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !asleep() {
+    while pool.shared.waiting.asleep() < 2 {
         assert!(Instant::now() < deadline, "helpers stay awake");
         thread::sleep(Duration::from_millis(1));
     }

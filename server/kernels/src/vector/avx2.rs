@@ -30,7 +30,8 @@ unsafe fn first(count: usize) -> __m256i {
 impl Isa for Avx2 {
     type Vector = __m256;
     const LANES: usize = 8;
-    const QUERIES: usize = 4;
+    const SUMS: usize = 12;
+    const QUERIES: usize = 6;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {

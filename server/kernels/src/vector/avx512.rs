@@ -26,6 +26,7 @@ fn first(count: usize) -> __mmask16 {
 impl Isa for Avx512 {
     type Vector = __m512;
     const LANES: usize = 16;
+    const SUMS: usize = 24;
     const QUERIES: usize = 8;
 
     #[inline(always)]

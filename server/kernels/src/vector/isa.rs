@@ -10,7 +10,10 @@ pub(crate) trait Isa: Copy {
     /// How many lanes a vector has; divides 16.
     const LANES: usize;
 
-    /// How many query rows share a pass over keys, so that their sums fit the registers.
+    /// How many sums may be under way: of the registers, what is not needed for their operands.
+    const SUMS: usize;
+
+    /// How many query rows share a pass over keys, at most 8.
     const QUERIES: usize;
 
     fn splat(self, value: f32) -> Self::Vector;

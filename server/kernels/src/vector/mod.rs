@@ -23,51 +23,72 @@ pub use elementwise::{
 };
 pub(crate) use isa::Isa;
 
-/// A set of vector instructions this machine has. The results of a kernel are the same bit for bit
-/// wherever the same level runs; between levels they agree within rounding.
+/// A set of instructions this machine has; whoever holds one may run the kernels written in it. The
+/// results of a kernel are the same bit for bit wherever the same level runs; between levels they
+/// agree within rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level(Instructions);
 
+/// The instructions that kernels are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Instructions {
+pub(crate) enum Instructions {
+    /// AVX-512 with VNNI: Zen 4, Ice Lake and newer.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// AVX2 with FMA and F16C: every x86-64 server since 2015.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// Plain Rust, on every machine.
     Portable,
 }
 
+impl Instructions {
+    /// All of them, the fastest first.
+    const ALL: &[Self] = &[
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+        Self::Portable,
+    ];
+
+    fn are_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                // The AVX2 set too, since kernels may fall back on its pieces.
+                Self::Avx2.are_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            Self::Portable => true,
+        }
+    }
+}
+
 impl Level {
+    /// Plain Rust, which every machine can run.
+    pub const PORTABLE: Self = Self(Instructions::Portable);
+
     /// The best level of this machine.
     pub fn detect() -> Self {
-        Self::available()
-            .first()
-            .copied()
-            .unwrap_or(Self(Instructions::Portable))
+        Self::available().next().unwrap_or(Self::PORTABLE)
     }
 
     /// Every level of this machine, the best first; the last is portable Rust.
-    pub fn available() -> Vec<Self> {
-        let mut levels = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            let has_avx2 = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
-            let has_avx512 = has_avx2
-                && is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl");
-            if has_avx512 {
-                levels.push(Self(Instructions::Avx512));
-            }
-            if has_avx2 {
-                levels.push(Self(Instructions::Avx2));
-            }
-        }
-        levels.push(Self(Instructions::Portable));
-        levels
+    pub fn available() -> impl Iterator<Item = Self> {
+        let all = Instructions::ALL.iter().copied();
+        all.filter(|instructions| instructions.are_available())
+            .map(Self)
     }
 
     /// The level's name, for logs.
@@ -81,6 +102,10 @@ impl Level {
         }
     }
 
+    pub(crate) fn instructions(self) -> Instructions {
+        self.0
+    }
+
     /// Runs `kernel` compiled for this level.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
@@ -92,6 +117,12 @@ impl Level {
             Instructions::Avx2 => unsafe { avx2::run(kernel) },
             Instructions::Portable => kernel.run(portable::Portable),
         }
+    }
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Self::detect()
     }
 }
 

@@ -36,6 +36,7 @@ fn smaller(a: f32, b: f32) -> f32 {
 impl Isa for Portable {
     type Vector = Lanes;
     const LANES: usize = 8;
+    const SUMS: usize = 8;
     const QUERIES: usize = 4;
 
     #[inline(always)]

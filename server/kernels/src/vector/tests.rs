@@ -146,3 +146,10 @@ fn the_first_of_the_largest_values_is_found() {
         assert_eq!(argmax(level, &[]), None);
     }
 }
+
+#[test]
+fn the_level_detected_is_the_first_available_and_portable_rust_always_is() {
+    let levels: Vec<_> = Level::available().collect();
+    assert_eq!(levels.first(), Some(&Level::detect()));
+    assert_eq!(levels.last(), Some(&Level::PORTABLE));
+}

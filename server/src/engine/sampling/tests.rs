@@ -5,6 +5,7 @@ fn sampler(sampling: Sampling, prompt: &[u32]) -> Sampler {
     let request = GenerationRequest {
         prompt: prompt.to_vec(),
         max_tokens: 1,
+        deadline: None,
         sampling,
     };
     Sampler::new(&request, 0)

@@ -33,10 +33,20 @@ fn bench(engine: MockEngine, options: EngineOptions) -> Bench {
 
 impl Bench {
     fn submit(&mut self, prompt: usize, max_tokens: usize) -> UnboundedReceiver<GenerationEvent> {
+        self.submit_until(None, prompt, max_tokens)
+    }
+
+    fn submit_until(
+        &mut self,
+        deadline: Option<Instant>,
+        prompt: usize,
+        max_tokens: usize,
+    ) -> UnboundedReceiver<GenerationEvent> {
         let (events, receiver) = unbounded_channel();
         let request = GenerationRequest {
             prompt: vec![1; prompt],
             max_tokens,
+            deadline,
             sampling: Sampling {
                 temperature: 0.0,
                 ..Sampling::default()
@@ -180,6 +190,32 @@ fn a_request_whose_client_has_gone_gives_back_its_place_and_its_cache_at_once() 
 }
 
 #[test]
+fn a_request_that_takes_too_long_ends_whether_it_waits_or_runs() {
+    let mut bench = bench(
+        MockEngine::new().answering(vec![5; 50]),
+        EngineOptions {
+            max_batch_size: 1,
+            ..options()
+        },
+    );
+    let soon = Some(Instant::now() + Duration::from_millis(300));
+    let mut receivers = [soon, soon].map(|deadline| bench.submit_until(deadline, 3, 50));
+    assert_eq!(bench.scheduler.step().waiting, 1);
+    std::thread::sleep(Duration::from_millis(300));
+    bench.scheduler.step();
+    assert!(bench.scheduler.is_idle());
+    assert_eq!(bench.scheduler.summary().kv_used_tokens, 0);
+    assert_eq!(bench.shared.outstanding(), 0);
+    for receiver in &mut receivers {
+        let events = std::iter::from_fn(|| receiver.try_recv().ok());
+        assert!(matches!(
+            events.last(),
+            Some(GenerationEvent::Failed(GenerationError::DeadlineExceeded))
+        ));
+    }
+}
+
+#[test]
 fn a_prompt_that_begins_as_an_earlier_one_did_is_computed_from_where_they_differ() {
     let capacity = |engine: MockEngine| engine.with_capacity(200, 16);
     let mut bench = bench(capacity(MockEngine::new()), options());
@@ -194,6 +230,52 @@ fn a_prompt_that_begins_as_an_earlier_one_did_is_computed_from_where_they_differ
     assert_eq!(summary.rows, 71 - 64);
     bench.run_to_idle();
     assert_eq!(bench.scheduler.summary().kv_used_tokens, 0);
+}
+
+#[test]
+fn the_next_turn_of_a_conversation_goes_on_behind_the_answer_before() {
+    let engine = MockEngine::new().answering(vec![1; 60]);
+    let mut bench = bench(engine.with_capacity(300, 16), options());
+    let _first = bench.submit(40, 60);
+    bench.run_to_idle();
+    // 40 tokens and 60 more, of which the last was picked but never computed: three blocks of 32.
+    let _second = bench.submit(110, 5);
+    assert_eq!(bench.scheduler.step().cached_prompt_tokens, 96);
+}
+
+#[test]
+fn what_a_client_heard_before_it_left_is_found_again() {
+    let engine = MockEngine::new().answering(vec![1; 200]);
+    let mut bench = bench(engine.with_capacity(300, 16), options());
+    let first = bench.submit(1, 200);
+    for _ in 0..70 {
+        bench.scheduler.step();
+    }
+    drop(first);
+    bench.scheduler.step();
+    let _second = bench.submit(100, 5);
+    assert_eq!(bench.scheduler.step().cached_prompt_tokens, 64);
+}
+
+#[test]
+fn logits_that_are_no_numbers_fail_their_request_and_its_prompt_is_computed_anew() {
+    let mut bench = bench(MockEngine::new().damaging(0), options());
+    let mut first = bench.submit(70, 5);
+    bench.run_to_idle();
+    assert!(matches!(
+        first.try_recv(),
+        Ok(GenerationEvent::Started { .. })
+    ));
+    assert!(matches!(
+        first.try_recv(),
+        Ok(GenerationEvent::Failed(GenerationError::NotANumber))
+    ));
+    let left = bench.scheduler.summary().kv_used_tokens;
+    assert_eq!((left, bench.shared.outstanding()), (0, 0));
+    let mut second = bench.submit(70, 5);
+    assert_eq!(bench.scheduler.step().cached_prompt_tokens, 0);
+    bench.run_to_idle();
+    assert_eq!(tokens(&mut second).1, Some(FinishReason::Stop));
 }
 
 #[test]

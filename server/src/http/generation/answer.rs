@@ -3,6 +3,7 @@ use super::choice::{Addition, Choice};
 use crate::{
     engine::{FinishReason, GenerationError, GenerationEvent},
     http::{
+        deadline,
         error::{ApiError, ErrorKind},
         middleware::observe::Observed,
     },
@@ -293,9 +294,11 @@ impl Drop for Answer {
 
 fn failure(error: &GenerationError) -> ApiError {
     let kind = match error {
-        GenerationError::Engine(_) | GenerationError::NotANumber | GenerationError::Grammar(_) => {
-            ErrorKind::Engine
-        }
+        GenerationError::Engine(_)
+        | GenerationError::NotANumber
+        | GenerationError::Grammar(_)
+        | GenerationError::Stopped => ErrorKind::Engine,
+        GenerationError::DeadlineExceeded => return deadline::exceeded(),
         GenerationError::ShuttingDown => ErrorKind::Draining,
     };
     ApiError::new(kind, error.to_string())

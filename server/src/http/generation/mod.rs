@@ -75,6 +75,7 @@ pub async fn begin(
             let request = GenerationRequest {
                 prompt: prompt.clone(),
                 max_tokens,
+                deadline: observed.deadline().instant(),
                 sampling: of_choice(&controls.sampling, index),
             };
             let generation = model.engine.submit(request);

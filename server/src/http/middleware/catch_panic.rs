@@ -1,5 +1,8 @@
 //! A panic in a route is a 500 for that request and nothing for the others.
-use crate::http::error::{ApiError, ErrorKind};
+use crate::{
+    http::error::{ApiError, ErrorKind},
+    panics,
+};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -16,12 +19,10 @@ pub fn layer() -> CatchPanicLayer<Handler> {
     reason = "the layer hands the panic over"
 )]
 fn answer(panic: Box<dyn Any + Send>) -> Response {
-    let what = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown");
-    tracing::error!(panic = what, "a request ended in a panic");
+    tracing::error!(
+        panic = panics::message(&*panic),
+        "a request ended in a panic"
+    );
     ApiError::new(
         ErrorKind::Internal,
         "a fault of the server; its log says more",

@@ -3,6 +3,7 @@
 use crate::{
     faults::Faults,
     http::{
+        deadline::Deadline,
         drain::Phase,
         error::{ApiError, ErrorKind},
         state::AppState,
@@ -26,7 +27,15 @@ pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 #[derive(Clone, Debug)]
 pub struct Observed {
     observation: Arc<Observation>,
+    deadline: Deadline,
     _running: Arc<TaskTrackerToken>,
+}
+
+impl Observed {
+    /// When it has to be over.
+    pub const fn deadline(&self) -> Deadline {
+        self.deadline
+    }
 }
 
 impl Deref for Observed {
@@ -43,28 +52,32 @@ pub async fn observe(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let observation = Arc::new(Observation::start(
+        "POST",
+        path,
+        Arc::clone(&state.metrics),
+        &state.spans,
+        request.headers(),
+    ));
+    let limit = state.options.request_timeout;
+    let deadline = Deadline::new(request.headers(), limit, observation.started());
     let observed = Observed {
-        observation: Arc::new(Observation::start(
-            "POST",
-            path,
-            Arc::clone(&state.metrics),
-            &state.spans,
-            request.headers(),
-        )),
+        observation,
+        deadline: deadline.clone().unwrap_or_default(),
         _running: Arc::new(state.drain.running()),
     };
-    let mut response = if state.drain.phase() == Phase::Draining {
-        ApiError::new(
-            ErrorKind::Draining,
-            "the server is shutting down; try again, another replica will answer",
-        )
-        .into_response()
-    } else if state.faults.as_ref().is_some_and(Faults::next_fails) {
-        ApiError::new(ErrorKind::Internal, "an injected fault; see /debug/faults").into_response()
-    } else {
-        request.extensions_mut().insert(observed.clone());
-        let span = tracing::info_span!("request", trace_id = observed.trace_id());
-        next.run(request).instrument(span).await
+    let accepted = deadline.and_then(|_| accept(&state));
+    let mut response = match accepted {
+        Err(error) => error.into_response(),
+        Ok(()) => {
+            request.extensions_mut().insert(observed.clone());
+            let span = tracing::info_span!("request", trace_id = observed.trace_id());
+            observed
+                .deadline
+                .limit(next.run(request).instrument(span))
+                .await
+                .unwrap_or_else(IntoResponse::into_response)
+        }
     };
     if let Some(error) = response.extensions().get::<ApiError>() {
         observed.finish(Outcome::Failed(error.kind));
@@ -76,4 +89,19 @@ pub async fn observe(
         response.headers_mut().insert(TRACE_ID, id);
     }
     response
+}
+
+/// Whether the server takes a request now.
+fn accept(state: &AppState) -> Result<(), ApiError> {
+    if state.drain.phase() == Phase::Draining {
+        return Err(ApiError::new(
+            ErrorKind::Draining,
+            "the server is shutting down; try again, another replica will answer",
+        ));
+    }
+    if state.faults.as_ref().is_some_and(Faults::next_fails) {
+        let message = "an injected fault; see /debug/faults";
+        return Err(ApiError::new(ErrorKind::Internal, message));
+    }
+    Ok(())
 }

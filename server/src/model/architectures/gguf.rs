@@ -34,13 +34,6 @@ impl<'a> GgufFields<'a> {
         metadata: &'a Metadata,
         source: &dyn WeightSource,
     ) -> Result<Self, Refusal> {
-        if metadata
-            .unsigned("split.count")
-            .is_some_and(|count| count > 1)
-        {
-            let found = format!("{architecture} in several GGUF files");
-            return Err(Refusal::Unsupported(found));
-        }
         let damaged = |error: LoadError| Refusal::Damaged(error.to_string());
         let embeddings = source.tensor("token_embd.weight").map_err(damaged)?;
         let mut factors = HashMap::new();

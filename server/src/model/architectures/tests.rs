@@ -148,7 +148,6 @@ fn impossible_dimensions_are_refused() {
             GgufValue::U64(u64::MAX),
             "head width",
         ),
-        ("split.count", GgufValue::U16(2), "several GGUF files"),
         ("llama.rope.dimension_count", GgufValue::U32(66), "rotated"),
         ("llama.rope.freq_base", GgufValue::F32(0.0), "not numbers"),
         ("llama.expert_count", GgufValue::U32(8), "experts"),

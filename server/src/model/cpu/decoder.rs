@@ -193,6 +193,10 @@ impl CpuDecoder {
         if let Some(cap) = self.spec.output_soft_cap {
             kernels::soft_cap(self.threads.level, &mut logits, narrow(cap));
         }
+        if logits.len() == vocabulary {
+            // One stream's logits need no copy.
+            return Ok(vec![logits]);
+        }
         Ok(logits.chunks(vocabulary).map(<[f32]>::to_vec).collect())
     }
 }

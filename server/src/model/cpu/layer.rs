@@ -4,7 +4,7 @@ use super::{
     feed_forward::{FeedForward, Hidden},
     projection::{Projected, Projection, narrow},
     rotary::Rotary,
-    threads::{OnPool, Threads},
+    threads::Threads,
     weights::Reader,
 };
 use crate::{
@@ -125,8 +125,8 @@ impl Layer {
         self.projection
             .project(threads, &scratch.normed, step.positions, rotary, projected)?;
         let [queries, keys, values] = self.projection.parts(projected)?;
-        let pool = OnPool(&threads.pool);
-        cache.write(threads.level, self.index, step.batch, keys, values, &pool)?;
+        let pool = &threads.pool;
+        cache.write(threads.level, self.index, step.batch, keys, values, pool)?;
         let width = self.attention_output.columns();
         scratch.attended.resize(step.positions.len() * width, 0.0);
         attention.run(
@@ -135,7 +135,7 @@ impl Layer {
             queries,
             &mut scratch.attended,
             &mut scratch.partials,
-            &pool,
+            pool,
         )?;
         Ok(())
     }

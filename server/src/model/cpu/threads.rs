@@ -1,6 +1,6 @@
 //! The threads of a step, and the instructions that they use.
 use super::CpuError;
-use candlepower_kernels::{Kernels, Level, Parallel, Pool, matrix::Workspace};
+use candlepower_kernels::{Level, Pool, matrix::Workspace};
 use std::sync::OnceLock;
 
 /// Fewer rows than this are not worth handing out where a row is little work.
@@ -15,10 +15,11 @@ pub(super) struct Threads {
 
 impl Threads {
     pub(super) fn new(count: usize) -> std::io::Result<Self> {
+        let level = Level::detect();
         Ok(Self {
             pool: Pool::new(count)?,
-            level: Level::detect(),
-            workspace: Workspace::new(Kernels::detect()),
+            level,
+            workspace: Workspace::new(level),
         })
     }
 
@@ -63,19 +64,5 @@ impl Threads {
                 self.level, row, weight, epsilon, out,
             )?)
         })
-    }
-}
-
-/// The pool, for attention.
-pub(super) struct OnPool<'a>(pub(super) &'a Pool);
-
-impl Parallel for OnPool<'_> {
-    fn for_chunks<T: Send>(
-        &self,
-        items: &mut [T],
-        chunk: usize,
-        work: impl Fn(usize, &mut [T]) + Sync,
-    ) {
-        self.0.for_chunks(items, chunk, work);
     }
 }

@@ -20,6 +20,8 @@ pub(super) const fn format(format: GgmlDType) -> Option<Format> {
         GgmlDType::Q8_0 => Some(Format::Q8_0),
         GgmlDType::Q4_0 => Some(Format::Q4_0),
         GgmlDType::Q4_1 => Some(Format::Q4_1),
+        GgmlDType::Q5_0 => Some(Format::Q5_0),
+        GgmlDType::Q5_1 => Some(Format::Q5_1),
         GgmlDType::Q4K => Some(Format::Q4_K),
         GgmlDType::Q5K => Some(Format::Q5_K),
         GgmlDType::Q6K => Some(Format::Q6_K),

@@ -1,5 +1,6 @@
 //! What `/metrics` holds before and after requests, steps and loading.
 use super::*;
+use crate::http::error::ErrorKind;
 
 fn line(text: &str, series: &str) -> String {
     text.lines()

@@ -10,7 +10,8 @@ pub(super) fn build(
     metadata: &Metadata,
     vocabulary: &Vocabulary,
 ) -> Result<(Tokenizer, bool), TextError> {
-    let name = metadata.text("tokenizer.ggml.pre").unwrap_or("gpt-2");
+    // Files from before there was this name may be of any model, and a guess gives wrong ids.
+    let name = metadata.text("tokenizer.ggml.pre").unwrap_or("absent");
     let words = words::named(name).ok_or_else(|| {
         TextError::UnsupportedTokenizer(format!("with the pre-tokenizer \"{name}\""))
     })?;

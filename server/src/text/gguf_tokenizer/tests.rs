@@ -150,6 +150,11 @@ fn what_is_not_built_in_is_named_with_the_cure() {
             &[("model", "gpt2"), ("pre", "poro-chat")][..],
             "pre-tokenizer \"poro-chat\"",
         ),
+        (&[("model", "gpt2")][..], "pre-tokenizer \"absent\""),
+        (
+            &[("model", "gpt2"), ("pre", "default")][..],
+            "pre-tokenizer \"default\"",
+        ),
     ] {
         let error = Tokenizer::from_gguf(&metadata(pairs)).unwrap_err();
         assert!(matches!(error, TextError::UnsupportedTokenizer(_)));
@@ -165,7 +170,8 @@ fn what_is_not_built_in_is_named_with_the_cure() {
 #[test]
 fn a_vocabulary_without_tokens_or_scores_is_damaged() {
     for kind in ["gpt2", "llama"] {
-        let error = Tokenizer::from_gguf(&metadata(&[("model", kind)])).unwrap_err();
+        let pairs = [("model", kind), ("pre", "gpt-2")];
+        let error = Tokenizer::from_gguf(&metadata(&pairs)).unwrap_err();
         assert!(matches!(error, TextError::BadVocabulary(_)), "{error}");
     }
 }

@@ -61,7 +61,7 @@ const GPT2: Words = Words {
 /// The way that `tokenizer.ggml.pre` names.
 pub(super) fn named(name: &str) -> Option<Words> {
     let words = match name {
-        "gpt-2" | "gpt2" | "default" | "phi-2" => GPT2,
+        "gpt-2" | "gpt2" | "phi-2" => GPT2,
         "smollm" => Words {
             cuts: &[Cut::Digits],
             ..GPT2

@@ -9,7 +9,7 @@ fn bytes(format: Format) -> Vec<u8> {
         .map(|index| u8::try_from((index * 167 + 13) % 251).unwrap())
         .collect();
     let halves: &[usize] = match format {
-        Format::Q4_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
+        Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
         Format::Q6_K => &[208],
         _ => &[0],
     };
@@ -39,6 +39,16 @@ fn values_are_llama_cpps() {
             Format::Q4_1,
             27.601_685,
             [(7, 1.060_058_6), (60, 0.166_625_98)],
+        ),
+        (
+            Format::Q5_0,
+            -6.597_656_25,
+            [(7, -1.099_609_4), (60, -0.412_353_52)],
+        ),
+        (
+            Format::Q5_1,
+            80.039_306_64,
+            [(7, 1.816_04), (60, 0.510_253_9)],
         ),
         (
             Format::Q4_K,

@@ -72,6 +72,9 @@ fn gate(activation: Activation, gates: &mut [[f32; LANES]], values: &[[f32; LANE
 /// The lanes of a register.
 const HALF: usize = LANES / 2;
 
+/// A sum for each row of input: of the first eight rows of a tile and of the others.
+type Sums<V, const ROWS: usize> = [[V; 2]; ROWS];
+
 /// Tiles of integers.
 ///
 /// # Safety
@@ -86,33 +89,32 @@ unsafe fn integers<L: Layout, const STREAMS: usize, const ROWS: usize>(
     let record = ROWS * (BLOCK / 4 + 1 + L::WORDS);
     let mut at = [std::ptr::null(); STREAMS];
     at.copy_from_slice(tiles);
-    let mut totals = [[[_mm256_setzero_ps(); ROWS]; 2]; STREAMS];
+    let mut totals = [[[_mm256_setzero_ps(); 2]; ROWS]; STREAMS];
     for _ in 0..groups {
-        // By constant numbers, so that totals stay in registers.
-        macro_rules! add_groups {
-            ($($stream:literal)*) => { $(
-                if $stream < STREAMS {
-                    for block in 0..L::BLOCKS {
-                        let [low, high] = &mut totals[$stream];
+        for block in 0..L::BLOCKS {
+            // By constant numbers, so that totals stay in registers.
+            macro_rules! add_blocks {
+                ($($stream:literal)*) => { $(
+                    if $stream < STREAMS {
                         // SAFETY: tiles and panel have as many groups as this function's contract
                         // says.
                         unsafe {
-                            let input = panel.add(block * record);
-                            add_block::<L, ROWS>(at[$stream], block, 0, input, low);
-                            add_block::<L, ROWS>(at[$stream], block, HALF, input, high);
+                            add_block::<L, ROWS>(at[$stream], block, panel, &mut totals[$stream]);
                         }
                     }
-                    at[$stream] = at[$stream].wrapping_add(L::GROUP_BYTES);
-                }
-            )* };
+                )* };
+            }
+            add_blocks!(0 1 2 3);
+            panel = panel.wrapping_add(record);
         }
-        add_groups!(0 1 2 3);
-        panel = panel.wrapping_add(L::BLOCKS * record);
+        for at in &mut at {
+            *at = at.wrapping_add(L::GROUP_BYTES);
+        }
     }
     store(totals, sums);
 }
 
-/// Adds the products of eight lanes of one block, from the lane given on.
+/// Adds the products of one block.
 ///
 /// Inlined whatever its size, since otherwise totals would travel through memory. The compiler
 /// allows that only without a feature list of its own; the caller's is what counts.
@@ -124,17 +126,16 @@ unsafe fn integers<L: Layout, const STREAMS: usize, const ROWS: usize>(
 unsafe fn add_block<L: Layout, const ROWS: usize>(
     group: *const u8,
     block: usize,
-    lane: usize,
     input: *const u32,
-    totals: &mut [__m256; ROWS],
+    totals: &mut Sums<__m256, ROWS>,
 ) {
     // SAFETY: all offsets lie within the group and the record, by their layouts.
     unsafe {
-        let quants = group.add(L::QUANTS_AT + block * L::BLOCK_BYTES + lane * 4);
+        let quants = group.add(L::QUANTS_AT + block * L::BLOCK_BYTES);
         let input_scales = input.add(ROWS * BLOCK / 4).cast::<f32>();
         let words = input.add(ROWS * (BLOCK / 4 + 1));
-        let mut dots = starts::<L, ROWS>(words);
-        let mut pairs = [_mm256_setzero_si256(); ROWS];
+        let mut dots = [[_mm256_setzero_si256(); 2]; ROWS];
+        let mut pairs = dots;
         add_eight_columns::<L, 0, ROWS>(quants, input, &mut pairs, &mut dots);
         if L::BITS == Bits::Six {
             widen(&mut pairs, &mut dots);
@@ -144,9 +145,9 @@ unsafe fn add_block<L: Layout, const ROWS: usize>(
             widen(&mut pairs, &mut dots);
         }
         if L::SCALES == Scales::Halves {
-            let scale = scale::<L>(group, 2 * block, lane);
-            add_scaled(&dots, scale, input_scales, totals);
-            dots = starts::<L, ROWS>(words.add(ROWS));
+            let scales = scales::<L>(group, 2 * block);
+            add_scaled::<L, ROWS>(&dots, scales, words, input_scales, totals);
+            dots = pairs;
         }
         add_eight_columns::<L, 2, ROWS>(quants, input, &mut pairs, &mut dots);
         if L::BITS == Bits::Six {
@@ -156,52 +157,13 @@ unsafe fn add_block<L: Layout, const ROWS: usize>(
         if L::BITS != Bits::Eight {
             widen(&mut pairs, &mut dots);
         }
-        let scale = match L::SCALES {
-            Scales::Block | Scales::Group => scale::<L>(group, block, lane),
-            Scales::Halves => scale::<L>(group, 2 * block + 1, lane),
+        let (scales, last_words) = match L::SCALES {
+            Scales::Block | Scales::Group => (scales::<L>(group, block), words),
+            Scales::Halves => (scales::<L>(group, 2 * block + 1), words.add(ROWS)),
         };
-        add_scaled(&dots, scale, input_scales, totals);
-        match L::OFFSET {
-            Offset::Constant(_) => {}
-            Offset::Added => {
-                let minima = halves(group.add(L::MINIMA_AT + (block * LANES + lane) * 2));
-                for (row, total) in totals.iter_mut().enumerate() {
-                    let sum = _mm256_set1_ps(*words.add(row).cast());
-                    *total = _mm256_fmadd_ps(minima, sum, *total);
-                }
-            }
-            Offset::Subtracted => {
-                let minima = _mm256_mul_ps(
-                    halves(group.add(L::MINIMUM_AT + lane * 2)),
-                    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(
-                        group.add(L::MINIMA_AT + block * LANES + lane).cast(),
-                    ))),
-                );
-                for (row, total) in totals.iter_mut().enumerate() {
-                    let sum = _mm256_set1_ps(*words.add(row).cast());
-                    *total = _mm256_fnmadd_ps(minima, sum, *total);
-                }
-            }
-        }
+        add_scaled::<L, ROWS>(&dots, scales, last_words, input_scales, totals);
+        add_minima::<L, ROWS>(group, block, words.cast(), totals);
     }
-}
-
-/// What the integer products start from.
-///
-/// # Safety
-/// There must be a word for each row.
-#[target_feature(enable = "avx2")]
-#[inline]
-unsafe fn starts<L: Layout, const ROWS: usize>(words: *const u32) -> [__m256i; ROWS] {
-    let mut starts = [_mm256_setzero_si256(); ROWS];
-    // Eight bits are multiplied as what they are, so nothing has to be taken off.
-    if matches!(L::OFFSET, Offset::Constant(_)) && L::BITS != Bits::Eight {
-        for (row, start) in starts.iter_mut().enumerate() {
-            // SAFETY: by this function's own contract.
-            *start = _mm256_set1_epi32(unsafe { *words.add(row).cast() });
-        }
-    }
-    starts
 }
 
 /// Adds the products of the EIGHTH-th eight columns of a block to the 16-bit sums of pairs, or of
@@ -214,40 +176,68 @@ unsafe fn starts<L: Layout, const ROWS: usize>(words: *const u32) -> [__m256i; R
 unsafe fn add_eight_columns<L: Layout, const EIGHTH: usize, const ROWS: usize>(
     quants: *const u8,
     input: *const u32,
-    pairs: &mut [__m256i; ROWS],
-    dots: &mut [__m256i; ROWS],
+    pairs: &mut Sums<__m256i, ROWS>,
+    dots: &mut Sums<__m256i, ROWS>,
 ) {
     // SAFETY: by this function's own contract.
-    let input = |row: usize, four: usize| unsafe {
-        _mm256_set1_epi32(*input.add(row * BLOCK / 4 + 2 * EIGHTH + four).cast())
+    let lines = unsafe {
+        [
+            lines::<L, EIGHTH>(quants),
+            lines::<L, EIGHTH>(quants.add(4 * HALF)),
+        ]
     };
-    // SAFETY: by this function's own contract.
-    let (first, second) = unsafe { lines::<L, EIGHTH>(quants) };
-    if L::BITS == Bits::Eight {
-        let ones = _mm256_set1_epi16(1);
-        for (four, line) in [first, second].into_iter().enumerate() {
-            let size = _mm256_abs_epi8(line);
-            for (row, dot) in dots.iter_mut().enumerate() {
-                let signed = _mm256_sign_epi8(input(row, four), line);
-                let sums = _mm256_madd_epi16(_mm256_maddubs_epi16(size, signed), ones);
-                *dot = _mm256_add_epi32(*dot, sums);
+    for four in 0..2 {
+        let weights = lines.map(|lines| lines[four]);
+        for row in 0..ROWS {
+            // SAFETY: by this function's own contract.
+            let input = unsafe {
+                _mm256_set1_epi32(*input.add(row * BLOCK / 4 + 2 * EIGHTH + four).cast())
+            };
+            if L::BITS == Bits::Eight {
+                let ones = _mm256_set1_epi16(1);
+                for (dot, weights) in dots[row].iter_mut().zip(weights) {
+                    let size = _mm256_abs_epi8(weights);
+                    let signed = _mm256_sign_epi8(input, weights);
+                    let sums = _mm256_madd_epi16(_mm256_maddubs_epi16(size, signed), ones);
+                    *dot = _mm256_add_epi32(*dot, sums);
+                }
+                settle(&mut dots[row]);
+            } else {
+                for (pair, weights) in pairs[row].iter_mut().zip(weights) {
+                    *pair = _mm256_add_epi16(*pair, _mm256_maddubs_epi16(weights, input));
+                }
+                settle(&mut pairs[row]);
             }
         }
-        return;
     }
-    for (row, pair) in pairs.iter_mut().enumerate() {
-        let first = _mm256_maddubs_epi16(first, input(row, 0));
-        let second = _mm256_maddubs_epi16(second, input(row, 1));
-        *pair = _mm256_add_epi16(*pair, _mm256_add_epi16(first, second));
+}
+
+/// Makes the compiler compute the sums before it loads what follows. Otherwise it would load a
+/// whole block's input first, for which there are not enough registers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn settle([low, high]: &mut [__m256i; 2]) {
+    // SAFETY: there is no instruction.
+    unsafe {
+        std::arch::asm!(
+            "/* {} {} */",
+            inout(ymm_reg) * low,
+            inout(ymm_reg) * high,
+            options(nostack, preserves_flags)
+        );
     }
 }
 
 /// Adds the 16-bit sums to the dot products and clears them.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn widen<const ROWS: usize>(pairs: &mut [__m256i; ROWS], dots: &mut [__m256i; ROWS]) {
+fn widen<const ROWS: usize>(pairs: &mut Sums<__m256i, ROWS>, dots: &mut Sums<__m256i, ROWS>) {
     let ones = _mm256_set1_epi16(1);
-    for (pair, dot) in pairs.iter_mut().zip(dots) {
+    for (pair, dot) in pairs
+        .as_flattened_mut()
+        .iter_mut()
+        .zip(dots.as_flattened_mut())
+    {
         *dot = _mm256_add_epi32(*dot, _mm256_madd_epi16(*pair, ones));
         *pair = _mm256_setzero_si256();
     }
@@ -259,22 +249,19 @@ fn widen<const ROWS: usize>(pairs: &mut [__m256i; ROWS], dots: &mut [__m256i; RO
 /// `quants` must be a block's, moved to the first lane.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn lines<L: Layout, const EIGHTH: usize>(quants: *const u8) -> (__m256i, __m256i) {
+unsafe fn lines<L: Layout, const EIGHTH: usize>(quants: *const u8) -> [__m256i; 2] {
     // SAFETY: by this function's own contract.
     let line = |index: usize| unsafe { _mm256_loadu_si256(quants.add(index * 4 * LANES).cast()) };
     if L::BITS == Bits::Eight {
         let sign = _mm256_set1_epi8(i8::MIN);
-        return (
-            _mm256_xor_si256(line(2 * EIGHTH), sign),
-            _mm256_xor_si256(line(2 * EIGHTH + 1), sign),
-        );
+        return [2 * EIGHTH, 2 * EIGHTH + 1].map(|index| _mm256_xor_si256(line(index), sign));
     }
     let mask = _mm256_set1_epi8(15);
     let nibbles = line(EIGHTH);
     let first = _mm256_and_si256(nibbles, mask);
     let second = _mm256_and_si256(_mm256_srli_epi16::<4>(nibbles), mask);
     let (bits, high) = match L::BITS {
-        Bits::Four | Bits::Eight => return (first, second),
+        Bits::Four | Bits::Eight => return [first, second],
         Bits::Five => (0x10, line(4)),
         Bits::Six => (0x30, line(4 + EIGHTH / 2)),
     };
@@ -288,21 +275,21 @@ unsafe fn lines<L: Layout, const EIGHTH: usize>(quants: *const u8) -> (__m256i, 
         _ => (high, _mm256_srli_epi16::<2>(high)),
     };
     let bits = _mm256_set1_epi8(bits);
-    (
+    [
         _mm256_or_si256(first, _mm256_and_si256(one, bits)),
         _mm256_or_si256(second, _mm256_and_si256(other, bits)),
-    )
+    ]
 }
 
-/// The scales of eight lanes of a block, or of a half block if these have their own.
+/// The scales of a block, or of a half block if these have their own.
 ///
 /// # Safety
 /// The group must be whole.
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
-unsafe fn scale<L: Layout>(group: *const u8, index: usize, lane: usize) -> __m256 {
+unsafe fn scales<L: Layout>(group: *const u8, index: usize) -> [__m256; 2] {
     // SAFETY: by this function's own contract.
-    unsafe {
+    [0, HALF].map(|lane| unsafe {
         if L::SCALES == Scales::Block {
             return halves(group.add(L::SCALES_AT + (index * LANES + lane) * 2));
         }
@@ -313,26 +300,73 @@ unsafe fn scale<L: Layout>(group: *const u8, index: usize, lane: usize) -> __m25
             _mm256_cvtepu8_epi32(bytes)
         };
         _mm256_mul_ps(halves(group.add(lane * 2)), _mm256_cvtepi32_ps(integers))
-    }
+    })
 }
 
 /// Adds integer products, scaled.
 ///
 /// # Safety
-/// There must be a scale for each row.
+/// There must be a scale and a word for each row.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn add_scaled<const ROWS: usize>(
-    dots: &[__m256i; ROWS],
-    scale: __m256,
+unsafe fn add_scaled<L: Layout, const ROWS: usize>(
+    dots: &Sums<__m256i, ROWS>,
+    scales: [__m256; 2],
+    words: *const u32,
     input_scales: *const f32,
-    totals: &mut [__m256; ROWS],
+    totals: &mut Sums<__m256, ROWS>,
 ) {
-    for (row, (dot, total)) in dots.iter().zip(totals).enumerate() {
+    for (row, (dots, totals)) in dots.iter().zip(totals).enumerate() {
         // SAFETY: by this function's own contract.
         let input_scale = _mm256_set1_ps(unsafe { *input_scales.add(row) });
-        let scale = _mm256_mul_ps(scale, input_scale);
-        *total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(*dot), scale, *total);
+        for ((dot, scale), total) in dots.iter().zip(scales).zip(totals) {
+            let mut dot = *dot;
+            // Eight bits are multiplied as what they are, so nothing has to be taken off.
+            if matches!(L::OFFSET, Offset::Constant(_)) && L::BITS != Bits::Eight {
+                // SAFETY: by this function's own contract.
+                dot = _mm256_add_epi32(dot, _mm256_set1_epi32(unsafe { *words.add(row).cast() }));
+            }
+            let scale = _mm256_mul_ps(scale, input_scale);
+            *total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, *total);
+        }
+    }
+}
+
+/// Adds a block's minima, times the sums of the input.
+///
+/// # Safety
+/// The group must be whole, and there must be a sum for each row.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn add_minima<L: Layout, const ROWS: usize>(
+    group: *const u8,
+    block: usize,
+    input_sums: *const f32,
+    totals: &mut Sums<__m256, ROWS>,
+) {
+    for (half, lane) in [0, HALF].into_iter().enumerate() {
+        // SAFETY: by this function's own contract.
+        let minima = unsafe {
+            match L::OFFSET {
+                Offset::Constant(_) => return,
+                Offset::Added => halves(group.add(L::MINIMA_AT + (block * LANES + lane) * 2)),
+                Offset::Subtracted => {
+                    let bytes = group.add(L::MINIMA_AT + block * LANES + lane).cast();
+                    let integers = _mm256_cvtepu8_epi32(_mm_loadl_epi64(bytes));
+                    let minimum = halves(group.add(L::MINIMUM_AT + lane * 2));
+                    _mm256_mul_ps(minimum, _mm256_cvtepi32_ps(integers))
+                }
+            }
+        };
+        for (row, totals) in totals.iter_mut().enumerate() {
+            // SAFETY: by this function's own contract.
+            let sum = _mm256_set1_ps(unsafe { *input_sums.add(row) });
+            totals[half] = if L::OFFSET == Offset::Added {
+                _mm256_fmadd_ps(minima, sum, totals[half])
+            } else {
+                _mm256_fnmadd_ps(minima, sum, totals[half])
+            };
+        }
     }
 }
 
@@ -350,18 +384,14 @@ unsafe fn halves(at: *const u8) -> __m256 {
 #[target_feature(enable = "avx2")]
 #[inline]
 fn store<const STREAMS: usize, const ROWS: usize>(
-    totals: [[[__m256; ROWS]; 2]; STREAMS],
+    totals: [Sums<__m256, ROWS>; STREAMS],
     sums: &mut [[f32; LANES]],
 ) {
-    assert_eq!(sums.len(), STREAMS * ROWS);
-    for stream in 0..STREAMS {
-        for row in 0..ROWS {
-            let sum = &mut sums[stream * ROWS + row];
-            for half in 0..2 {
-                let total = totals[stream][half][row];
-                // SAFETY: eight floats, of each half of sixteen.
-                unsafe { _mm256_storeu_ps(sum.as_mut_ptr().add(half * HALF), total) };
-            }
+    for (sum, [low, high]) in sums.iter_mut().zip(totals.as_flattened()) {
+        // SAFETY: eight floats, of each half of sixteen.
+        unsafe {
+            _mm256_storeu_ps(sum.as_mut_ptr(), *low);
+            _mm256_storeu_ps(sum.as_mut_ptr().add(HALF), *high);
         }
     }
 }

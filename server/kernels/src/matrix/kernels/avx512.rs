@@ -32,7 +32,10 @@ pub(super) static TABLE: Table = Table {
 fn streams(format: Format, rows: usize) -> usize {
     match (format, rows) {
         (Format::Q4_0 | Format::Q4_1, 8) => 4,
-        (Format::Q4_0 | Format::Q4_1 | Format::Q4_K | Format::Q5_K, _) => 1,
+        (
+            Format::Q4_0 | Format::Q4_1 | Format::Q5_0 | Format::Q5_1 | Format::Q4_K | Format::Q5_K,
+            _,
+        ) => 1,
         (_, 1..=8) => 4,
         _ => 1,
     }

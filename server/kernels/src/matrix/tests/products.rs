@@ -18,9 +18,9 @@ fn exact(weights: &[f32], input: &[f32]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-fn product(kernels: Kernels, matrix: &Matrix, input: &[f32]) -> Vec<f32> {
+fn product(level: Level, matrix: &Matrix, input: &[f32]) -> Vec<f32> {
     let pool = Pool::new(2).unwrap();
-    let workspace = &mut Workspace::new(kernels);
+    let workspace = &mut Workspace::new(level);
     let rows = input.len() / matrix.columns();
     let mut output = vec![f32::NAN; rows * matrix.rows()];
     multiply(&pool, matrix, input, &mut output, Write::Store, workspace).unwrap();
@@ -44,21 +44,18 @@ fn whole_numbers(random: &mut Random, count: usize) -> Vec<f32> {
 #[test]
 fn with_whole_numbers_only_float_rounding_is_lost() {
     let random = &mut Random(10);
-    for kernels in available() {
+    for level in Level::available() {
         for format in Format::ALL {
             for &(rows, columns) in shapes(format) {
                 let bytes = stored(random, format, rows, columns);
                 let input = whole_numbers(random, columns);
-                let output = product(kernels, &pack(&bytes, format, rows, columns), &input);
+                let output = product(level, &pack(&bytes, format, rows, columns), &input);
                 for (actual, (sum, size)) in
                     output.iter().zip(exact(&values(format, &bytes), &input))
                 {
                     // A k-quant's and a Q4_1's minimum cancels part of what its scale adds.
                     let error = (f64::from(*actual) - sum).abs();
-                    assert!(
-                        error <= 5e-6 * size,
-                        "{kernels:?} {format} {error} of {size}"
-                    );
+                    assert!(error <= 5e-6 * size, "{level:?} {format} {error} of {size}");
                 }
             }
         }
@@ -68,13 +65,13 @@ fn with_whole_numbers_only_float_rounding_is_lost() {
 #[test]
 fn any_input_is_off_by_its_quantisation_at_most() {
     let random = &mut Random(11);
-    for kernels in available() {
+    for level in Level::available() {
         for format in Format::ALL {
             for &(rows, columns) in shapes(format) {
                 let bytes = stored(random, format, rows, columns);
                 let weights = values(format, &bytes);
                 let input = random.floats(columns);
-                let output = product(kernels, &pack(&bytes, format, rows, columns), &input);
+                let output = product(level, &pack(&bytes, format, rows, columns), &input);
                 // Half a step for each value of the input.
                 let steps: Vec<f32> = input
                     .chunks(32)
@@ -89,7 +86,7 @@ fn any_input_is_off_by_its_quantisation_at_most() {
                 {
                     let slack = if format.is_quantised() { slack } else { 0.0 };
                     let error = (f64::from(*actual) - sum).abs();
-                    assert!(error <= slack + 5e-6 * size, "{kernels:?} {format} {error}");
+                    assert!(error <= slack + 5e-6 * size, "{level:?} {format} {error}");
                 }
             }
         }
@@ -97,9 +94,9 @@ fn any_input_is_off_by_its_quantisation_at_most() {
 }
 
 #[test]
-fn all_instruction_sets_agree_but_for_float_rounding() {
+fn all_levels_agree_but_for_float_rounding() {
     let random = &mut Random(12);
-    let portable = Kernels::forced(InstructionSet::Portable).unwrap();
+    let portable = Level::PORTABLE;
     for format in Format::ALL {
         for &(rows, columns) in shapes(format) {
             let bytes = stored(random, format, rows, columns);
@@ -109,14 +106,11 @@ fn all_instruction_sets_agree_but_for_float_rounding() {
             let weights = values(format, &bytes);
             let sizes = input.chunks(columns).flat_map(|row| exact(&weights, row));
             let sizes: Vec<_> = sizes.map(|(_, size)| size).collect();
-            for kernels in available() {
-                let output = product(kernels, &matrix, &input);
+            for level in Level::available() {
+                let output = product(level, &matrix, &input);
                 for ((actual, expected), size) in output.iter().zip(&expected).zip(&sizes) {
                     let error = f64::from((actual - expected).abs());
-                    assert!(
-                        error <= 2e-6 * size,
-                        "{kernels:?} {format} {error} of {size}"
-                    );
+                    assert!(error <= 2e-6 * size, "{level:?} {format} {error} of {size}");
                 }
             }
         }
@@ -136,7 +130,9 @@ fn extreme(format: Format, byte: u8, scale: f32, rows: usize, columns: usize) ->
                 let scale = f16::from_f32(scale).to_le_bytes();
                 match format {
                     Format::Q6_K => block[208..].copy_from_slice(&scale),
-                    Format::Q8_0 | Format::Q4_0 => block[..2].copy_from_slice(&scale),
+                    Format::Q8_0 | Format::Q4_0 | Format::Q5_0 => {
+                        block[..2].copy_from_slice(&scale);
+                    }
                     _ => block[..4].copy_from_slice(&[scale, scale].concat()),
                 }
             }
@@ -148,24 +144,31 @@ fn extreme(format: Format, byte: u8, scale: f32, rows: usize, columns: usize) ->
 #[test]
 fn extreme_weights_and_inputs_overflow_nowhere() {
     let columns = 256;
-    for kernels in available() {
+    for level in Level::available() {
         for format in Format::ALL {
             for byte in [0x00, 0x7F, 0x80, 0x81, 0xFF] {
-                for (scale, level) in [(65_504.0, 1e20_f32), (-65_504.0, -1e20), (6e-8, 1e-30)] {
+                for (scale, magnitude) in [(65_504.0, 1e20_f32), (-65_504.0, -1e20), (6e-8, 1e-30)]
+                {
                     let bytes = extreme(format, byte, scale, 16, columns);
                     let matrix = pack(&bytes, format, 16, columns);
                     // All at one end, and in turns, which no format's partial sums may survive.
                     let turns: Vec<f32> = (0..columns)
-                        .map(|column| if column % 3 == 0 { -level } else { level })
+                        .map(|column| {
+                            if column % 3 == 0 {
+                                -magnitude
+                            } else {
+                                magnitude
+                            }
+                        })
                         .collect();
-                    for input in [vec![level; columns], turns] {
-                        let output = product(kernels, &matrix, &input);
+                    for input in [vec![magnitude; columns], turns] {
+                        let output = product(level, &matrix, &input);
                         let exact = exact(&values(format, &bytes), &input);
                         for (actual, (sum, size)) in output.iter().zip(exact) {
                             let error = (f64::from(*actual) - sum).abs();
                             // A denormal result has no relative precision.
                             let allowed = 5e-6 * size + 1e-42;
-                            assert!(error <= allowed, "{kernels:?} {format} {byte:x} {error}");
+                            assert!(error <= allowed, "{level:?} {format} {byte:x} {error}");
                         }
                     }
                 }
@@ -177,17 +180,17 @@ fn extreme_weights_and_inputs_overflow_nowhere() {
 #[test]
 fn zeros_give_zeros_and_what_is_not_finite_shows() {
     let random = &mut Random(13);
-    for kernels in available() {
+    for level in Level::available() {
         for format in Format::ALL {
             let bytes = stored(random, format, 20, 256);
             let matrix = pack(&bytes, format, 20, 256);
-            assert_eq!(product(kernels, &matrix, &[0.0; 256]), [0.0; 20]);
+            assert_eq!(product(level, &matrix, &[0.0; 256]), [0.0; 20]);
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let mut input = vec![1.0; 256];
                 input[200] = bad;
-                let output = product(kernels, &matrix, &input);
+                let output = product(level, &matrix, &input);
                 let good = output.iter().filter(|value| value.is_finite()).count();
-                assert_eq!(good, 0, "{kernels:?} {format} {bad}");
+                assert_eq!(good, 0, "{level:?} {format} {bad}");
             }
         }
     }
@@ -212,8 +215,8 @@ fn both_products(
 fn a_rows_bits_depend_on_no_other_row_and_no_number_of_threads() {
     let random = &mut Random(14);
     let pools = [1, 2, 3].map(|threads| Pool::new(threads).unwrap());
-    for kernels in available() {
-        let workspace = &mut Workspace::new(kernels);
+    for level in Level::available() {
+        let workspace = &mut Workspace::new(level);
         for format in Format::ALL {
             let columns = if format.block_columns() == 32 {
                 96
@@ -241,14 +244,8 @@ fn a_rows_bits_depend_on_no_other_row_and_no_number_of_threads() {
                     let same = |a: &[f32], b: &[f32]| {
                         a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
                     };
-                    assert!(
-                        same(&plain, &alone.0),
-                        "{kernels:?} {format} {rows} {pool:?}"
-                    );
-                    assert!(
-                        same(&gated, &alone.1),
-                        "{kernels:?} {format} {rows} {pool:?}"
-                    );
+                    assert!(same(&plain, &alone.0), "{level:?} {format} {rows} {pool:?}");
+                    assert!(same(&gated, &alone.1), "{level:?} {format} {rows} {pool:?}");
                 }
             }
         }
@@ -259,8 +256,8 @@ fn a_rows_bits_depend_on_no_other_row_and_no_number_of_threads() {
 fn a_gated_product_is_the_activation_of_one_part_times_the_other() {
     let random = &mut Random(15);
     let pool = Pool::new(2).unwrap();
-    for kernels in available() {
-        let workspace = &mut Workspace::new(kernels);
+    for level in Level::available() {
+        let workspace = &mut Workspace::new(level);
         for activation in [Activation::Silu, Activation::GeluTanh] {
             let bytes = [(); 2].map(|()| stored(random, Format::Q8_0, 35, 64));
             let parts = bytes.each_ref().map(|bytes| part(bytes, Format::Q8_0, 35));
@@ -268,12 +265,12 @@ fn a_gated_product_is_the_activation_of_one_part_times_the_other() {
             let input = random.floats(3 * 64);
             let mut gated = vec![f32::NAN; 3 * 35];
             multiply_gated(&pool, &matrix, &input, activation, &mut gated, workspace).unwrap();
-            let plain = product(kernels, &matrix, &input);
+            let plain = product(level, &matrix, &input);
             for (gated, plain) in gated.chunks(35).zip(plain.chunks(70)) {
                 for (index, actual) in gated.iter().enumerate() {
                     let mut gate = [[plain[index]; LANES]];
                     activation::gate(activation, &mut gate, &[[plain[35 + index]; LANES]]);
-                    assert_eq!(*actual, gate[0][0], "{kernels:?} {activation:?}");
+                    assert_eq!(*actual, gate[0][0], "{level:?} {activation:?}");
                 }
             }
         }
@@ -284,15 +281,15 @@ fn a_gated_product_is_the_activation_of_one_part_times_the_other() {
 fn adding_adds_what_storing_stores() {
     let random = &mut Random(16);
     let pool = Pool::new(2).unwrap();
-    for kernels in available() {
+    for level in Level::available() {
         let bytes = stored(random, Format::Q4_0, 37, 64);
         let matrix = pack(&bytes, Format::Q4_0, 37, 64);
         let input = random.floats(5 * 64);
         let before = random.floats(5 * 37);
         let mut sum = before.clone();
-        let workspace = &mut Workspace::new(kernels);
+        let workspace = &mut Workspace::new(level);
         multiply(&pool, &matrix, &input, &mut sum, Write::Add, workspace).unwrap();
-        let stored = product(kernels, &matrix, &input);
+        let stored = product(level, &matrix, &input);
         for ((sum, before), stored) in sum.iter().zip(before).zip(stored) {
             assert_eq!(*sum, before + stored);
         }

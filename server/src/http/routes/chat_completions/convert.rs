@@ -4,7 +4,7 @@ use super::{
     tools::{self, AnswerCall, CallReader, Offer},
     types::{
         AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatLogprobs, ChatRequest, Choice,
-        ChunkChoice, Content, Delta, Message, ResponseFormat, Role, TextPart,
+        ChunkChoice, Content, Delta, Message, Role, TextPart,
     },
 };
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
         generation::{Addition, Completion, Prompt, Task, Usage, Whole, sse::Chunks},
         identity::{self, StreamForm},
         parameters::Parameters,
+        response_format::ResponseFormat,
     },
-    text::{ChatMessage, GrammarSource},
+    text::ChatMessage,
 };
-use serde_json::json;
 
 /// The task that a request asks for, the form of its answer, and whether tools are offered.
 pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm, bool), ApiError> {
@@ -44,8 +44,12 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm, bool), Api
         stop: request.stop,
     }
     .validate()?;
-    let offer = Offer::new(&request.tools, request.tool_choice)?;
-    let format = request.response_format.and_then(format);
+    let parallel = request.parallel_tool_calls.unwrap_or(true);
+    let offer = Offer::new(&request.tools, request.tool_choice, parallel)?;
+    controls.stop.extend(offer.stop);
+    let format = request
+        .response_format
+        .and_then(ResponseFormat::into_grammar);
     controls.format = match (format, offer.grammar) {
         (Some(_), Some(_)) => {
             return Err(ApiError::invalid(
@@ -53,7 +57,7 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm, bool), Api
                 "response_format and tool_choice ask for different answers; leave one of them out",
             ));
         }
-        (Some(format), None) => Some(("response_format", format)),
+        (Some(format), None) => Some(format),
         (None, calls) => calls.map(|calls| ("tools", calls)),
     };
     let messages = request.messages.into_iter().enumerate();
@@ -73,16 +77,6 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm, bool), Api
         form,
         offered,
     ))
-}
-
-fn format(format: ResponseFormat) -> Option<GrammarSource> {
-    match format {
-        ResponseFormat::Text => None,
-        ResponseFormat::JsonObject => Some(GrammarSource::JsonSchema(json!({"type": "object"}))),
-        ResponseFormat::JsonSchema { json_schema } => {
-            Some(GrammarSource::JsonSchema(json_schema.schema))
-        }
-    }
 }
 
 fn max_tokens(old: Option<usize>, new: Option<usize>) -> Result<Option<usize>, ApiError> {
@@ -302,6 +296,7 @@ const fn choice_with(index: usize, delta: Delta) -> ChunkChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn request(fields: &serde_json::Value) -> ChatRequest {
         let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "a"}]});

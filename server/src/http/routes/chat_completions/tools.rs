@@ -2,7 +2,10 @@
 use crate::{
     engine::FinishReason,
     http::{error::ApiError, identity},
-    text::{GrammarSource, ToolCall, ToolCallReader, tool_calls::Found},
+    text::{
+        GrammarSource, ToolCall, ToolCallReader,
+        tool_calls::{self, Found},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -125,28 +128,38 @@ pub(super) struct Offer {
     pub(super) tools: Vec<Value>,
     /// Where a call is asked for.
     pub(super) grammar: Option<GrammarSource>,
+    /// What ends the answer behind its first call, where there may be no more.
+    pub(super) stop: Option<String>,
 }
 
 impl Offer {
-    pub(super) fn new(tools: &[Tool], choice: Option<ToolChoice>) -> Result<Self, ApiError> {
+    /// `parallel`: there may be several calls in one answer.
+    pub(super) fn new(
+        tools: &[Tool],
+        choice: Option<ToolChoice>,
+        parallel: bool,
+    ) -> Result<Self, ApiError> {
         let choice = choice.unwrap_or(ToolChoice::Mode(ToolMode::Auto));
         let grammar = match &choice {
             ToolChoice::Mode(ToolMode::None) => return Ok(Self::default()),
             ToolChoice::Mode(ToolMode::Auto) => None,
-            ToolChoice::Mode(ToolMode::Required) => Some(calls(tools, None)?),
+            ToolChoice::Mode(ToolMode::Required) => Some(calls(tools, None, parallel)?),
             ToolChoice::Named(NamedTool::Function { function }) => {
-                Some(calls(tools, Some(&function.name))?)
+                Some(calls(tools, Some(&function.name), false)?)
             }
         };
+        let only_one = !parallel && !tools.is_empty();
         Ok(Self {
             tools: tools.iter().map(|tool| json!(tool)).collect(),
             grammar,
+            stop: only_one.then(|| tool_calls::END.to_owned()),
         })
     }
 }
 
-/// The grammar of calls of any of the tools, or of the one of this name.
-fn calls(tools: &[Tool], name: Option<&str>) -> Result<GrammarSource, ApiError> {
+/// The grammar of a call of any of the tools, or of the one of this name; of several calls where
+/// they are `parallel`.
+fn calls(tools: &[Tool], name: Option<&str>, parallel: bool) -> Result<GrammarSource, ApiError> {
     let functions: Vec<_> = tools
         .iter()
         .map(|Tool::Function { function }| function)
@@ -165,7 +178,7 @@ fn calls(tools: &[Tool], name: Option<&str>) -> Result<GrammarSource, ApiError> 
     }
     Ok(GrammarSource::ToolCalls {
         functions,
-        only_one: name.is_some(),
+        only_one: !parallel,
     })
 }
 

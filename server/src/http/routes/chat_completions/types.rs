@@ -3,9 +3,9 @@ use super::tools::{AnswerCall, MadeCall, Tool, ToolChoice};
 use crate::http::{
     generation::Usage,
     parameters::{LogitBias, Stop},
+    response_format::ResponseFormat,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 /// A conversation and how to answer it. Fields of OpenAI's API that are not listed are accepted
@@ -62,6 +62,9 @@ pub struct ChatRequest {
     pub tools: Vec<Tool>,
     /// Whether it calls something; default: as it likes.
     pub tool_choice: Option<ToolChoice>,
+    /// Whether it may call several things in one answer.
+    #[schema(default = true)]
+    pub parallel_tool_calls: Option<bool>,
     /// What form the answer has.
     pub response_format: Option<ResponseFormat>,
     /// Texts that end the answer; they are not part of it.
@@ -71,36 +74,6 @@ pub struct ChatRequest {
     pub stream: bool,
     /// What else a stream holds.
     pub stream_options: Option<StreamOptions>,
-}
-
-/// What form an answer has. JSON may be cut off where `finish_reason` is `length`.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ResponseFormat {
-    /// Any.
-    Text,
-    /// A JSON object.
-    JsonObject,
-    /// JSON of a schema.
-    JsonSchema {
-        /// The schema.
-        json_schema: NamedSchema,
-    },
-}
-
-/// A JSON schema with what OpenAI's API tells of it.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NamedSchema {
-    /// Its name; of no effect.
-    pub name: String,
-    /// What it is for; of no effect.
-    pub description: Option<String>,
-    /// The schema.
-    #[schema(value_type = Object)]
-    pub schema: Value,
-    /// Accepted and of no effect: answers always follow the schema.
-    pub strict: Option<bool>,
 }
 
 /// What else a stream holds.

@@ -9,6 +9,7 @@ use crate::{
         generation::{Addition, Completion, Prompt, Task, TokenLogprob, Usage, Whole, sse::Chunks},
         identity::{self, StreamForm},
         parameters::{self, Parameters},
+        response_format::ResponseFormat,
     },
 };
 
@@ -24,7 +25,7 @@ pub(super) fn task(request: CompletionRequest) -> Result<(Task, StreamForm), Api
         .logprobs
         .map(|count| parameters::likeliest("logprobs", count, MAX_LOGPROBS))
         .transpose()?;
-    let controls = Parameters {
+    let mut controls = Parameters {
         n: request.n,
         logprobs,
         max_tokens: request.max_tokens.or(Some(MAX_TOKENS)),
@@ -40,6 +41,9 @@ pub(super) fn task(request: CompletionRequest) -> Result<(Task, StreamForm), Api
         stop: request.stop,
     }
     .validate()?;
+    controls.format = request
+        .response_format
+        .and_then(ResponseFormat::into_grammar);
     Ok((
         Task {
             operation: "text_completion",

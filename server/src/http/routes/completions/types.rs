@@ -2,6 +2,7 @@
 use crate::http::{
     generation::Usage,
     parameters::{LogitBias, Stop},
+    response_format::ResponseFormat,
     routes::chat_completions::types::StreamOptions,
 };
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,8 @@ pub struct CompletionRequest {
     /// Report each token's log probability, with those of this many of the likeliest tokens.
     #[schema(maximum = 5)]
     pub logprobs: Option<usize>,
+    /// What form the answer has.
+    pub response_format: Option<ResponseFormat>,
     /// Texts that end the answer; they are not part of it.
     pub stop: Option<Stop>,
     /// Send the answer as it comes.

@@ -66,17 +66,18 @@ pub(super) unsafe fn floats<C: Column, const STREAMS: usize, const ROWS: usize>(
 ) {
     let mut at = [std::ptr::null(); STREAMS];
     at.copy_from_slice(tiles);
-    let mut totals = [[[_mm256_setzero_ps(); ROWS]; 2]; STREAMS];
+    let mut totals = [[[_mm256_setzero_ps(); 2]; ROWS]; STREAMS];
     for column in 0..groups {
         for stream in 0..STREAMS {
-            for half in 0..2 {
-                let totals = &mut totals[stream][half];
-                // SAFETY: tiles and panel have as many columns as this function's contract says.
-                unsafe {
-                    let weights = C::load(at[stream].add(column * C::BYTES), half * HALF);
-                    for row in 0..ROWS {
-                        let input = _mm256_set1_ps(*panel.add(column * ROWS + row).cast());
-                        totals[row] = _mm256_fmadd_ps(weights, input, totals[row]);
+            // SAFETY: tiles and panel have as many columns as this function's contract says.
+            unsafe {
+                let tile = at[stream].add(column * C::BYTES);
+                let weights = [C::load(tile, 0), C::load(tile, HALF)];
+                for row in 0..ROWS {
+                    let input = _mm256_set1_ps(*panel.add(column * ROWS + row).cast());
+                    for half in 0..2 {
+                        let total = &mut totals[stream][row][half];
+                        *total = _mm256_fmadd_ps(weights[half], input, *total);
                     }
                 }
             }

@@ -1,10 +1,10 @@
 //! Why a reconcile failed, and whether trying again may help.
-use super::apply::Refusal;
+use crate::children::Refusal;
 use kube::core::error_boundary::InvalidObject;
 
 /// Why a reconcile failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     /// The stored object does not have the resource's form, such as after a downgrade.
     #[error(
         "the resource cannot be read: {0}; correct it with kubectl edit, or apply the CRD of the version that wrote it"
@@ -43,12 +43,12 @@ pub(super) enum Error {
 }
 
 impl Error {
-    pub(super) fn malformed(invalid: &InvalidObject) -> Self {
+    pub(crate) fn malformed(invalid: &InvalidObject) -> Self {
         Self::Malformed(invalid.error.clone())
     }
 
     /// Whether the same reconcile may succeed later, without a change of the resource.
-    pub(super) fn is_retryable(&self) -> bool {
+    pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Child { .. } | Self::Status(_) => true,
             Self::Malformed(_)
@@ -60,7 +60,7 @@ impl Error {
     }
 
     /// A label for metrics: few values, never the text of an error.
-    pub(super) fn category(&self) -> &'static str {
+    pub(crate) fn category(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
             Self::Refused(_) => "refused",

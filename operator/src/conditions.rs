@@ -6,16 +6,16 @@ use k8s_openapi::{
 
 /// What one condition says, before it gets its times.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Verdict {
-    pub(super) type_: &'static str,
-    pub(super) status: Truth,
-    pub(super) reason: String,
-    pub(super) message: String,
+pub(crate) struct Verdict {
+    pub(crate) type_: &'static str,
+    pub(crate) status: Truth,
+    pub(crate) reason: String,
+    pub(crate) message: String,
 }
 
 /// A condition's status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Truth {
+pub(crate) enum Truth {
     True,
     False,
     Unknown,
@@ -32,7 +32,7 @@ impl Truth {
 }
 
 impl Verdict {
-    pub(super) fn new(
+    pub(crate) fn new(
         type_: &'static str,
         status: Truth,
         reason: impl Into<String>,
@@ -48,7 +48,7 @@ impl Verdict {
 }
 
 /// The conditions of one status.
-pub(super) struct Conditions<'a> {
+pub(crate) struct Conditions<'a> {
     previous: &'a [Condition],
     generation: Option<i64>,
     now: Timestamp,
@@ -56,7 +56,7 @@ pub(super) struct Conditions<'a> {
 }
 
 impl<'a> Conditions<'a> {
-    pub(super) fn new(previous: &'a [Condition], generation: Option<i64>, now: Timestamp) -> Self {
+    pub(crate) fn new(previous: &'a [Condition], generation: Option<i64>, now: Timestamp) -> Self {
         Self {
             previous,
             generation,
@@ -66,7 +66,7 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    pub(super) fn set(&mut self, verdict: Verdict) {
+    pub(crate) fn set(&mut self, verdict: Verdict) {
         let status = verdict.status.as_str();
         let unchanged = self
             .previous
@@ -83,13 +83,13 @@ impl<'a> Conditions<'a> {
         });
     }
 
-    pub(super) fn is_true(&self, type_: &str) -> bool {
+    pub(crate) fn is_true(&self, type_: &str) -> bool {
         self.list
             .iter()
             .any(|condition| condition.type_ == type_ && condition.status == "True")
     }
 
-    pub(super) fn into_list(self) -> Vec<Condition> {
+    pub(crate) fn into_list(self) -> Vec<Condition> {
         self.list
     }
 }
@@ -97,12 +97,11 @@ impl<'a> Conditions<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::testing;
     use k8s_openapi::jiff::SignedDuration;
 
     #[test]
     fn the_transition_time_moves_only_with_the_status() {
-        let start = testing::now();
+        let start = "2026-01-01T12:00:00Z".parse::<Timestamp>().unwrap();
         let later = start + SignedDuration::from_secs(60);
         let at = |previous: &[Condition], now, truth, reason| {
             let mut conditions = Conditions::new(previous, Some(1), now);

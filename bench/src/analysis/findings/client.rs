@@ -1,0 +1,127 @@
+//! Losses outside the server: the load generator, the way in, and the way out.
+use super::{Class, Confidence, Finding, Severity, Source, View, proof};
+use crate::load::health::{BUSY, problems};
+
+/// Lag beyond this share of the median TTFT changes what the figures say.
+const LATE_SHARE: f64 = 0.2;
+/// Smaller losses are within what means of different sets of requests differ by.
+const LOSS: f64 = 0.2;
+const NOTICEABLE: f64 = 0.05;
+
+/// The generator had problems of its own; they void verdicts where they are a noticeable part of what
+/// it measured.
+pub(super) fn generator(view: View<'_>) -> Option<Finding> {
+    let health = &view.level.generator;
+    if problems(health).is_empty() {
+        return None;
+    }
+    let late = health.lag_p99.max(health.timer_lag_p99) as f64 / 1e6;
+    let ttft = view.level.figures.ttft.map(|ttft| ttft.p50 as f64 / 1e6);
+    let share = ttft.filter(|ttft| *ttft > 0.0).map(|ttft| late / ttft);
+    let is_busy = health.cpu_cores > BUSY * health.cpu_available;
+    let severity = if is_busy || share.is_none_or(|share| share > LATE_SHARE) {
+        Severity::Critical
+    } else {
+        Severity::Acceptable
+    };
+    let cause = "the load generator did not keep up with its own schedule, so the latencies are \
+                 partly its own and no verdict about the server holds; run it on a machine with \
+                 time to spare, or with less load";
+    let share = share.unwrap_or(1.0);
+    let finding = view.finding(
+        Class::OverloadedGenerator,
+        (share, "the median TTFT"),
+        cause.to_owned(),
+    );
+    let ms = |micros: u64| format!("{:.1} ms", micros as f64 / 1e3);
+    Some(finding.with_severity(severity).shown_by([
+        proof(
+            "requests were sent late by (P99)",
+            ms(health.lag_p99),
+            Source::Generator,
+        ),
+        proof(
+            "timers fired late by (P99)",
+            ms(health.timer_lag_p99),
+            Source::Generator,
+        ),
+        proof(
+            "CPU of the load generator",
+            format!("{:.2} of {} cores", health.cpu_cores, health.cpu_available),
+            Source::Generator,
+        ),
+    ]))
+}
+
+/// Clients wait longer for the first token than the server says that it took.
+pub(super) fn upstream(view: View<'_>) -> Option<Finding> {
+    let (client, server) = (view.ttft()?, view.level.observed.first_token_seconds?);
+    let lost = client - server;
+    let share = lost / client;
+    if share < LOSS || lost < NOTICEABLE {
+        return None;
+    }
+    let observed = &view.level.observed;
+    let inside = observed.running.zip(observed.waiting).map(|(a, b)| a + b);
+    let flight = view.level.concurrency;
+    let confirmed = inside.is_some_and(|inside| inside < 0.7 * flight);
+    let cause = "requests lose time on the way to the server: a proxy, a connection limit, the \
+                 network, or the server's own acceptance of connections";
+    let mut finding = view
+        .finding(Class::Upstream, (share, "the mean TTFT"), cause.to_owned())
+        .with_confidence(if confirmed {
+            Confidence::High
+        } else {
+            Confidence::Medium
+        })
+        .shown_by([
+            proof("mean TTFT that clients saw", ms(client), Source::Client),
+            proof("mean TTFT that the server saw", ms(server), Source::Metrics),
+        ]);
+    if let Some(inside) = inside {
+        let value = format!("{inside:.1} of {flight:.1} in flight");
+        finding.evidence.push(proof(
+            "requests inside the server (running and waiting)",
+            value,
+            Source::Metrics,
+        ));
+    }
+    Some(finding)
+}
+
+/// The answer takes longer to arrive than the server took to make it.
+pub(super) fn slow_client(view: View<'_>) -> Option<Finding> {
+    let client = view.level.figures.e2e?.mean / 1e6 - view.ttft()?;
+    let server = view.level.observed.decode_seconds?;
+    let lost = client - server;
+    let share = lost / client;
+    if share < LOSS || lost < NOTICEABLE {
+        return None;
+    }
+    let cause = "tokens are made faster than they are taken: the client reads slowly, or the way \
+                 back to it is slow";
+    Some(
+        view.finding(
+            Class::SlowClient,
+            (share, "the time from first to last token"),
+            cause.to_owned(),
+        )
+        .with_confidence(Confidence::Medium)
+        .shown_by([
+            proof(
+                "first to last token as clients saw it, on average",
+                ms(client),
+                Source::Client,
+            ),
+            proof(
+                "first to last token as the server saw it, on average",
+                ms(server),
+                Source::Metrics,
+            ),
+        ]),
+    )
+}
+
+fn ms(seconds: f64) -> String {
+    format!("{:.1} ms", seconds * 1e3)
+}

@@ -1,0 +1,112 @@
+//! What limits the model's own work: memory bandwidth, arithmetic, or neither.
+use super::{Class, Confidence, Finding, Severity, Source, View, proof};
+use crate::objectives::Metric;
+
+const MEMORY_BOUND: f64 = 0.6;
+const COMPUTE_BOUND: f64 = 0.5;
+const UNUSED: f64 = 0.3;
+/// Overhead is what is left where nothing else explains as much.
+const EXPLAINED: f64 = 0.3;
+const BUSY: f64 = 0.8;
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// The limit of the model's own work. It does harm only where pace itself misses its objectives.
+pub(super) fn limit(view: View<'_>, explained: f64) -> Option<Finding> {
+    let finding = by_probe(view, explained).or_else(|| by_gpu(view))?;
+    let slow = view.level.verdicts.iter().any(|one| {
+        let pace = matches!(one.objective.metric, Metric::Tpot | Metric::TokensPerSecond);
+        pace && one.met() == Some(false)
+    });
+    let severity = match (slow, explained < EXPLAINED) {
+        (true, true) => Severity::Critical,
+        (true, false) => Severity::Moderate,
+        (false, _) => Severity::Acceptable,
+    };
+    Some(finding.with_severity(severity))
+}
+
+fn by_probe(view: View<'_>, explained: f64) -> Option<Finding> {
+    let used = view.utilisation?;
+    let mbu = used.mbu?;
+    let mfu = used
+        .mfu
+        .into_iter()
+        .chain(used.prefill_mfu)
+        .reduce(f64::max);
+    let mut evidence = vec![proof(
+        "model bandwidth utilisation of decoding",
+        percent(mbu),
+        Source::Probe,
+    )];
+    if let Some(mfu) = mfu {
+        evidence.push(proof(
+            "model FLOP/s utilisation",
+            percent(mfu),
+            Source::Probe,
+        ));
+    }
+    if let Some(tpot) = view.level.figures.tpot {
+        let value = format!("{:.2} ms", tpot.p50 as f64 / 1e3);
+        evidence.push(proof("median TPOT", value, Source::Client));
+    }
+    let finding = |class, share, of, cause: &str| {
+        Some(
+            view.finding(class, (share, of), cause.to_owned())
+                .with_confidence(Confidence::Medium)
+                .shown_by(evidence.clone()),
+        )
+    };
+    if mbu >= MEMORY_BOUND && mfu.is_none_or(|mfu| mfu < mbu) {
+        let cause = "each token reads all weights, and memory gives them no faster";
+        return finding(Class::MemoryBandwidth, mbu, "the memory's bandwidth", cause);
+    }
+    let mfu = mfu?;
+    if mfu >= COMPUTE_BOUND {
+        let cause = "the arithmetic of prompts and batches takes all that the machine has";
+        return finding(Class::Compute, mfu, "the machine's FLOP/s", cause);
+    }
+    let busy = view.level.observed.busy.is_some_and(|busy| busy >= BUSY);
+    if busy && mbu < UNUSED && mfu < UNUSED && explained < EXPLAINED {
+        let cause = "the engine is busy, but uses neither memory nor arithmetic well: launches, \
+                     synchronisation or host code take the time";
+        let left = 1.0 - mbu.max(mfu);
+        return finding(Class::Overhead, left, "the machine", cause)
+            .map(|finding| finding.with_confidence(Confidence::Low));
+    }
+    None
+}
+
+/// By what the GPU says about itself.
+fn by_gpu(view: View<'_>) -> Option<Finding> {
+    let observed = &view.level.observed;
+    let (busy, memory) = observed.gpu_utilization.zip(observed.gpu_memory_activity)?;
+    let evidence = [
+        proof("time in which a kernel ran", percent(busy), Source::Metrics),
+        proof(
+            "time in which the memory controller worked",
+            percent(memory),
+            Source::Metrics,
+        ),
+    ];
+    let (class, share, of, cause) = if memory >= MEMORY_BOUND {
+        let cause = "the GPU's memory works most of the time: each token reads all weights";
+        (Class::MemoryBandwidth, memory, "the time", cause)
+    } else if busy >= 0.9 {
+        let cause = "the GPU computes all the time while its memory has time to spare";
+        (Class::Compute, busy, "the time", cause)
+    } else if busy < 0.5 && observed.busy.is_some_and(|busy| busy >= BUSY) {
+        let cause = "requests are being computed all the time, but the GPU stands still for more \
+                     than half of it: launches, synchronisation or host code";
+        (Class::Overhead, 1.0 - busy, "the time", cause)
+    } else {
+        return None;
+    };
+    Some(
+        view.finding(class, (share, of), cause.to_owned())
+            .with_confidence(Confidence::Medium)
+            .shown_by(evidence),
+    )
+}

@@ -1,0 +1,98 @@
+//! The first request of a run against the later ones.
+use super::{Class, Confidence, Finding, Proof, Severity, Source, proof};
+use crate::{
+    evidence::{Evidence, series::Quantity},
+    figures::{succeeded, ttft},
+    record::{RequestRecord, Run},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The first request of a run has to be so many times slower than the usual one,
+const TIMES: f64 = 5.0;
+/// and by so many seconds.
+const SECONDS: f64 = 0.5;
+
+/// How the first request fared.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ColdStart {
+    /// The scenario that it was part of.
+    pub scenario: String,
+    /// Its TTFT from when it was due, in microseconds.
+    pub first: u64,
+    /// The median TTFT of the same scenario's later half, in microseconds.
+    pub steady: u64,
+    /// Whether the model was loaded while the run went on.
+    pub loaded_meanwhile: bool,
+    /// Seconds that loading took, as the server says.
+    pub load_seconds: Option<f64>,
+}
+
+/// Compares the first request of the first scenario with its later half; warm-up counts here.
+pub fn cold_start(run: &Run, evidence: &Evidence) -> Option<ColdStart> {
+    let scenario = run.scenarios.first()?;
+    let good = |one: &&RequestRecord| succeeded(one) && !one.tokens.is_empty();
+    let mut requests: Vec<_> = scenario.requests.iter().filter(good).collect();
+    requests.sort_by_key(|one| one.sent);
+    let first = requests.first()?;
+    let mut later: Vec<_> = requests[requests.len() / 2..]
+        .iter()
+        .skip(usize::from(requests.len() < 2))
+        .filter_map(|one| ttft(one))
+        .collect();
+    later.sort_unstable();
+    let loaded = evidence.series(Quantity::ModelLoaded);
+    let loaded = loaded.is_some_and(|series| {
+        series
+            .points
+            .windows(2)
+            .any(|pair| pair[0].1 == 0.0 && pair[1].1 > 0.0)
+    });
+    let seconds = evidence.series(Quantity::LoadSeconds);
+    Some(ColdStart {
+        scenario: scenario.name.clone(),
+        first: first.tokens[0].saturating_sub(first.due),
+        steady: *later.get(later.len() / 2)?,
+        loaded_meanwhile: loaded,
+        load_seconds: seconds.and_then(|series| Some(series.points.last()?.1)),
+    })
+}
+
+pub(super) fn finding(start: &ColdStart) -> Option<Finding> {
+    let (first, steady) = (start.first as f64 / 1e6, start.steady as f64 / 1e6);
+    if first < TIMES * steady || first - steady < SECONDS {
+        return None;
+    }
+    let mut evidence: Vec<Proof> = vec![
+        proof(
+            "TTFT of the first request",
+            format!("{first:.2} s"),
+            Source::Client,
+        ),
+        proof(
+            "median TTFT later on",
+            format!("{steady:.3} s"),
+            Source::Client,
+        ),
+    ];
+    if start.loaded_meanwhile {
+        let seconds = start.load_seconds.unwrap_or_default();
+        let value = format!("during the run, in {seconds:.2} s");
+        evidence.push(proof("the model was loaded", value, Source::Metrics));
+    }
+    Some(Finding {
+        class: Class::ColdStart,
+        severity: Severity::Moderate,
+        confidence: if start.loaded_meanwhile {
+            Confidence::High
+        } else {
+            Confidence::Medium
+        },
+        scenario: start.scenario.clone(),
+        share: 1.0 - steady / first,
+        share_of: "the first request's TTFT".to_owned(),
+        cause: "the first requests waited until the model was in memory and warm".to_owned(),
+        evidence,
+    })
+}

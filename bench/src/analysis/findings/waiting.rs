@@ -1,0 +1,204 @@
+//! Losses inside the server around the model: CPU quota, queue, KV cache, memory, tokenizer.
+use super::{Class, Confidence, Finding, Proof, Severity, Source, View, proof};
+use candlepower_api::names::spans;
+
+/// Fewer throttled periods than this are bursts that nobody waits for.
+const THROTTLED_PERIODS: f64 = 0.25;
+/// The share of the CPU time that was wanted and refused.
+const THROTTLED_TIME: f64 = 0.1;
+/// Waiting less than this is the wait for the next step.
+const QUEUE_SECONDS: f64 = 0.02;
+const QUEUE_SHARE: f64 = 0.2;
+const KV_FULL: f64 = 0.9;
+const WEIGHTS_SHARE: f64 = 0.75;
+const TOKENISE_SHARE: f64 = 0.1;
+const TOKENISE_SECONDS: f64 = 0.005;
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn ms(seconds: f64) -> String {
+    format!("{:.1} ms", seconds * 1e3)
+}
+
+/// The container's quota stops its threads.
+pub(super) fn throttled(view: View<'_>) -> Option<Finding> {
+    let observed = &view.level.observed;
+    let periods = observed.throttled_periods?;
+    let refused = observed.throttled_seconds_per_second?;
+    let used = observed.cpu_cores.unwrap_or_default();
+    let share = refused / (refused + used).max(f64::MIN_POSITIVE);
+    if periods < THROTTLED_PERIODS || share < THROTTLED_TIME {
+        return None;
+    }
+    let limit = observed.cpu_limit.map(|limit| format!("{limit:.2} cores"));
+    let cause = format!(
+        "the CPU limit of {} stops the server's threads in most periods while requests wait",
+        limit.as_deref().unwrap_or("the container")
+    );
+    let of = "the CPU time that was wanted";
+    let finding = view.finding(Class::ThrottledCpu, (share, of), cause);
+    let severity = match finding.severity {
+        Severity::Acceptable => Severity::Moderate,
+        other => other,
+    };
+    Some(finding.with_severity(severity).shown_by([
+        proof(
+            "scheduler periods that used up the quota",
+            percent(periods),
+            Source::Metrics,
+        ),
+        proof(
+            "threads stood still",
+            format!("{refused:.2} s per second"),
+            Source::Metrics,
+        ),
+        proof("CPU in use", format!("{used:.2} cores"), Source::Metrics),
+    ]))
+}
+
+/// Share of TTFT (or of requests) that waits for a place, and the figures for it.
+fn queue(view: &View<'_>) -> Option<(f64, &'static str, Vec<Proof>)> {
+    let observed = &view.level.observed;
+    let mut evidence = vec![];
+    if let Some((waiting, most)) = observed.waiting.zip(observed.waiting_max) {
+        let value = format!("{waiting:.1} on average, {most:.0} at most");
+        evidence.push(proof("requests that waited", value, Source::Metrics));
+    }
+    if let Some(running) = observed.running {
+        let most = observed.running_max.unwrap_or(running);
+        let value = format!("{running:.1} on average, {most:.0} at most");
+        evidence.push(proof("requests that were computed", value, Source::Metrics));
+    }
+    if let Some((seconds, ttft)) = observed.queue_seconds.zip(view.ttft()) {
+        if seconds < QUEUE_SECONDS {
+            return None;
+        }
+        evidence.push(proof(
+            "mean time in the queue",
+            ms(seconds),
+            Source::Metrics,
+        ));
+        evidence.push(proof("mean TTFT", ms(ttft), Source::Client));
+        return Some((seconds / ttft, "the mean TTFT", evidence));
+    }
+    if let Some((seconds, share)) = view.operation(spans::QUEUE) {
+        if seconds < QUEUE_SECONDS {
+            return None;
+        }
+        evidence.push(proof("mean time in the queue", ms(seconds), Source::Traces));
+        return Some((share, "the requests' time", evidence));
+    }
+    let (waiting, running) = observed.waiting.zip(observed.running)?;
+    let share = waiting / (waiting + running).max(f64::MIN_POSITIVE);
+    Some((share, "the requests in the server", evidence))
+}
+
+/// Requests wait for a place in the batch.
+pub(super) fn queueing(view: View<'_>) -> Option<Finding> {
+    let (share, of, evidence) = queue(&view).filter(|(share, ..)| *share >= QUEUE_SHARE)?;
+    let engine = view.deployment.map(|spec| &spec.engine);
+    let places = engine.map(|engine| f64::from(engine.max_batch_size));
+    let full = view.level.observed.running_max.zip(places);
+    let cause = match (full, engine) {
+        (Some((most, places)), _) if most >= places => {
+            format!("all {places:.0} places of the batch were taken, and the others waited for one")
+        }
+        (_, Some(engine)) if !engine.max_batch_wait.as_std().is_zero() => format!(
+            "places were free, but the engine waits up to {} for company before it begins",
+            engine.max_batch_wait
+        ),
+        _ => "requests come faster than they are answered, and wait for their turn".to_owned(),
+    };
+    let finding = view.finding(Class::Queueing, (share, of), cause);
+    Some(finding.shown_by(evidence))
+}
+
+/// The KV cache has no room, so requests wait although the batch has places, or lose theirs.
+pub(super) fn kv_cache(view: View<'_>) -> Option<Finding> {
+    let observed = &view.level.observed;
+    let usage = observed.kv_cache_max.filter(|usage| *usage >= KV_FULL)?;
+    let lost = observed.preemptions.unwrap_or_default();
+    let waits = observed.waiting_max.is_some_and(|most| most > 0.0);
+    let places = view
+        .deployment
+        .map(|spec| f64::from(spec.engine.max_batch_size));
+    let batch_full = places
+        .zip(observed.running_max)
+        .is_some_and(|(places, most)| most >= places);
+    if lost == 0.0 && (!waits || batch_full) {
+        return None;
+    }
+    let (share, of, evidence) = queue(&view).unwrap_or((0.0, "the mean TTFT", vec![]));
+    let cause = if lost > 0.0 {
+        format!("the KV cache ran full, and {lost:.0} sequences lost their place and began again")
+    } else {
+        "the KV cache is full before the batch is, so requests wait for another's memory".to_owned()
+    };
+    Some(
+        view.finding(Class::KvCachePressure, (share, of), cause)
+            .shown_by([proof(
+                "KV cache in use, at most",
+                percent(usage),
+                Source::Metrics,
+            )])
+            .shown_by(evidence),
+    )
+}
+
+/// The weights leave little memory for anything else.
+pub(super) fn capacity(view: View<'_>) -> Option<Finding> {
+    let weights = view.model?.weights_bytes? as f64;
+    let observed = &view.level.observed;
+    let (total, of) = match (observed.gpu_memory_total, observed.memory_limit) {
+        (Some(total), _) if total > 0.0 => (total, "the GPU's memory"),
+        (_, Some(limit)) if limit > 0.0 => (limit, "the memory limit"),
+        _ => return None,
+    };
+    let share = weights / total;
+    if share <= WEIGHTS_SHARE {
+        return None;
+    }
+    let cause = format!("the weights take {} of {of}", percent(share));
+    let gib = |bytes: f64| format!("{:.2} GiB", bytes / f64::from(1 << 30));
+    let severity = if view.level.misses() && share > KV_FULL {
+        Severity::Critical
+    } else {
+        Severity::Moderate
+    };
+    Some(
+        view.finding(Class::Capacity, (share, of), cause)
+            .with_severity(severity)
+            .shown_by([
+                proof("weights in memory", gib(weights), Source::Metrics),
+                proof(of, gib(total), Source::Metrics),
+            ]),
+    )
+}
+
+/// Encoding the prompt takes a noticeable part of the wait for the first token.
+pub(super) fn tokenisation(view: View<'_>) -> Option<Finding> {
+    let (seconds, share_of_all) = view.operation(spans::TOKENIZE_INPUT)?;
+    let (share, of) = match view.ttft() {
+        Some(ttft) if ttft > 0.0 => (seconds / ttft, "the mean TTFT"),
+        _ => (share_of_all, "the requests' time"),
+    };
+    if share < TOKENISE_SHARE || seconds < TOKENISE_SECONDS {
+        return None;
+    }
+    let cause = "the tokenizer takes long for each prompt: it waits for a CPU, or does its work anew \
+                 each time";
+    Some(
+        view.finding(Class::Tokenisation, (share, of), cause.to_owned())
+            .with_confidence(Confidence::High)
+            .shown_by([
+                proof("mean time to encode a prompt", ms(seconds), Source::Traces),
+                proof(
+                    "its share of the requests' whole time",
+                    percent(share_of_all),
+                    Source::Traces,
+                ),
+            ]),
+    )
+}

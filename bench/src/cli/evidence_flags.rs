@@ -1,0 +1,79 @@
+//! What `candlepower bench` collects beside the requests, so that the report can say why.
+use super::Error;
+use crate::{
+    evidence::{
+        collect::{MetricsFrom, Sources, collect},
+        files,
+        scrape::Scraper,
+    },
+    record::Run,
+};
+use candlepower_api::{deployment::LLMDeploymentSpec, names::paths, value::Duration};
+use std::path::Path;
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct EvidenceFlags {
+    /// Pages with the server's metrics, one for each pod; the target's own /metrics where absent.
+    #[arg(long, value_name = "URL")]
+    metrics_url: Vec<String>,
+    /// How often they are read.
+    #[arg(long, default_value = "2s", value_name = "TIME")]
+    scrape_interval: Duration,
+    /// A Jaeger that has the server's traces.
+    #[arg(long, value_name = "URL")]
+    jaeger_url: Vec<String>,
+    /// The server runs on this machine: read its hardware, and probe its memory after the load.
+    #[arg(long)]
+    same_machine: bool,
+}
+
+/// Scrapes that go on.
+pub(super) struct Watch {
+    pages: Vec<String>,
+    scraper: Scraper,
+}
+
+impl EvidenceFlags {
+    /// Begins to scrape.
+    pub(super) fn watch(&self, target: &str) -> Result<Watch, Error> {
+        let pages = if self.metrics_url.is_empty() {
+            vec![format!(
+                "{}{}",
+                target.trim_end_matches('/'),
+                paths::METRICS
+            )]
+        } else {
+            self.metrics_url.clone()
+        };
+        let scraper = Scraper::start(&pages, None, self.scrape_interval.as_std())?;
+        Ok(Watch { pages, scraper })
+    }
+
+    /// Ends the scrapes, collects the rest, and writes all of it beside the run's records.
+    pub(super) async fn keep(
+        &self,
+        watch: Watch,
+        deployment: Option<LLMDeploymentSpec>,
+        run: &Run,
+        folder: &Path,
+    ) -> Result<(), Error> {
+        let sources = Sources {
+            metrics: MetricsFrom::Scrapes {
+                pages: watch.pages,
+                scraped: watch.scraper.stop(),
+            },
+            jaegers: if self.jaeger_url.is_empty() {
+                Err("no --jaeger-url was given".to_owned())
+            } else {
+                Ok(self.jaeger_url.clone())
+            },
+            deployment,
+            same_machine: self.same_machine,
+        };
+        let evidence = collect(run, sources).await;
+        for missing in &evidence.missing {
+            eprintln!("no {}: {}", missing.what, missing.why);
+        }
+        Ok(files::write(folder, &evidence)?)
+    }
+}

@@ -1,0 +1,261 @@
+//! Puts a run's evidence together from whatever answers; what does not is listed with the reason.
+use super::{
+    Evidence, facts,
+    http::Server,
+    probe::probe,
+    prometheus,
+    sample::{SAMPLE, fetch, wanted},
+    scrape::Scraped,
+    series::Series,
+};
+use crate::record::{Micros, Run};
+use candlepower_api::{benchmark::MetricsDialect, deployment::LLMDeploymentSpec};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Where metrics are.
+#[derive(Clone, Debug)]
+pub enum MetricsFrom {
+    /// They were scraped while the load ran.
+    Scrapes {
+        /// The pages' addresses.
+        pages: Vec<String>,
+        /// What came of it.
+        scraped: Scraped,
+    },
+    /// A Prometheus has them, or several have a part each.
+    Prometheus {
+        /// Their addresses.
+        urls: Vec<String>,
+        /// Whose metric names they are.
+        dialect: MetricsDialect,
+        /// Label matchers that select the server's pods.
+        selector: String,
+    },
+    /// Nowhere.
+    Nowhere {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Where evidence is looked for.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Metrics.
+    pub metrics: MetricsFrom,
+    /// Jaegers that this machine reaches, or why there is none.
+    pub jaegers: Result<Vec<String>, String>,
+    /// What the deployment asks for, where the target is one of ours.
+    pub deployment: Option<LLMDeploymentSpec>,
+    /// Whether the server runs on this machine, so that what is read here is true of it.
+    pub same_machine: bool,
+}
+
+/// How long each half of the probe takes.
+const PROBE: Duration = Duration::from_millis(700);
+/// Servers send spans in batches, every few seconds.
+const SPANS_ARRIVE: Duration = Duration::from_secs(8);
+/// Points that Prometheus is asked for at most; it refuses more than 11,000.
+const MOST_POINTS: f64 = 2_000.0;
+
+/// Collects it. Never fails: a report with less evidence is still a report.
+pub async fn collect(run: &Run, sources: Sources) -> Evidence {
+    let mut evidence = Evidence {
+        deployment: sources.deployment,
+        ..Evidence::default()
+    };
+    metrics(run, sources.metrics, &mut evidence).await;
+    listed(run, &mut evidence).await;
+    match sources.jaegers {
+        Ok(urls) => traces(run, &urls, &mut evidence).await,
+        Err(why) => evidence.lacks("traces", why),
+    }
+    if sources.same_machine {
+        evidence.machine = Some(facts::this_machine());
+        let probed = tokio::task::spawn_blocking(|| probe(PROBE)).await;
+        match probed {
+            Ok(probe) => evidence.probe = Some(probe),
+            Err(error) => evidence.lacks("probe of memory bandwidth", error.to_string()),
+        }
+    } else {
+        let why = "the server runs on another machine than this command, and a probe taken here \
+                   would say nothing about it";
+        evidence.lacks("hardware and probe of memory bandwidth", why);
+    }
+    evidence
+}
+
+async fn metrics(run: &Run, from: MetricsFrom, evidence: &mut Evidence) {
+    match from {
+        MetricsFrom::Nowhere { why } => evidence.lacks("server metrics", why),
+        MetricsFrom::Scrapes { pages, scraped } => {
+            scrapes(run, &pages.join(", "), scraped, evidence);
+        }
+        MetricsFrom::Prometheus {
+            urls,
+            dialect,
+            selector,
+        } => {
+            let url = urls.join(", ");
+            match query(run, &urls, dialect, &selector).await {
+                Ok(series) if series.is_empty() => evidence.lacks(
+                    "server metrics",
+                    format!("Prometheus at {url} has no series for {{{selector}}} in the time of the run"),
+                ),
+                Ok(series) => {
+                    evidence.metrics_source = Some(format!("Prometheus at {url}"));
+                    evidence.dialect = Some(dialect);
+                    evidence.series = series;
+                }
+                Err(error) => evidence.lacks("server metrics", error.to_string()),
+            }
+        }
+    }
+}
+
+fn scrapes(run: &Run, url: &str, scraped: Scraped, evidence: &mut Evidence) {
+    if let Some((count, why)) = &scraped.failed {
+        let what = if scraped.answered == 0 {
+            "server metrics"
+        } else {
+            "some scrapes of the server's metrics"
+        };
+        evidence.lacks(
+            what,
+            format!("{count} scrapes of {url} failed; the last one: {why}"),
+        );
+    } else if scraped.answered == 0 {
+        evidence.lacks("server metrics", format!("{url} was never scraped"));
+    }
+    if scraped.answered > 0 {
+        evidence.metrics_source = Some(format!("{} scrapes of {url}", scraped.answered));
+    }
+    let scraped = scraped.on(run.started_at);
+    evidence.dialect = scraped.dialect;
+    evidence.series = scraped.series;
+    evidence.model = scraped.model;
+}
+
+async fn query(
+    run: &Run,
+    urls: &[String],
+    dialect: MetricsDialect,
+    selector: &str,
+) -> Result<Vec<Series>, prometheus::Error> {
+    let end = run.scenarios.iter().map(|one| one.ended).max();
+    let span: (Micros, Micros) = (run.started_at, run.started_at + end.unwrap_or_default());
+    let seconds = (span.1 - span.0) as f64 / 1e6;
+    let step = (seconds / MOST_POINTS).max(1.0).ceil();
+    let mut parts = vec![];
+    for url in urls {
+        let server = Server::at(url)?;
+        parts.push(prometheus::range(&server, dialect, selector, span, step).await?);
+    }
+    Ok(prometheus::merge(parts))
+}
+
+async fn listed(run: &Run, evidence: &mut Evidence) {
+    let found = match Server::at(&run.url) {
+        Ok(server) => facts::listed(&server, &run.model).await,
+        Err(error) => Err(error.to_string()),
+    };
+    match found {
+        Ok((listed, owner)) => {
+            evidence.server = owner;
+            let model = evidence.model.get_or_insert_default();
+            model.name = listed.name;
+            model.context_length = model.context_length.or(listed.context_length);
+        }
+        Err(why) => evidence.lacks("the server's model list", why),
+    }
+}
+
+async fn traces(run: &Run, urls: &[String], evidence: &mut Evidence) {
+    let jaegers: Result<Vec<_>, _> = urls.iter().map(|url| Server::at(url)).collect();
+    let jaegers = match jaegers {
+        Ok(jaegers) => jaegers,
+        Err(error) => return evidence.lacks("traces", error.to_string()),
+    };
+    let url = urls.join(", ");
+    let wanted = wanted(run, SAMPLE);
+    tokio::time::sleep(until_spans_arrive(run)).await;
+    let fetched = fetch(&jaegers, &wanted).await;
+    if let Some(why) = fetched.failure {
+        evidence.lacks("traces", why);
+    } else if fetched.traces.is_empty() && !wanted.is_empty() {
+        let why = format!(
+            "Jaeger at {url} has none of the {} that were asked for; is the server's sampling \
+             ratio 1, and does it export to this Jaeger?",
+            wanted.len()
+        );
+        evidence.lacks("traces", why);
+    } else if fetched.absent > 0 {
+        let why = format!(
+            "Jaeger at {url} does not have {} of the traces",
+            fetched.absent
+        );
+        evidence.lacks("some traces", why);
+    }
+    if !fetched.traces.is_empty() {
+        evidence.traces_source = Some(format!("Jaeger at {url}"));
+    }
+    evidence.traces = fetched.traces;
+}
+
+/// How long spans may still be on their way: servers send them in batches, seconds after the request.
+fn until_spans_arrive(run: &Run) -> Duration {
+    let end = run.scenarios.iter().map(|one| one.ended).max();
+    let end = Duration::from_micros(run.started_at + end.unwrap_or_default());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = now.unwrap_or_default().saturating_sub(end);
+    SPANS_ARRIVE.saturating_sub(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::tests::{request, scenario};
+
+    /// A run against an address where nothing listens.
+    fn run() -> Run {
+        serde_json::from_value(serde_json::json!({
+            "startedAt": 1_700_000_000_000_000u64, "url": "http://127.0.0.1:9", "model": "m",
+            "workload": {}, "promptLengths": "", "scenarios": [],
+        }))
+        .map(|mut run: Run| {
+            let mut one = request(0, 0, &[5]);
+            one.trace_id = "a".to_owned();
+            run.scenarios = vec![scenario((0, 10), vec![one])];
+            run
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_is_missing_with_a_reason_and_nothing_is_invented() {
+        let nowhere = "http://127.0.0.1:9".to_owned();
+        let sources = Sources {
+            metrics: MetricsFrom::Prometheus {
+                urls: vec![nowhere.clone()],
+                dialect: MetricsDialect::Candlepower,
+                selector: String::new(),
+            },
+            jaegers: Ok(vec![nowhere]),
+            deployment: None,
+            same_machine: false,
+        };
+        let evidence = collect(&run(), sources).await;
+        let missing: Vec<_> = evidence.missing.iter().map(|one| &*one.what).collect();
+        assert_eq!(
+            missing,
+            [
+                "server metrics",
+                "the server's model list",
+                "traces",
+                "hardware and probe of memory bandwidth"
+            ]
+        );
+        assert!(evidence.series.is_empty() && evidence.probe.is_none());
+        assert!(evidence.missing.iter().all(|one| !one.why.is_empty()));
+    }
+}

@@ -1,0 +1,147 @@
+//! GET from an address that this machine reaches; kube's client already speaks HTTP and TLS.
+use http_body_util::BodyExt;
+use hyper::{Request, StatusCode, body::Bytes};
+use kube::{Client, Config, client::Body};
+use std::time::Duration;
+
+const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// Why an address did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is no address.
+    #[error("{url} is no address ({problem}); write http://HOST:PORT")]
+    Address {
+        /// What was written.
+        url: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No answer came.
+    #[error("{url} did not answer: {problem}")]
+    Silent {
+        /// The address.
+        url: String,
+        /// What happened.
+        problem: String,
+    },
+    /// It refused.
+    #[error("{url} answered {status}: {body}")]
+    Refused {
+        /// The address.
+        url: String,
+        /// The code.
+        status: StatusCode,
+        /// The beginning of the answer.
+        body: String,
+    },
+}
+
+/// A server, by its address without a path.
+#[derive(Clone)]
+pub struct Server {
+    url: String,
+    client: Client,
+}
+
+impl Server {
+    /// The server at `url`, such as `http://localhost:16686`.
+    pub fn at(url: &str) -> Result<Self, Error> {
+        let address = |problem: String| Error::Address {
+            url: url.to_owned(),
+            problem,
+        };
+        let parsed = url.trim_end_matches('/').parse::<hyper::Uri>();
+        let parsed = parsed.map_err(|error| address(error.to_string()))?;
+        if parsed.scheme().is_none() {
+            return Err(address("it names no scheme".to_owned()));
+        }
+        let mut config = Config::new(parsed);
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(ANSWER);
+        let client = Client::try_from(config).map_err(|error| address(error.to_string()))?;
+        Ok(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            client,
+        })
+    }
+
+    /// The server of a page such as `http://localhost:8080/metrics`, and the page's path.
+    pub fn of_page(url: &str) -> Result<(Self, String), Error> {
+        let after_scheme = url.find("://").map_or(0, |at| at + 3);
+        let path = url[after_scheme..].find('/').map(|at| after_scheme + at);
+        let (server, path) = url.split_at(path.unwrap_or(url.len()));
+        let path = if path.is_empty() { "/" } else { path };
+        Ok((Self::at(server)?, path.to_owned()))
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it answers to a GET of `path`, whatever the code.
+    pub async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), Error> {
+        let silent = |problem: String| Error::Silent {
+            url: format!("{}{path}", self.url),
+            problem,
+        };
+        let request = Request::get(path).body(Body::empty());
+        let request = request.map_err(|error| silent(error.to_string()))?;
+        let answer = self.client.send(request).await;
+        let answer = answer.map_err(|error| silent(error.to_string()))?;
+        let code = answer.status();
+        let body = answer.into_body().collect().await;
+        let body = body.map_err(|error| silent(error.to_string()))?;
+        Ok((code, body.to_bytes()))
+    }
+
+    /// The same, where everything but 200 is a failure.
+    pub async fn get_ok(&self, path: &str) -> Result<Bytes, Error> {
+        let (status, body) = self.get(path).await?;
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        Err(Error::Refused {
+            url: format!("{}{path}", self.url),
+            status,
+            body: String::from_utf8_lossy(&body).chars().take(200).collect(),
+        })
+    }
+}
+
+/// A text as a value in a query.
+pub fn encode(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_holds_only_what_it_may() {
+        assert_eq!(
+            encode("rate(a{b=\"c\"}[5m])"),
+            "rate%28a%7Bb%3D%22c%22%7D%5B5m%5D%29"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_page_is_a_server_and_a_path() {
+        let split = |url| {
+            let (server, path) = Server::of_page(url).unwrap();
+            (server.url().to_owned(), path)
+        };
+        let expected = ("http://a:8080".to_owned(), "/metrics?x=1".to_owned());
+        assert_eq!(split("http://a:8080/metrics?x=1"), expected);
+        assert_eq!(split("http://a").1, "/");
+    }
+
+    #[tokio::test]
+    async fn nonsense_says_what_to_write() {
+        let error = Server::at("localhost").err().unwrap().to_string();
+        assert!(error.contains("write http://HOST:PORT"), "{error}");
+    }
+}

@@ -1,0 +1,171 @@
+//! Prometheus' range queries: the same quantities as a scrape brings, for a run that is over.
+use super::{
+    dialect,
+    http::{self, Server, encode},
+    series::{Quantity, Series},
+};
+use crate::record::Micros;
+use candlepower_api::benchmark::MetricsDialect;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Why Prometheus gave no series.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It did not answer.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// It answered something else.
+    #[error("the answer is not that of Prometheus' query API: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    #[serde(default)]
+    result: Vec<Matrix>,
+}
+
+#[derive(Deserialize)]
+struct Matrix {
+    #[serde(default)]
+    values: Vec<(f64, String)>,
+}
+
+/// The expression that puts a quantity together over pods.
+fn expression(quantity: Quantity, metric: &str, selector: &str) -> String {
+    let by = if quantity.largest() { "max" } else { "sum" };
+    format!("{by}({metric}{{{selector}}})")
+}
+
+/// One list of what several Prometheuses have, each of them for other pods.
+pub fn merge(lists: impl IntoIterator<Item = Vec<Series>>) -> Vec<Series> {
+    let mut merged: BTreeMap<Quantity, (String, BTreeMap<Micros, f64>)> = BTreeMap::new();
+    for series in lists.into_iter().flatten() {
+        let whole = merged.entry(series.quantity).or_default();
+        whole.0 = series.metric;
+        for (time, value) in series.points {
+            let sum = whole.1.entry(time).or_default();
+            *sum = if series.quantity.largest() {
+                sum.max(value)
+            } else {
+                *sum + value
+            };
+        }
+    }
+    let series = merged
+        .into_iter()
+        .map(|(quantity, (metric, points))| Series {
+            quantity,
+            metric,
+            points: points.into_iter().collect(),
+        });
+    series.collect()
+}
+
+/// All quantities of a dialect between two moments, in microseconds since 1970. `selector` is a
+/// list of label matchers such as `namespace="demo",llmdeployment="tiny"`.
+pub async fn range(
+    server: &Server,
+    dialect: MetricsDialect,
+    selector: &str,
+    (from, to): (Micros, Micros),
+    step: f64,
+) -> Result<Vec<Series>, Error> {
+    let mut all = vec![];
+    for (quantity, metric) in dialect::metrics_of(dialect) {
+        let path = format!(
+            "/api/v1/query_range?query={}&start={}&end={}&step={step}",
+            encode(&expression(quantity, &metric, selector)),
+            from as f64 / 1e6,
+            to as f64 / 1e6,
+        );
+        let points = read(&server.get_ok(&path).await?, from)?;
+        if !points.is_empty() {
+            all.push(Series {
+                quantity,
+                metric,
+                points,
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// The points of an answer, on the clock that was 0 at `zero`.
+fn read(answer: &[u8], zero: Micros) -> Result<Vec<(Micros, f64)>, Error> {
+    let answer: Answer = serde_json::from_slice(answer)?;
+    let values = answer.data.result.into_iter().flat_map(|one| one.values);
+    let points = values.filter_map(|(seconds, value)| {
+        // Seconds since 1970 are positive.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let time = (seconds * 1e6).round() as Micros;
+        let value: f64 = value.parse().ok()?;
+        value
+            .is_finite()
+            .then(|| (time.saturating_sub(zero), value))
+    });
+    Ok(points.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answers_points_are_on_the_runs_clock() {
+        let answer = br#"{"status":"success","data":{"resultType":"matrix","result":[
+            {"metric":{},"values":[[100,"1.5"],[102.5,"NaN"],[105,"3"]]}]}}"#;
+        let points = read(answer, 100_000_000).unwrap();
+        assert_eq!(points, [(0, 1.5), (5_000_000, 3.0)]);
+    }
+
+    #[test]
+    fn something_else_than_prometheus_is_named() {
+        assert!(
+            read(b"<html>", 0)
+                .unwrap_err()
+                .to_string()
+                .contains("query API")
+        );
+    }
+
+    #[test]
+    fn several_prometheuses_have_parts_of_one_whole() {
+        let part = |quantity, value| Series {
+            quantity,
+            metric: String::new(),
+            points: vec![(0, value), (5, value)],
+        };
+        let merged = merge([
+            vec![
+                part(Quantity::Running, 2.0),
+                part(Quantity::KvCacheUsage, 0.2),
+            ],
+            vec![
+                part(Quantity::Running, 3.0),
+                part(Quantity::KvCacheUsage, 0.7),
+            ],
+        ]);
+        let values: Vec<_> = merged
+            .iter()
+            .map(|one| (one.quantity, one.points[1].1))
+            .collect();
+        assert_eq!(
+            values,
+            [(Quantity::Running, 5.0), (Quantity::KvCacheUsage, 0.7)]
+        );
+    }
+
+    #[test]
+    fn pods_are_summed_and_shares_are_not() {
+        let sum = expression(Quantity::Running, "llm_num_requests_running", "pod=\"a\"");
+        assert_eq!(sum, "sum(llm_num_requests_running{pod=\"a\"})");
+        assert!(expression(Quantity::KvCacheUsage, "kv", "").starts_with("max("));
+    }
+}

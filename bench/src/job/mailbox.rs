@@ -1,0 +1,228 @@
+//! The one ConfigMap that the job may read and patch.
+use candlepower_api::benchmark::job::{
+    ANSWER, ASSIGNMENT, Answer, Assignment, COPY_READY_WITHIN, Change, CopyState, PROGRESS,
+    Progress, Served, WISH, Wish,
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+
+/// How often an answer is looked for.
+const LOOK: Duration = Duration::from_secs(2);
+/// Pauses between attempts to write what must not be lost; an API server may restart meanwhile.
+const PAUSES: [Duration; 6] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+];
+
+/// Why the ConfigMap is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The pod has no account, or no API server.
+    #[error("the cluster cannot be reached from this pod: {0}")]
+    Cluster(#[source] Box<kube::Error>),
+    /// It cannot be read or written.
+    #[error("{verb} the ConfigMap {name}: {source}")]
+    Request {
+        /// What was tried.
+        verb: &'static str,
+        /// Its name.
+        name: String,
+        /// What the API server says.
+        source: Box<kube::Error>,
+    },
+    /// What should be in it is not.
+    #[error("the ConfigMap {name} has no {key} that can be read: {why}")]
+    Content {
+        /// Its name.
+        name: String,
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// A value has no JSON form.
+    #[error("writing JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// The ConfigMap.
+#[derive(Clone)]
+pub(super) struct Mailbox {
+    config_maps: Api<ConfigMap>,
+    name: String,
+}
+
+impl Mailbox {
+    /// By the pod's own account.
+    pub(super) async fn open(namespace: &str, name: &str) -> Result<Self, Error> {
+        let client = Client::try_default()
+            .await
+            .map_err(|error| Error::Cluster(Box::new(error)))?;
+        Ok(Self {
+            config_maps: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+        })
+    }
+
+    /// What to do.
+    pub(super) async fn assignment(&self) -> Result<Assignment, Error> {
+        let data = self.data().await?;
+        let content = |why: String| Error::Content {
+            name: self.name.clone(),
+            key: ASSIGNMENT,
+            why,
+        };
+        let text = data.get(ASSIGNMENT);
+        let text = text.ok_or_else(|| content("there is none".to_owned()))?;
+        serde_json::from_str(text).map_err(|error| content(error.to_string()))
+    }
+
+    /// Tells how far it is. What is lost is told again in a moment.
+    pub(super) async fn progress(&self, progress: &Progress) {
+        if let Err(error) = self.put(PROGRESS, progress).await {
+            eprintln!("warning: progress could not be told: {error}");
+        }
+    }
+
+    /// Writes texts that must not be lost.
+    pub(super) async fn keep(&self, texts: &BTreeMap<&str, String>) -> Result<(), Error> {
+        for pause in PAUSES {
+            match self.patch(&json!({"data": texts})).await {
+                Err(error) if is_passing(&error) => {
+                    eprintln!("warning: {error}; trying again in {} s", pause.as_secs());
+                    sleep(pause).await;
+                }
+                result => return result,
+            }
+        }
+        self.patch(&json!({"data": texts})).await
+    }
+
+    /// The number of the last wish, and whether a copy was wished for: another pod of this job may
+    /// have been lost in between.
+    pub(super) async fn last_wish(&self) -> Result<Option<Wish>, Error> {
+        let data = self.data().await?;
+        Ok(data
+            .get(WISH)
+            .and_then(|text| serde_json::from_str(text).ok()))
+    }
+
+    /// Wishes for a copy with this change, or for none; gives back the copy once it serves, or why it
+    /// does not.
+    pub(super) async fn wish(
+        &self,
+        number: u32,
+        serve: Option<Change>,
+    ) -> Result<Result<Option<Served>, String>, Error> {
+        let wish = Wish { number, serve };
+        self.keep(&BTreeMap::from([(WISH, serde_json::to_string(&wish)?)]))
+            .await?;
+        let began = Instant::now();
+        let mut heard = "the operator has not answered".to_owned();
+        while began.elapsed() < COPY_READY_WITHIN {
+            sleep(LOOK).await;
+            let Some(answer) = self.answer(number).await else {
+                continue;
+            };
+            match answer.state {
+                CopyState::Ready | CopyState::Released => return Ok(Ok(answer.served)),
+                CopyState::Failed => return Ok(Err(answer.message)),
+                CopyState::Waiting => heard = answer.message,
+            }
+        }
+        let minutes = COPY_READY_WITHIN.as_secs() / 60;
+        Ok(Err(format!("not within {minutes} minutes: {heard}")))
+    }
+
+    /// A look that fails is followed by another.
+    async fn answer(&self, number: u32) -> Option<Answer> {
+        let data = self
+            .data()
+            .await
+            .inspect_err(|error| eprintln!("warning: {error}"))
+            .ok()?;
+        let answer: Answer = parse(&data, ANSWER)?;
+        (answer.number == number).then_some(answer)
+    }
+
+    async fn put(&self, key: &str, value: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_string(value)?;
+        self.patch(&json!({"data": {key: text}})).await
+    }
+
+    async fn patch(&self, patch: &serde_json::Value) -> Result<(), Error> {
+        let params = PatchParams::default();
+        self.config_maps
+            .patch_metadata(&self.name, &params, &Patch::Merge(patch))
+            .await
+            .map(|_| ())
+            .map_err(|source| Error::Request {
+                verb: "writing",
+                name: self.name.clone(),
+                source: Box::new(source),
+            })
+    }
+
+    async fn data(&self) -> Result<BTreeMap<String, String>, Error> {
+        let found = self.config_maps.get(&self.name).await;
+        let found = found.map_err(|source| Error::Request {
+            verb: "reading",
+            name: self.name.clone(),
+            source: Box::new(source),
+        })?;
+        Ok(found.data.unwrap_or_default())
+    }
+}
+
+fn parse<T: DeserializeOwned>(data: &BTreeMap<String, String>, key: &str) -> Option<T> {
+    serde_json::from_str(data.get(key)?).ok()
+}
+
+/// Whether the same request may succeed in a moment.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Request { source, .. } => match &**source {
+            kube::Error::Api(status) => {
+                status.code >= 500 || status.code == 429 || status.code == 409
+            }
+            _ => true,
+        },
+        Error::Cluster(_) | Error::Content { .. } | Error::Json(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn what_the_api_server_refuses_is_not_tried_again() {
+        let answered = |code| {
+            is_passing(&Error::Request {
+                verb: "writing",
+                name: "a".into(),
+                source: Box::new(kube::Error::Api(Box::new(Status {
+                    code,
+                    ..Status::default()
+                }))),
+            })
+        };
+        assert!(answered(500) && answered(429) && answered(409));
+        assert!(!answered(403) && !answered(404) && !answered(413));
+    }
+}

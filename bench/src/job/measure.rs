@@ -1,0 +1,124 @@
+//! One round: load, and the evidence beside it.
+use super::{Error, follow::Follow};
+use crate::{
+    evidence::{
+        Evidence,
+        collect::{MetricsFrom, Sources, collect},
+        scrape::Scraper,
+    },
+    load::{self, CancellationToken, plan::Plan},
+    record::Run,
+};
+use candlepower_api::benchmark::job::{MetricsPage, Served};
+use std::time::Duration;
+
+/// How often a server's metrics are read.
+const SCRAPE_EVERY: Duration = Duration::from_secs(1);
+
+/// A round's records and evidence.
+pub(super) struct Measured {
+    pub(super) run: Run,
+    pub(super) evidence: Evidence,
+}
+
+/// Applies `plan` to `served` and collects what can be seen of it.
+pub(super) async fn measure(
+    plan: &Plan,
+    served: &Served,
+    place: &Place<'_>,
+    follow: &mut Follow,
+    cancel: &CancellationToken,
+) -> Result<Measured, Error> {
+    let scraper = start(served);
+    let run = load::run(plan, follow, cancel.clone()).await?;
+    if cancel.is_cancelled() {
+        return Err(Error::Interrupted);
+    }
+    let metrics = match scraper {
+        Ok((pages, scraper)) => MetricsFrom::Scrapes {
+            pages,
+            scraped: scraper.stop(),
+        },
+        Err(why) => {
+            from_prometheus(served, place.namespace).unwrap_or(MetricsFrom::Nowhere { why })
+        }
+    };
+    let sources = Sources {
+        metrics,
+        jaegers: jaegers(served),
+        deployment: served
+            .deployment_spec
+            .clone()
+            .and_then(|spec| serde_json::from_value(spec).ok()),
+        same_machine: place.is_node_of(&served.metrics),
+    };
+    let evidence = collect(&run, sources).await;
+    Ok(Measured { run, evidence })
+}
+
+/// Where the job runs.
+pub(super) struct Place<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) node: Option<&'a str>,
+}
+
+impl Place<'_> {
+    /// Whether all pods are on this node, so that what is read here is true of them.
+    fn is_node_of(&self, pages: &[MetricsPage]) -> bool {
+        self.node.is_some()
+            && !pages.is_empty()
+            && pages.iter().all(|page| page.node.as_deref() == self.node)
+    }
+}
+
+/// The pages themselves are read more often than any Prometheus would.
+fn start(served: &Served) -> Result<(Vec<String>, Scraper), String> {
+    let pages: Vec<_> = served.metrics.iter().map(|page| page.url.clone()).collect();
+    if pages.is_empty() {
+        return Err("no page with its metrics is known; set spec.target.metrics".to_owned());
+    }
+    let scraper = Scraper::start(&pages, Some(served.dialect), SCRAPE_EVERY);
+    let scraper = scraper.map_err(|error| error.to_string())?;
+    Ok((pages, scraper))
+}
+
+fn from_prometheus(served: &Served, namespace: &str) -> Option<MetricsFrom> {
+    let deployment = served.deployment.as_ref()?;
+    (!served.prometheus.is_empty()).then(|| MetricsFrom::Prometheus {
+        urls: served.prometheus.clone(),
+        dialect: served.dialect,
+        selector: format!("namespace=\"{namespace}\",llmdeployment=\"{deployment}\""),
+    })
+}
+
+fn jaegers(served: &Served) -> Result<Vec<String>, String> {
+    if served.jaeger.is_empty() {
+        return Err("no Jaeger is known for this target".to_owned());
+    }
+    Ok(served.jaeger.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(node: &str) -> MetricsPage {
+        MetricsPage {
+            pod: None,
+            node: Some(node.to_owned()),
+            url: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_read_here_is_true_of_a_target_on_this_node_only() {
+        let here = |node| Place {
+            namespace: "a",
+            node,
+        };
+        assert!(here(Some("n1")).is_node_of(&[page("n1"), page("n1")]));
+        assert!(!here(Some("n1")).is_node_of(&[page("n1"), page("n2")]));
+        assert!(!here(Some("n1")).is_node_of(&[]));
+        assert!(!here(None).is_node_of(&[page("n1")]));
+    }
+}

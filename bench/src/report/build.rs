@@ -1,0 +1,212 @@
+//! From a run and its evidence to a report.
+use super::{
+    model::{Breakdown, Conclusion, Operations, Outcome, Report, RunInfo},
+    timeline::timeline,
+    words,
+};
+use crate::{
+    analysis::{
+        advice::{Patient, recommend},
+        breaking_point::breaking_point,
+        comparison::Comparison,
+        cost::{Price, token_costs},
+        findings::{Class, Finding, Scene, Severity, cold_start, findings, primary},
+        level::Level,
+        operations::{Ranking, rank},
+        roofline::roofline,
+        span_tree::tree,
+        usl,
+    },
+    evidence::{Evidence, Missing, sample::Role},
+    figures::output_tokens,
+    objectives::Objective,
+    record::Run,
+};
+use k8s_openapi::jiff::Timestamp;
+
+/// What a report is told beside the run and its evidence.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Its title; the model and address where absent.
+    pub title: Option<String>,
+    /// Who is responsible for it.
+    pub author: Option<String>,
+    /// What counts as good enough.
+    pub objectives: Vec<Objective>,
+    /// What the machine costs.
+    pub price: Option<Price>,
+    /// Comparisons with other runs, made by [`crate::analysis::comparison::compare`].
+    pub comparisons: Vec<Comparison>,
+}
+
+/// Analyses a run.
+pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
+    let seed = run.workload.seed.unsigned_abs();
+    let level = |one| Level::of(one, evidence, &options.objectives, seed);
+    let levels: Vec<_> = run.scenarios.iter().map(level).collect();
+    let mut missing = evidence.missing.clone();
+    let operations = operations(run, evidence);
+    let (prompt, output) = mean_tokens(run);
+    let mut lack = |what: &str, why: String| {
+        missing.push(Missing {
+            what: what.to_owned(),
+            why,
+        });
+    };
+    let roofline = roofline(evidence, &levels, prompt, output)
+        .inspect_err(|why| lack("model bandwidth and FLOP/s utilisation", why.to_string()))
+        .ok();
+    let points: Vec<_> = levels
+        .iter()
+        .map(|level| (level.concurrency, level.figures.output_tokens_per_second))
+        .collect();
+    let scalability = usl::fit(&points)
+        .inspect_err(|why| lack("fit of the scalability law", why.to_string()))
+        .ok();
+    if !run.workload.stream {
+        let why = "answers were not streamed".to_owned();
+        lack("TTFT, TPOT and gaps between tokens", why);
+    }
+    let cold_start = cold_start(run, evidence);
+    let rankings: Vec<_> = operations
+        .iter()
+        .map(|one| (one.scenario.clone(), one.ranking.clone()))
+        .collect();
+    let findings = findings(Scene {
+        levels: &levels,
+        rankings: &rankings,
+        utilisation: roofline.as_ref().map_or(&[], |roof| &roof.levels),
+        model: evidence.model.as_ref(),
+        deployment: evidence.deployment.as_ref(),
+        cold_start: cold_start.as_ref(),
+    });
+    let recommendations = recommend(&Patient {
+        findings: &findings,
+        levels: &levels,
+        workload: &run.workload,
+        deployment: evidence.deployment.as_ref(),
+        dialect: evidence.dialect,
+        model: evidence.model.as_ref(),
+        cold_start: cold_start.as_ref(),
+    });
+    let price = options.price.clone();
+    let costs = price.as_ref().map(|price| token_costs(&levels, price));
+    let mut report = Report {
+        title: title(run, options),
+        author: options.author.clone(),
+        written_by: format!("candlepower {}", env!("CARGO_PKG_VERSION")),
+        run: run_info(run),
+        objectives: options.objectives.clone(),
+        conclusion: Conclusion {
+            outcome: outcome(&levels, &findings),
+            primary_bottleneck: primary(&findings).map(|finding| finding.class),
+            summary: String::new(),
+        },
+        model: evidence.model.clone(),
+        server: evidence.server.clone(),
+        machine: evidence.machine.clone(),
+        deployment: evidence
+            .deployment
+            .as_ref()
+            .and_then(|spec| serde_json::to_value(spec).ok()),
+        metrics_source: evidence.metrics_source.clone(),
+        traces_source: evidence.traces_source.clone(),
+        breaking_point: breaking_point(&levels),
+        levels,
+        operations,
+        breakdowns: breakdowns(evidence),
+        roofline,
+        scalability,
+        cold_start,
+        findings,
+        recommendations,
+        comparisons: options.comparisons.clone(),
+        price,
+        costs: costs.unwrap_or_default(),
+        timeline: timeline(run, evidence),
+        missing,
+    };
+    report.conclusion.summary = words::summary(&report);
+    report
+}
+
+fn title(run: &Run, options: &Options) -> String {
+    let named = options.title.clone();
+    named.unwrap_or_else(|| format!("{} at {}", run.model, run.url))
+}
+
+fn outcome(levels: &[Level], findings: &[Finding]) -> Outcome {
+    let overloaded = |one: &Finding| {
+        one.class == Class::OverloadedGenerator && one.severity == Severity::Critical
+    };
+    if levels.iter().all(|level| level.figures.succeeded == 0) {
+        Outcome::NoAnswers
+    } else if findings.iter().any(overloaded) {
+        Outcome::Void
+    } else if levels.iter().any(Level::misses) {
+        Outcome::Missed
+    } else {
+        Outcome::Met
+    }
+}
+
+fn run_info(run: &Run) -> RunInfo {
+    let micros = i64::try_from(run.started_at).unwrap_or(i64::MAX);
+    let started = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH);
+    let end = run.scenarios.iter().map(|one| one.ended).max();
+    RunInfo {
+        started_at: format!("{started:.0}"),
+        seconds: end.unwrap_or_default() as f64 / 1e6,
+        url: run.url.clone(),
+        model: run.model.clone(),
+        workload: run.workload.clone(),
+        prompt_lengths: run.prompt_lengths.clone(),
+        output_lengths: run.output_lengths.clone(),
+        generator: run.generator.clone(),
+        stopped: run.stopped.clone(),
+        knee: run.knee.clone(),
+    }
+}
+
+/// Mean prompt and output tokens of all answers, as the server counted them.
+fn mean_tokens(run: &Run) -> (f64, f64) {
+    let requests = || run.scenarios.iter().flat_map(|one| &one.requests);
+    let answered = || requests().filter(|one| crate::figures::succeeded(one));
+    let count = answered().count().max(1) as f64;
+    let prompt =
+        answered().map(|one| f64::from(one.prompt_tokens.unwrap_or(one.asked_prompt_tokens)));
+    let output = answered().map(|one| f64::from(output_tokens(one)));
+    (prompt.sum::<f64>() / count, output.sum::<f64>() / count)
+}
+
+fn operations(run: &Run, evidence: &Evidence) -> Vec<Operations> {
+    let of = |scenario: &str| -> Ranking {
+        let sample = evidence.traces.iter();
+        rank(
+            sample
+                .filter(|one| one.role == Role::Sample && one.scenario == scenario)
+                .map(|one| &one.trace),
+        )
+    };
+    let all = run.scenarios.iter().map(|one| Operations {
+        scenario: one.name.clone(),
+        ranking: of(&one.name),
+    });
+    all.filter(|one| one.ranking.traces > 0).collect()
+}
+
+fn breakdowns(evidence: &Evidence) -> Vec<Breakdown> {
+    let chosen = evidence
+        .traces
+        .iter()
+        .filter(|one| one.role != Role::Sample);
+    chosen
+        .filter_map(|one| {
+            Some(Breakdown {
+                scenario: one.scenario.clone(),
+                role: one.role,
+                root: tree(&one.trace)?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,201 @@
+//! Section 3: the first scenario in full.
+use super::{Block, Cell, Section, code, label, pictures, table, text};
+use crate::{
+    analysis::{level::Level, observed::Observed},
+    figures::Distribution,
+    report::{model::Report, plot, words},
+};
+use std::fmt::Write as _;
+
+pub(super) fn section(report: &Report) -> Section {
+    let section = Section::new("3", "Baseline Performance");
+    let Some(level) = report.levels.first() else {
+        return section.with([text("No scenario ran.")]);
+    };
+    section.under([
+        results(report, level),
+        Section::new("3.2", "Resource Utilization").with(resources(&level.observed)),
+        Section::new("3.3", "Latency Distribution")
+            .with(pictures(plot::distributions(&report.levels)))
+            .with(distributions(level)),
+    ])
+}
+
+fn results(report: &Report, level: &Level) -> Section {
+    let rows = level.verdicts.iter().map(|verdict| {
+        let metric = verdict.objective.metric;
+        [
+            words::metric_name(metric).into(),
+            words::or_not(verdict.measured, |value| words::metric_value(metric, value)).into(),
+            words::target(verdict.objective).into(),
+            Cell::met(verdict.met()),
+        ]
+    });
+    let figures = &level.figures;
+    let intervals = &level.intervals;
+    let more = [
+        [
+            "TTFT P95 with 95 % confidence".into(),
+            words::with_interval(
+                figures.ttft.map(|ttft| ttft.p95 as f64),
+                intervals.ttft_p95,
+                words::micros,
+            )
+            .into(),
+        ],
+        [
+            "TPOT Avg with 95 % confidence".into(),
+            words::with_interval(
+                figures.tpot.map(|tpot| tpot.mean),
+                intervals.tpot,
+                words::micros,
+            )
+            .into(),
+        ],
+        [
+            "Throughput with 95 % confidence".into(),
+            words::with_interval(
+                Some(figures.output_tokens_per_second),
+                intervals.throughput,
+                words::tokens_per_second,
+            )
+            .into(),
+        ],
+        [
+            "Goodput".into(),
+            format!("{:.2} requests/s", level.goodput).into(),
+        ],
+    ];
+    Section::new("3.1", "Test Results").with([
+        table(
+            "The run",
+            ["", "Value"],
+            [
+                ["Test Date".into(), report.run.started_at.as_str().into()],
+                [
+                    "Test Duration".into(),
+                    Cell::from(words::span(level.figures.window_seconds)),
+                ],
+                ["Load".into(), level.load_text().into()],
+            ],
+        ),
+        table(
+            "Figures against their objectives",
+            ["Metric", "Value", "Target", "Status"],
+            rows,
+        ),
+        table("Confidence", ["Metric", "Value"], more),
+    ])
+}
+
+/// What the server used, as the template groups it.
+fn resources(observed: &Observed) -> Vec<Block> {
+    let memory = |used: Option<f64>, total: Option<f64>| match (used, total) {
+        (Some(used), Some(total)) if total > 0.0 => format!(
+            "{} of {} ({})",
+            words::bytes(used),
+            words::bytes(total),
+            words::percent(used / total)
+        ),
+        (used, _) => words::or_not(used, words::bytes),
+    };
+    let cpu = match (observed.cpu_cores, observed.cpu_limit) {
+        (Some(used), Some(limit)) if limit > 0.0 => format!(
+            "{used:.2} of {limit:.2} cores ({})",
+            words::percent(used / limit)
+        ),
+        (used, _) => words::or_not(used, |used| format!("{used:.2} cores")),
+    };
+    let rate = |value| words::or_not(value, words::bytes_per_second);
+    let rows = [
+        [
+            "GPU utilization",
+            &words::or_not(observed.gpu_utilization, words::percent),
+        ],
+        [
+            "GPU memory",
+            &memory(observed.gpu_memory_max, observed.gpu_memory_total),
+        ],
+        [
+            "GPU temperature",
+            &words::or_not(observed.gpu_temperature_max, |degrees| {
+                format!("{degrees:.0} °C")
+            }),
+        ],
+        [
+            "GPU power",
+            &words::or_not(observed.gpu_power, |watts| format!("{watts:.0} W")),
+        ],
+        ["CPU usage", &cpu],
+        [
+            "CPU throttled",
+            &words::or_not(observed.throttled_periods, |share| {
+                format!("in {} of the periods", words::percent(share))
+            }),
+        ],
+        [
+            "RAM usage",
+            &memory(observed.memory_max, observed.memory_limit),
+        ],
+        ["Disk read", &rate(observed.disk_read_per_second)],
+        ["Disk written", &rate(observed.disk_written_per_second)],
+        [
+            "Network received",
+            &rate(observed.network_received_per_second),
+        ],
+        ["Network sent", &rate(observed.network_sent_per_second)],
+        [
+            "KV cache, at most",
+            &words::or_not(observed.kv_cache_max, words::percent),
+        ],
+    ]
+    .map(|row| row.map(Cell::from));
+    vec![table(
+        "What the server used in the baseline scenario",
+        ["Resource", "Value"],
+        rows,
+    )]
+}
+
+fn distributions(level: &Level) -> Vec<Block> {
+    let drawn = [
+        ("TTFT Distribution", level.figures.ttft, &level.ttft_curve),
+        ("TPOT Distribution", level.figures.tpot, &level.tpot_curve),
+    ];
+    drawn
+        .into_iter()
+        .flat_map(|(title, distribution, curve)| {
+            let drawn = match distribution {
+                Some(distribution) => code("", bars(&distribution, curve)),
+                None => text("Not measured: no answer came as a stream."),
+            };
+            [label(title), drawn]
+        })
+        .collect()
+}
+
+/// Bars of text, for forms without pictures.
+fn bars(distribution: &Distribution, curve: &[u64]) -> String {
+    let rows = [
+        ("Min", curve.first().copied().unwrap_or_default() as f64),
+        ("P50", distribution.p50 as f64),
+        ("Avg", distribution.mean),
+        ("P95", distribution.p95 as f64),
+        ("P99", distribution.p99 as f64),
+        ("Max", distribution.max as f64),
+    ];
+    let most = distribution.max.max(1) as f64;
+    let mut drawn = String::new();
+    for (name, value) in rows {
+        // Between 0 and 40.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let length = (value / most * 40.0).round().clamp(0.0, 40.0) as usize;
+        let bar = if length == 0 {
+            "▏".to_owned()
+        } else {
+            "█".repeat(length)
+        };
+        let _ = writeln!(drawn, "{name}: {:>9} {bar}", words::micros(value));
+    }
+    drawn
+}

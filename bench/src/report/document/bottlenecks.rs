@@ -1,0 +1,250 @@
+//! Section 4: where the time goes, and why.
+use super::{
+    Block, Cell, Section, code, label, list, pictures, summary::severity_mark, table, text,
+};
+use crate::{
+    analysis::{
+        findings::{Confidence, Finding, Severity},
+        span_tree::Node,
+    },
+    evidence::sample::Role,
+    report::{
+        model::{Breakdown, Operations, Report},
+        plot, words,
+    },
+};
+use std::fmt::Write as _;
+
+/// How many operations the ranking shows.
+const OPERATIONS: usize = 5;
+
+pub(super) fn section(report: &Report) -> Section {
+    Section::new("4", "Bottleneck Analysis").under([
+        Section::new("4.1", "Trace Analysis").with(traces(report)),
+        Section::new("4.2", "Identified Bottlenecks")
+            .with(utilisation(report))
+            .under(report.findings.iter().map(finding))
+            .with(report.findings.is_empty().then(|| {
+                text("None: no class of bottleneck shows in the evidence that there is.")
+            })),
+    ])
+}
+
+fn traces(report: &Report) -> Vec<Block> {
+    if report.operations.is_empty() {
+        let why = report
+            .missing
+            .iter()
+            .find(|one| one.what.contains("traces"));
+        let why = why.map_or("none was asked for", |one| one.why.as_str());
+        return vec![text(format!("No traces: {why}."))];
+    }
+    let mut blocks = vec![
+        label("Analysis Command"),
+        code(
+            "bash",
+            "candlepower analyze SERVICE --lookback 1h --limit 200",
+        ),
+        text(
+            "Shares are of critical-path self time over a random sample of requests: each moment \
+             of a request counts once, for the operation that its end waited for. With what \
+             belongs to no named operation they sum to 100 %.",
+        ),
+    ];
+    for operations in &report.operations {
+        blocks.push(label(&format!(
+            "Top 5 Slowest Operations: {}",
+            operations.scenario
+        )));
+        blocks.push(ranking(operations));
+    }
+    blocks.extend(breakdown(report));
+    blocks
+}
+
+fn ranking(operations: &Operations) -> Block {
+    let ranking = &operations.ranking;
+    let top = ranking.operations.iter().take(OPERATIONS).enumerate();
+    let mut rows: Vec<[Cell; 5]> = top
+        .map(|(place, one)| {
+            [
+                (place + 1).to_string().into(),
+                one.name.as_str().into(),
+                words::nanos(one.mean).into(),
+                words::nanos(one.max).into(),
+                words::percent(one.share).into(),
+            ]
+        })
+        .collect();
+    let rest: f64 = ranking
+        .operations
+        .iter()
+        .skip(OPERATIONS)
+        .map(|one| one.share)
+        .sum();
+    let row = |name: &str, share: f64| {
+        [
+            "".into(),
+            name.into(),
+            "".into(),
+            "".into(),
+            words::percent(share).into(),
+        ]
+    };
+    if rest > 0.0 {
+        rows.push(row("other operations", rest));
+    }
+    rows.push(row("unattributed", ranking.unattributed));
+    table(
+        &format!("Self time per call over {} traces", ranking.traces),
+        [
+            "Rank",
+            "Operation",
+            "Avg Duration",
+            "Max Duration",
+            "% of Total",
+        ],
+        rows,
+    )
+}
+
+fn breakdown(report: &Report) -> Vec<Block> {
+    let pick = |role| {
+        report
+            .breakdowns
+            .iter()
+            .find(|one: &&Breakdown| one.role == role)
+    };
+    let mut blocks = vec![];
+    if let Some(typical) = pick(Role::P50) {
+        blocks.push(label("Trace Breakdown (Typical Request)"));
+        blocks.push(code("", drawn(&typical.root)));
+    }
+    let slowest = report
+        .breakdowns
+        .iter()
+        .filter(|one| one.role == Role::Slowest)
+        .max_by_key(|one| one.root.duration);
+    if let Some(slowest) = slowest {
+        blocks.push(label(&format!("Slowest Request ({})", slowest.scenario)));
+        blocks.extend(pictures([plot::waterfall(&slowest.root)]));
+        blocks.push(code("", drawn(&slowest.root)));
+    }
+    blocks
+}
+
+fn drawn(root: &Node) -> String {
+    let all = root.flat();
+    let most = all.iter().map(|(_, node)| node.self_time).max();
+    let mut text = String::new();
+    for (depth, node) in all {
+        let share = node.self_time as f64 / root.duration.max(1) as f64;
+        let note = if Some(node.self_time) == most {
+            "  ◄─ BOTTLENECK"
+        } else {
+            ""
+        };
+        let name = format!("{}▪ {}", "  ".repeat(depth), node.name);
+        let _ = writeln!(
+            text,
+            "{name:<36} {:>9}  self {:>6}{note}",
+            words::nanos(node.duration),
+            words::percent(share)
+        );
+    }
+    text
+}
+
+/// MBU and MFU, where they could be computed.
+fn utilisation(report: &Report) -> Vec<Block> {
+    let Some(roof) = &report.roofline else {
+        let why = report
+            .missing
+            .iter()
+            .find(|one| one.what.contains("bandwidth and FLOP"));
+        let why = why.map_or("not computed", |one| one.why.as_str());
+        return vec![text(format!(
+            "Model bandwidth and FLOP/s utilisation: {why}."
+        ))];
+    };
+    let rows = roof.levels.iter().map(|one| {
+        [
+            one.scenario.as_str().into(),
+            words::bytes(one.bytes_per_step).into(),
+            words::or_not(one.mbu, words::percent).into(),
+            words::or_not(one.mfu, words::percent).into(),
+            words::or_not(one.prefill_mfu, words::percent).into(),
+        ]
+    });
+    let kv = if roof.counts_kv {
+        "weights and KV cache"
+    } else {
+        "weights alone, because the KV cache's bytes per token are not known: a lower limit"
+    };
+    vec![
+        table(
+            "Use of the machine",
+            ["Scenario", "Bytes per step", "MBU", "MFU", "MFU of prefill"],
+            rows,
+        ),
+        text(format!(
+            "MBU = bytes read per decode step ({kv}) / median TPOT / peak bandwidth. MFU = 2 · \
+             parameters · tokens per second / peak FLOP/s, attention left out: a lower limit. \
+             Parameters: {:.0} million, from the weights' bytes and precision. Peaks: {}.",
+            roof.parameters / 1e6,
+            roof.probe.source
+        )),
+    ]
+}
+
+fn finding(finding: &Finding) -> Section {
+    let severity = match finding.severity {
+        Severity::Critical => "Critical",
+        Severity::Moderate => "Moderate",
+        Severity::Acceptable => "Acceptable",
+    };
+    let title = format!(
+        "{severity}: {} ({} of {})",
+        finding.class.title(),
+        words::percent(finding.share),
+        finding.share_of
+    );
+    let evidence = finding
+        .evidence
+        .iter()
+        .map(|proof| format!("{}: {} ({})", proof.what, proof.value, proof.source));
+    Section::new("", &title).with([
+        Block::Callout {
+            mark: severity_mark(finding.severity),
+            text: format!(
+                "Worst in {}; confidence: {}.",
+                finding.scenario,
+                match finding.confidence {
+                    Confidence::High => "high",
+                    Confidence::Medium => "medium",
+                    Confidence::Low => "low",
+                }
+            ),
+        },
+        label("Root Cause"),
+        text(sentence(&finding.cause)),
+        label("Evidence"),
+        list(evidence),
+        label("Impact"),
+        text(match finding.severity {
+            Severity::Acceptable => "It does no harm at this load.".to_owned(),
+            _ => format!(
+                "It explains {} of {} in this scenario.",
+                words::percent(finding.share),
+                finding.share_of
+            ),
+        }),
+    ])
+}
+
+/// With a capital letter and a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), chars.as_str())
+}

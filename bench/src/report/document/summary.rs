@@ -1,0 +1,157 @@
+//! The head of the report and its executive summary: the conclusion in the first screen.
+use super::{Block, Cell, Item, Mark, Section, label, list, table};
+use crate::{
+    analysis::findings::{Finding, Severity},
+    objectives::Metric,
+    report::{
+        model::{Outcome, Report},
+        words,
+    },
+};
+
+pub(super) fn facts(report: &Report) -> Vec<(String, String)> {
+    let author = report.author.clone();
+    let status = match report.run.stopped {
+        None => "Completed".to_owned(),
+        Some(ref why) => format!("Incomplete: {why}"),
+    };
+    [
+        ("Project", "LLM Inference Performance Analysis".to_owned()),
+        (
+            "Author",
+            author.unwrap_or_else(|| report.written_by.clone()),
+        ),
+        ("Date", report.run.started_at.chars().take(10).collect()),
+        ("Status", status),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+pub(super) fn mark(report: &Report) -> Mark {
+    match report.conclusion.outcome {
+        Outcome::Met => Mark::Good,
+        Outcome::Missed => Mark::Bad,
+        Outcome::Void | Outcome::NoAnswers => Mark::Unknown,
+    }
+}
+
+pub(super) const fn severity_mark(severity: Severity) -> Mark {
+    match severity {
+        Severity::Critical => Mark::Bad,
+        Severity::Moderate => Mark::Warning,
+        Severity::Acceptable => Mark::Good,
+    }
+}
+
+pub(super) fn section(report: &Report) -> Section {
+    Section::new("", "Executive Summary").with([
+        Block::Callout {
+            mark: mark(report),
+            text: format!("TL;DR: {}", report.conclusion.summary),
+        },
+        label("Objectives"),
+        list([
+            "Identify latency bottlenecks in the LLM inference pipeline",
+            "Measure Time to First Token (TTFT) and Time Per Output Token (TPOT)",
+            "Analyze memory bandwidth utilization",
+            "Provide actionable optimization recommendations",
+        ]),
+        label("Key Findings"),
+        Block::List {
+            items: findings(report),
+        },
+        label("Impact"),
+        impact(report),
+    ])
+}
+
+fn findings(report: &Report) -> Vec<Item> {
+    let say = |finding: &Finding| Item {
+        mark: severity_mark(finding.severity),
+        text: format!(
+            "{} bottleneck: {} in {} ({} of {})",
+            match finding.severity {
+                Severity::Critical => "Major",
+                Severity::Moderate => "Minor",
+                Severity::Acceptable => "Harmless",
+            },
+            finding.class.title(),
+            finding.scenario,
+            words::percent(finding.share),
+            finding.share_of
+        ),
+    };
+    let mut items: Vec<_> = report.findings.iter().map(say).collect();
+    items.extend(kept(report));
+    if items.is_empty() {
+        items.push(Item {
+            mark: Mark::Good,
+            text: "No bottleneck was found".to_owned(),
+        });
+    }
+    items
+}
+
+/// Objectives that were met under the heaviest load.
+fn kept(report: &Report) -> Option<Item> {
+    let heaviest = report
+        .levels
+        .iter()
+        .max_by(|a, b| a.concurrency.total_cmp(&b.concurrency))?;
+    let met = heaviest
+        .verdicts
+        .iter()
+        .filter(|one| one.met() == Some(true));
+    let met: Vec<_> = met
+        .map(|one| words::metric_name(one.objective.metric))
+        .collect();
+    (!met.is_empty()).then(|| Item {
+        mark: Mark::Good,
+        text: format!(
+            "Performance within acceptable range under the heaviest load ({}): {}",
+            heaviest.load_text(),
+            met.join(", ")
+        ),
+    })
+}
+
+/// The two figures that users feel, under every load.
+fn impact(report: &Report) -> Block {
+    let rows = report.levels.iter().flat_map(|level| {
+        [Metric::TtftP95, Metric::Tpot]
+            .into_iter()
+            .filter_map(|metric| {
+                let verdict = words::verdict(level, metric)?;
+                Some([
+                    format!("{} at {}", words::metric_name(metric), level.load_text()).into(),
+                    words::or_not(verdict.measured, |value| words::metric_value(metric, value))
+                        .into(),
+                    words::target(verdict.objective).into(),
+                    Cell::met(verdict.met()),
+                ])
+            })
+    });
+    let mut rows: Vec<_> = rows.collect();
+    if let Some(projection) = report
+        .recommendations
+        .iter()
+        .find_map(|one| one.impact.first())
+    {
+        rows.push([
+            format!(
+                "Estimated {} with proposed optimizations",
+                projection.metric
+            )
+            .into(),
+            projection.now.as_str().into(),
+            format!("{} (projected)", projection.projected).into(),
+            Cell::marked(Mark::None, "projected"),
+        ]);
+    }
+    table(
+        "Current figures against their targets",
+        ["Figure", "Current", "Target", "Status"],
+        rows,
+    )
+}

@@ -1,0 +1,191 @@
+//! Axes, a grid and lines: the frame that all charts have.
+use super::{Picture, Shape, scale::Scale};
+use std::fmt::Write as _;
+
+const WIDTH: f64 = 720.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 44.0;
+
+/// An axis: its name and how values on it are written.
+pub(super) struct Axis {
+    pub(super) name: &'static str,
+    pub(super) text: fn(f64) -> String,
+}
+
+/// A chart that is being drawn.
+pub(super) struct Chart {
+    picture: Picture,
+    x: Scale,
+    y: Scale,
+}
+
+/// Kinds of scales and the values that they have to hold.
+pub(super) enum Range {
+    /// Even.
+    Even(f64, f64),
+    /// By powers of ten.
+    Logarithmic(f64, f64),
+}
+
+impl Range {
+    fn scale(self, places: (f64, f64)) -> Scale {
+        match self {
+            Self::Even(least, most) => Scale::even((least, most), places),
+            Self::Logarithmic(least, most) => Scale::logarithmic((least, most), places),
+        }
+    }
+}
+
+/// Where values lie on both axes.
+pub(super) struct Frame {
+    pub(super) height: f64,
+    pub(super) x: (Axis, Range),
+    pub(super) y: (Axis, Range),
+}
+
+impl Chart {
+    pub(super) fn new(title: &str, description: String, frame: Frame) -> Self {
+        let bottom = frame.height - BOTTOM;
+        let x = frame.x.1.scale((LEFT, WIDTH - RIGHT));
+        let y = frame.y.1.scale((bottom, TOP));
+        let mut chart = Self {
+            picture: Picture {
+                title: title.to_owned(),
+                description,
+                width: WIDTH,
+                height: frame.height,
+                shapes: vec![],
+                legend: vec![],
+            },
+            x,
+            y,
+        };
+        chart.axes(&frame.x.0, &frame.y.0, bottom);
+        chart
+    }
+
+    fn axes(&mut self, x: &Axis, y: &Axis, bottom: f64) {
+        for value in self.x.ticks() {
+            let place = self.x.place(value);
+            self.line(&[(place, TOP), (place, bottom)], "grid");
+            self.words((place, bottom + 16.0), "middle", "tick", (x.text)(value));
+        }
+        for value in self.y.ticks() {
+            let place = self.y.place(value);
+            self.line(&[(LEFT, place), (WIDTH - RIGHT, place)], "grid");
+            self.words((LEFT - 6.0, place + 4.0), "end", "tick", (y.text)(value));
+        }
+        let middle = f64::midpoint(LEFT, WIDTH - RIGHT);
+        self.words((middle, bottom + 36.0), "middle", "axis", x.name.to_owned());
+        self.words((LEFT + 4.0, TOP + 12.0), "start", "axis", y.name.to_owned());
+    }
+
+    fn words(&mut self, (x, y): (f64, f64), anchor: &str, class: &str, text: String) {
+        self.picture.shapes.push(Shape::Words {
+            x,
+            y,
+            anchor: anchor.to_owned(),
+            class: class.to_owned(),
+            text,
+        });
+    }
+
+    fn line(&mut self, places: &[(f64, f64)], class: &str) {
+        let data = path(places);
+        let class = class.to_owned();
+        self.picture.shapes.push(Shape::Path { data, class });
+    }
+
+    /// A line through values.
+    pub(super) fn curve(&mut self, values: &[(f64, f64)], class: &str) {
+        let places: Vec<_> = values
+            .iter()
+            .map(|&(x, y)| (self.x.place(x), self.y.place(y)))
+            .collect();
+        if places.len() > 1 {
+            self.line(&places, class);
+        }
+    }
+
+    /// A dot, with a whisker over its interval where it has one.
+    pub(super) fn dot(
+        &mut self,
+        (x, y): (f64, f64),
+        interval: Option<(f64, f64)>,
+        class: &str,
+        title: String,
+    ) {
+        let (px, py) = (self.x.place(x), self.y.place(y));
+        if let Some((low, high)) = interval {
+            let whisker = [(px, self.y.place(low)), (px, self.y.place(high))];
+            self.line(&whisker, &format!("{class} whisker"));
+        }
+        self.picture.shapes.push(Shape::Dot {
+            x: px,
+            y: py,
+            class: class.to_owned(),
+            title,
+        });
+    }
+
+    /// A dot with a whisker along the x axis, in the row at `y`.
+    pub(super) fn across(
+        &mut self,
+        (x, y): (f64, f64),
+        interval: Option<(f64, f64)>,
+        class: &str,
+        title: String,
+    ) {
+        let (px, py) = (self.x.place(x), self.y.place(y));
+        if let Some((low, high)) = interval {
+            let whisker = [(self.x.place(low), py), (self.x.place(high), py)];
+            self.line(&whisker, &format!("{class} whisker"));
+        }
+        self.picture.shapes.push(Shape::Dot {
+            x: px,
+            y: py,
+            class: class.to_owned(),
+            title,
+        });
+    }
+
+    /// Words at a value.
+    pub(super) fn note(&mut self, (x, y): (f64, f64), text: &str) {
+        let place = (self.x.place(x) + 3.0, self.y.place(y) + 11.0);
+        self.words(place, "start", "note", text.to_owned());
+    }
+
+    /// A band from one x to another, over the whole height.
+    pub(super) fn band(&mut self, from: f64, to: f64, title: &str) {
+        let (from, to) = (self.x.place(from), self.x.place(to));
+        let shape = Shape::Rect {
+            x: from,
+            y: TOP,
+            width: (to - from).max(0.0),
+            height: self.picture.height - BOTTOM - TOP,
+            class: "band".to_owned(),
+            title: title.to_owned(),
+        };
+        self.picture.shapes.insert(0, shape);
+    }
+
+    pub(super) fn legend(&mut self, name: impl Into<String>, class: impl Into<String>) {
+        self.picture.legend.push((name.into(), class.into()));
+    }
+
+    pub(super) fn finish(self) -> Picture {
+        self.picture
+    }
+}
+
+/// SVG path data.
+fn path(places: &[(f64, f64)]) -> String {
+    let mut data = String::new();
+    for (place, (x, y)) in places.iter().enumerate() {
+        let command = if place == 0 { 'M' } else { 'L' };
+        let _ = write!(data, "{command}{x:.1} {y:.1}");
+    }
+    data
+}

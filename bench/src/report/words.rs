@@ -1,0 +1,211 @@
+//! Figures as text, and the sentences that are made from them.
+use super::model::{Outcome, Report};
+use crate::{
+    analysis::{findings::primary, interval::Interval, level::Level},
+    objectives::{Metric, Objective, Verdict},
+    record::ErrorClass,
+};
+use candlepower_api::value::ByteSize;
+
+/// What stands where a figure was not measured.
+pub(super) const NOT_MEASURED: &str = "not measured";
+
+/// Seconds with as many digits as mean something.
+pub(super) fn seconds(value: f64) -> String {
+    match value {
+        v if v < 0.001 => format!("{:.3} ms", v * 1e3),
+        v if v < 0.1 => format!("{:.1} ms", v * 1e3),
+        v if v < 1.0 => format!("{:.0} ms", v * 1e3),
+        v if v < 100.0 => format!("{v:.2} s"),
+        v => format!("{v:.0} s"),
+    }
+}
+
+/// The same of microseconds.
+pub(super) fn micros(value: f64) -> String {
+    seconds(value / 1e6)
+}
+
+/// The same of nanoseconds.
+pub(super) fn nanos(value: u64) -> String {
+    seconds(value as f64 / 1e9)
+}
+
+/// A length of time in minutes where it has some.
+pub(super) fn span(value: f64) -> String {
+    if value < 120.0 {
+        format!("{value:.0} s")
+    } else {
+        format!("{:.1} min", value / 60.0)
+    }
+}
+
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// Bytes in MiB or GiB.
+pub(super) fn bytes(value: f64) -> String {
+    // Byte counts are positive and far below 2^63.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let whole = value.max(0.0) as u64;
+    ByteSize::new(whole).human()
+}
+
+pub(super) fn bytes_per_second(value: f64) -> String {
+    format!("{:.2} MB/s", value / 1e6)
+}
+
+pub(super) fn tokens_per_second(value: f64) -> String {
+    format!("{value:.1} tok/s")
+}
+
+/// A figure, or that it was not measured.
+pub(super) fn or_not(value: Option<f64>, text: impl Fn(f64) -> String) -> String {
+    value.map_or_else(|| NOT_MEASURED.to_owned(), text)
+}
+
+/// `12 ms (10 to 15)`.
+pub(super) fn with_interval(
+    value: Option<f64>,
+    interval: Option<Interval>,
+    text: impl Fn(f64) -> String,
+) -> String {
+    match (value, interval) {
+        (Some(value), Some(one)) => {
+            format!("{} ({} to {})", text(value), text(one.low), text(one.high))
+        }
+        (value, _) => or_not(value, text),
+    }
+}
+
+/// What people call an objective's figure.
+pub(super) const fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::TtftP50 => "TTFT P50",
+        Metric::TtftP95 => "TTFT P95",
+        Metric::TtftP99 => "TTFT P99",
+        Metric::Tpot => "TPOT Avg",
+        Metric::TokensPerSecond => "Throughput",
+        Metric::ErrorRate => "Error Rate",
+    }
+}
+
+/// A figure in its objective's unit.
+pub(super) fn metric_value(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::TokensPerSecond => tokens_per_second(value),
+        Metric::ErrorRate => percent(value),
+        _ => micros(value),
+    }
+}
+
+/// `≤ 1.00 s`.
+pub(super) fn target(objective: Objective) -> String {
+    let sign = match objective.metric {
+        Metric::TokensPerSecond => '≥',
+        _ => '≤',
+    };
+    format!("{sign} {}", metric_value(objective.metric, objective.limit))
+}
+
+/// What people call an error class.
+pub(super) const fn error_name(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::Connect => "no connection",
+        ErrorClass::Timeout => "no answer in time",
+        ErrorClass::Overloaded => "refused as overloaded (429 or 503)",
+        ErrorClass::Refused => "refused for another reason (4xx)",
+        ErrorClass::Server => "the server failed (5xx)",
+        ErrorClass::BrokenStream => "the stream broke off",
+        ErrorClass::Protocol => "the answer was not what the API promises",
+    }
+}
+
+/// The verdict on one metric in a scenario.
+pub(super) fn verdict(level: &Level, metric: Metric) -> Option<Verdict> {
+    let mut all = level.verdicts.iter().copied();
+    all.find(|one| one.objective.metric == metric)
+}
+
+/// Two or three sentences.
+pub(super) fn summary(report: &Report) -> String {
+    let mut sentences = vec![first_sentence(report)];
+    sentences.extend(limit(report));
+    let first = report.recommendations.first();
+    sentences.extend(first.map(|one| format!("First thing to do: {}.", lower(&one.title))));
+    sentences.join(" ")
+}
+
+fn first_sentence(report: &Report) -> String {
+    let count = report.levels.len();
+    let plural = if count == 1 { "" } else { "s" };
+    match report.conclusion.outcome {
+        Outcome::NoAnswers => "No request was answered, so there are no latencies.".to_owned(),
+        Outcome::Void => "The load generator did not keep up, so these figures say little about \
+                          the server and no verdict is given."
+            .to_owned(),
+        Outcome::Met if report.objectives.is_empty() => {
+            format!("{count} scenario{plural} measured, with no objectives to judge them by.")
+        }
+        Outcome::Met => format!("Every objective was met in all {count} scenario{plural}."),
+        Outcome::Missed => match &report.breaking_point {
+            Some(point) => format!("Objectives are missed from {} on.", point.load),
+            None => "Objectives are missed.".to_owned(),
+        },
+    }
+}
+
+fn limit(report: &Report) -> Option<String> {
+    if report.conclusion.outcome == Outcome::Void {
+        return None;
+    }
+    match primary(&report.findings) {
+        Some(finding) => Some(format!(
+            "The primary bottleneck is {} ({} of {}): {}.",
+            finding.class.title(),
+            percent(finding.share),
+            finding.share_of,
+            finding.cause
+        )),
+        None if report.conclusion.outcome == Outcome::Met => {
+            Some("No bottleneck was found.".to_owned())
+        }
+        None => Some("The evidence names no bottleneck.".to_owned()),
+    }
+}
+
+/// With a small first letter, unless the first word is a name.
+fn lower(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) if chars.clone().next().is_some_and(char::is_lowercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_the_digits_that_mean_something() {
+        let texts = [0.000_25, 0.0123, 0.25, 1.234, 250.0].map(seconds);
+        assert_eq!(texts, ["0.250 ms", "12.3 ms", "250 ms", "1.23 s", "250 s"]);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_said_to_be_so() {
+        assert_eq!(with_interval(None, None, percent), "not measured");
+        let interval = Interval {
+            low: 0.1,
+            high: 0.3,
+        };
+        assert_eq!(
+            with_interval(Some(0.2), Some(interval), percent),
+            "20.0 % (10.0 % to 30.0 %)"
+        );
+    }
+}

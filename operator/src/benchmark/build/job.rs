@@ -1,0 +1,317 @@
+//! The job that makes the load: one pod with as few rights as the models' own.
+use super::{metadata, names};
+use crate::{
+    config::benchmark::BenchmarkConfig,
+    pod_security::{container_security, pod_security},
+};
+use candlepower_api::{
+    benchmark::{LLMBenchmark, job as contract},
+    names::{containers, labels, paths},
+};
+use k8s_openapi::{
+    api::{
+        batch::v1::{
+            Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
+            PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+        },
+        core::v1::{
+            Affinity, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
+            PersistentVolumeClaimVolumeSource, PodAffinityTerm, PodAntiAffinity, PodSpec,
+            PodTemplateSpec, ResourceRequirements, SecretKeySelector, Volume, VolumeMount,
+            WeightedPodAffinityTerm,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+    },
+};
+use kube::ResourceExt;
+use std::{collections::BTreeMap, time::Duration};
+
+/// A pod that is lost is replaced this often; the measurement then begins anew.
+const RETRIES: i32 = 1;
+/// Room for what lies between the scenarios: answers that are still under way, evidence, the report.
+const SLACK: Duration = Duration::from_secs(10 * 60);
+/// The same for each scenario.
+const SLACK_PER_SCENARIO: Duration = Duration::from_secs(60);
+/// Time for the last words.
+const GRACE_SECONDS: i64 = 15;
+/// Where there is no claim for them, records of requests get this much of the node's disk.
+const RECORDS_LIMIT: &str = "2Gi";
+
+const RECORDS_VOLUME: &str = "records";
+const TMP_VOLUME: &str = "tmp";
+
+pub(super) fn job(resource: &LLMBenchmark, settings: &BenchmarkConfig) -> Job {
+    let name = resource.name_any();
+    let deadline = deadline(resource).as_secs();
+    Job {
+        metadata: metadata(resource, names::job(&name)),
+        spec: Some(JobSpec {
+            backoff_limit: Some(RETRIES),
+            active_deadline_seconds: i64::try_from(deadline).ok(),
+            // Two pods would load the target at the same time.
+            pod_replacement_policy: Some("Failed".to_owned()),
+            pod_failure_policy: Some(failure_policy()),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(names::labels(&name)),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(resource, settings)),
+            },
+            ..JobSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// How long all attempts may take together.
+fn deadline(resource: &LLMBenchmark) -> Duration {
+    let spec = &resource.spec;
+    let load = spec.profile.longest(&spec.scenarios);
+    let scenarios = u32::try_from(spec.profile.count(&spec.scenarios)).unwrap_or(u32::MAX);
+    let once = load.saturating_add(SLACK_PER_SCENARIO.saturating_mul(scenarios));
+    let tries = u32::try_from(spec.try_recommendations).unwrap_or_default();
+    let copies = u32::try_from(spec.variants.len())
+        .unwrap_or(u32::MAX)
+        .saturating_add(tries);
+    // The deployment is measured again after its variants.
+    let rounds = if copies == 0 {
+        1
+    } else {
+        copies.saturating_add(2)
+    };
+    let attempt = once
+        .saturating_mul(rounds)
+        .saturating_add(contract::COPY_READY_WITHIN.saturating_mul(copies))
+        .saturating_add(SLACK);
+    attempt.saturating_mul(u32::try_from(RETRIES + 1).unwrap_or(1))
+}
+
+/// A pod that was evicted or lost its node is replaced; one that says that trying again is pointless
+/// is not.
+fn failure_policy() -> PodFailurePolicy {
+    PodFailurePolicy {
+        rules: vec![
+            PodFailurePolicyRule {
+                action: "FailJob".to_owned(),
+                on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+                    container_name: Some(containers::BENCH.to_owned()),
+                    operator: "In".to_owned(),
+                    values: vec![contract::EXIT_POINTLESS],
+                }),
+                on_pod_conditions: None,
+            },
+            PodFailurePolicyRule {
+                action: "Ignore".to_owned(),
+                on_exit_codes: None,
+                on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+                    type_: "DisruptionTarget".to_owned(),
+                    status: "True".to_owned(),
+                }]),
+            },
+        ],
+    }
+}
+
+fn pod(resource: &LLMBenchmark, settings: &BenchmarkConfig) -> PodSpec {
+    PodSpec {
+        containers: vec![container(resource, settings)],
+        restart_policy: Some("Never".to_owned()),
+        service_account_name: Some(names::job(&resource.name_any())),
+        automount_service_account_token: Some(true),
+        enable_service_links: Some(false),
+        security_context: Some(pod_security()),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        affinity: apart_from_target(resource),
+        volumes: Some(vec![
+            records_volume(resource),
+            Volume {
+                name: TMP_VOLUME.to_owned(),
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..Volume::default()
+            },
+        ]),
+        ..PodSpec::default()
+    }
+}
+
+fn container(resource: &LLMBenchmark, settings: &BenchmarkConfig) -> Container {
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    };
+    Container {
+        name: containers::BENCH.to_owned(),
+        image: Some(settings.bench_image.clone()),
+        image_pull_policy: Some(settings.bench_image_pull_policy.as_str().to_owned()),
+        args: Some(vec!["job".to_owned()]),
+        env: Some(environment(resource)),
+        resources: Some(resources(settings)),
+        security_context: Some(container_security()),
+        // A crash without last words shows its last log lines instead.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        termination_message_path: Some(paths::TERMINATION_LOG.to_owned()),
+        volume_mounts: Some(vec![
+            mount(RECORDS_VOLUME, contract::RECORDS_DIR),
+            mount(TMP_VOLUME, "/tmp"),
+        ]),
+        ..Container::default()
+    }
+}
+
+fn environment(resource: &LLMBenchmark) -> Vec<EnvVar> {
+    let text = |name: &str, value: String| EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        ..EnvVar::default()
+    };
+    let mailbox = names::report(&resource.name_any());
+    let namespace = resource.namespace().unwrap_or_default();
+    let mut environment = vec![
+        text(contract::MAILBOX_VARIABLE, mailbox),
+        text(contract::NAMESPACE_VARIABLE, namespace),
+        // So that the job knows whether what it reads of its machine is true of the target's.
+        EnvVar {
+            name: contract::NODE_VARIABLE.to_owned(),
+            value_from: Some(EnvVarSource {
+                field_ref: Some(ObjectFieldSelector {
+                    api_version: Some("v1".to_owned()),
+                    field_path: "spec.nodeName".to_owned(),
+                }),
+                ..EnvVarSource::default()
+            }),
+            ..EnvVar::default()
+        },
+    ];
+    // Kubelet hands the key over; the operator never reads a Secret.
+    environment.extend(resource.spec.target.api_key.as_ref().map(|key| EnvVar {
+        name: contract::API_KEY_VARIABLE.to_owned(),
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: key.secret_ref.name.clone(),
+                key: contract::API_KEY_IN_SECRET.to_owned(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }));
+    environment
+}
+
+fn resources(settings: &BenchmarkConfig) -> ResourceRequirements {
+    let both = |cpu: &dyn ToString, memory: &dyn ToString| {
+        Some(BTreeMap::from([
+            ("cpu".to_owned(), Quantity(cpu.to_string())),
+            ("memory".to_owned(), Quantity(memory.to_string())),
+        ]))
+    };
+    ResourceRequirements {
+        requests: both(&settings.bench_cpu_request, &settings.bench_memory_request),
+        limits: both(&settings.bench_cpu_limit, &settings.bench_memory_limit),
+        ..ResourceRequirements::default()
+    }
+}
+
+/// A load generator on the node of its target takes from it what it measures.
+fn apart_from_target(resource: &LLMBenchmark) -> Option<Affinity> {
+    let target = resource.spec.target.deployment.as_ref()?;
+    Some(Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![
+                WeightedPodAffinityTerm {
+                    weight: 100,
+                    pod_affinity_term: PodAffinityTerm {
+                        label_selector: Some(LabelSelector {
+                            match_labels: Some(BTreeMap::from([(
+                                labels::LLM_DEPLOYMENT.to_owned(),
+                                target.clone(),
+                            )])),
+                            ..LabelSelector::default()
+                        }),
+                        topology_key: "kubernetes.io/hostname".to_owned(),
+                        ..PodAffinityTerm::default()
+                    },
+                },
+            ]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    })
+}
+
+fn records_volume(resource: &LLMBenchmark) -> Volume {
+    let volume = Volume {
+        name: RECORDS_VOLUME.to_owned(),
+        ..Volume::default()
+    };
+    match &resource.spec.records {
+        Some(records) => Volume {
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: records.existing_claim.clone(),
+                read_only: None,
+            }),
+            ..volume
+        },
+        None => Volume {
+            empty_dir: Some(EmptyDirVolumeSource {
+                size_limit: Some(Quantity(RECORDS_LIMIT.to_owned())),
+                ..EmptyDirVolumeSource::default()
+            }),
+            ..volume
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmark::testing;
+    use serde_json::{Value, json};
+
+    fn minutes(spec: Value) -> u64 {
+        deadline(&testing::benchmark(spec)).as_secs() / 60
+    }
+
+    #[test]
+    fn the_deadline_covers_the_plan_twice_and_each_copys_start() {
+        let target = json!({"deployment": "tiny"});
+        // 40 minutes, 4 for the scenarios' ends, 10 for the rest.
+        assert_eq!(minutes(json!({"target": target})), 2 * 54);
+        let scenarios = json!([{"name": "a", "users": 1, "duration": "3m"}]);
+        let variant = json!([{"name": "v", "patch": {}}]);
+        assert_eq!(
+            minutes(json!({
+                "target": target, "profile": "custom", "scenarios": scenarios, "variants": variant
+            })),
+            2 * (3 * (3 + 1) + 20 + 10)
+        );
+    }
+
+    #[test]
+    fn a_key_reaches_the_job_without_being_read_by_the_operator() {
+        let resource = testing::benchmark(json!({"target": {
+            "url": "http://a", "model": "m", "apiKey": {"secretRef": {"name": "keys"}},
+        }}));
+        let key = environment(&resource).pop().unwrap();
+        let reference = key.value_from.unwrap().secret_key_ref.unwrap();
+        assert_eq!(
+            (reference.name.as_str(), reference.key.as_str()),
+            ("keys", "apiKey")
+        );
+        assert_eq!(key.value, None);
+    }
+
+    #[test]
+    fn records_go_to_a_claim_where_one_is_named() {
+        let resource = testing::benchmark(json!({
+            "target": {"deployment": "tiny"}, "records": {"existingClaim": "mine"},
+        }));
+        let claim = records_volume(&resource).persistent_volume_claim.unwrap();
+        assert_eq!(claim.claim_name, "mine");
+    }
+}

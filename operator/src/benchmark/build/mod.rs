@@ -1,0 +1,62 @@
+//! The children of a benchmark, as pure functions of it.
+mod access;
+mod job;
+mod mailbox;
+pub(super) mod names;
+
+use crate::{config::benchmark::BenchmarkConfig, error::Error};
+use candlepower_api::benchmark::{
+    LLMBenchmark,
+    job::{Answer, Assignment},
+};
+use k8s_openapi::{
+    api::{
+        batch::v1::Job,
+        core::v1::{ConfigMap, ServiceAccount},
+        rbac::v1::{Role, RoleBinding},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, ResourceExt};
+
+/// Everything that the load needs in the cluster; made once.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Worker {
+    pub(super) account: ServiceAccount,
+    pub(super) role: Role,
+    pub(super) binding: RoleBinding,
+    pub(super) job: Job,
+}
+
+/// What makes the load.
+pub(super) fn worker(resource: &LLMBenchmark, settings: &BenchmarkConfig) -> Worker {
+    Worker {
+        account: access::account(resource),
+        role: access::role(resource),
+        binding: access::binding(resource),
+        job: job::job(resource, settings),
+    }
+}
+
+/// The ConfigMap in which the job reads what to do, and leaves what came of it.
+pub(super) fn report(
+    resource: &LLMBenchmark,
+    assignment: &Assignment,
+    answer: Option<&Answer>,
+) -> Result<ConfigMap, Error> {
+    mailbox::config_map(resource, assignment, answer)
+}
+
+/// Name, owner and labels.
+fn metadata(resource: &LLMBenchmark, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: resource.namespace(),
+        labels: Some(names::labels(&resource.name_any())),
+        owner_references: Some(resource.controller_owner_ref(&()).into_iter().collect()),
+        ..ObjectMeta::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Watches, caches and the reconciler, wired together. Deployments, ConfigMaps and pods are watched
+//! already by the controller of `LLMDeployment`, which lends its caches and tells of changes.
+use super::{
+    Guarded,
+    context::{Caches, Context},
+    reconcile,
+    state::State,
+};
+use crate::{
+    backoff::Backoff,
+    config::{Config, benchmark::BenchmarkConfig},
+    deployment::views::{Touched, Views},
+    error::Error,
+    metrics::{BENCHMARK_CONTROLLER, ControllerMetrics, Metrics},
+    shutdown::Shutdown,
+    watches::{self, api, cached},
+    written::WrittenStatuses,
+};
+use candlepower_api::names::labels;
+use futures::{Stream, StreamExt, future, stream};
+use k8s_openapi::api::batch::v1::Job;
+use kube::{
+    Client,
+    runtime::{
+        Controller, PredicateConfig, WatchStreamExt,
+        controller::{self, Action},
+        events::{Recorder, Reporter},
+        predicates,
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The controllers of all watched namespaces.
+pub struct Controllers {
+    scopes: Vec<Scope>,
+    concurrency: u16,
+}
+
+impl Controllers {
+    /// Wires everything; nothing runs yet.
+    pub(crate) fn new(
+        client: &Client,
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        views: Vec<(Views, watch::Receiver<bool>)>,
+    ) -> Result<Self, prometheus::Error> {
+        // One for the process: its memory is what removes duplicates.
+        let recorder = Recorder::new(client.clone(), Reporter::from(labels::OPERATOR_NAME));
+        let shared = Shared {
+            client: client.clone(),
+            metrics: ControllerMetrics::new(metrics, BENCHMARK_CONTROLLER),
+            recorder,
+            settings: config.benchmark.clone(),
+        };
+        let scopes: Vec<_> = views
+            .into_iter()
+            .map(|(views, filled)| Scope::new(&shared, views, filled))
+            .collect();
+        let caches = scopes
+            .iter()
+            .map(|scope| scope.context.caches.benchmarks.clone());
+        metrics.add(Box::new(State::new(caches.collect())?))?;
+        Ok(Self {
+            scopes,
+            concurrency: config.concurrency,
+        })
+    }
+
+    /// Runs until the shutdown, and until the reconciles that run then have ended, within reason.
+    pub async fn run(self, shutdown: &Shutdown) {
+        let running = self
+            .scopes
+            .into_iter()
+            .map(|scope| scope.run(self.concurrency, shutdown.clone()));
+        tokio::select! {
+            _ = future::join_all(running) => {}
+            () = shutdown.patience() => {
+                tracing::warn!("some reconciles of benchmarks did not end in time; the next start repeats them");
+            }
+        }
+    }
+}
+
+/// What the controllers of all namespaces share.
+struct Shared {
+    client: Client,
+    metrics: ControllerMetrics,
+    recorder: Recorder,
+    settings: BenchmarkConfig,
+}
+
+/// One controller, and what its reconciles share.
+struct Scope {
+    controller: Controller<Guarded>,
+    context: Arc<Context>,
+    /// Whether the caches of the other controller are filled.
+    others: watch::Receiver<bool>,
+}
+
+impl Scope {
+    fn new(shared: &Shared, views: Views, others: watch::Receiver<bool>) -> Self {
+        let (client, metrics) = (&shared.client, &shared.metrics);
+        let namespace = views.namespace.as_deref();
+        let watch_all = watcher::Config::default().page_size(100);
+        let (benchmarks, changes) =
+            cached::<Guarded>(api(client, namespace), watch_all, watches::slim, metrics);
+        let (jobs, job_changes) = cached::<Job>(
+            api(client, namespace),
+            watches::of_operator(),
+            watches::slim,
+            metrics,
+        );
+
+        // A status that changes may let another benchmark of the same target begin, and is news for
+        // the schedule that a run belongs to.
+        let (tell, told) = futures::channel::mpsc::unbounded();
+        let store = benchmarks.clone();
+        let changes = changes.inspect(move |change| {
+            for concerned in change.iter().flat_map(|one| companions(one, &store)) {
+                // Without a receiver, the process is about to end.
+                let _ = tell.unbounded_send(concerned);
+            }
+        });
+        // Without this filter each status that is written would start another reconcile.
+        let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
+        let touched = touched(views.touched, benchmarks.clone());
+        let controller = Controller::for_stream(changes, benchmarks.clone())
+            .owns_stream(job_changes)
+            .reconcile_on(told)
+            .reconcile_on(touched);
+        let context = Context {
+            client: client.clone(),
+            caches: Caches {
+                benchmarks,
+                jobs,
+                deployments: views.resources,
+                config_maps: views.config_maps,
+                pods: views.pods,
+                filled: watch::Sender::new(false),
+            },
+            recorder: shared.recorder.clone(),
+            metrics: metrics.clone(),
+            backoff: Backoff::default(),
+            settings: shared.settings.clone(),
+            written: WrittenStatuses::default(),
+        };
+        Self {
+            controller,
+            context: Arc::new(context),
+            others,
+        }
+    }
+
+    async fn run(self, concurrency: u16, shutdown: Shutdown) {
+        let (context, others) = (self.context.clone(), self.others);
+        let filling = tokio::spawn(async move { context.caches.watch_filling(others).await });
+        self.controller
+            .with_config(controller::Config::default().concurrency(concurrency))
+            .graceful_shutdown_on(shutdown.wait())
+            .run(
+                reconcile_and_count,
+                |object, error, context| after_failure(&object, error, &context),
+                self.context,
+            )
+            .for_each(|_| future::ready(()))
+            .await;
+        filling.abort();
+    }
+}
+
+/// The benchmarks that a change of deployments, ConfigMaps or pods concerns.
+fn touched(
+    changes: impl Stream<Item = Touched> + Send + 'static,
+    benchmarks: Store<Guarded>,
+) -> impl Stream<Item = ObjectRef<Guarded>> + Send + 'static {
+    changes.flat_map(move |change| {
+        let concerned = match change {
+            Touched::ChildOf(namespace, name) => vec![ObjectRef::new(&name).within(&namespace)],
+            Touched::Deployment(deployment) => all_where(&benchmarks, |benchmark| {
+                benchmark.metadata.namespace == deployment.namespace
+                    && benchmark.spec.target.deployment.as_deref() == Some(deployment.name.as_str())
+            }),
+        };
+        stream::iter(concerned)
+    })
+}
+
+/// The other benchmarks of the same target, and the schedule that this one is a run of.
+fn companions(changed: &Guarded, benchmarks: &Store<Guarded>) -> Vec<ObjectRef<Guarded>> {
+    let Ok(changed) = &changed.0 else {
+        return Vec::new();
+    };
+    let mut concerned = all_where(benchmarks, |other| {
+        other.metadata.namespace == changed.metadata.namespace
+            && other.metadata.name != changed.metadata.name
+            && other.spec.target.display() == changed.spec.target.display()
+    });
+    let owner = changed.metadata.owner_references.iter().flatten();
+    let schedule = owner.filter(|owner| owner.kind == "LLMBenchmark");
+    concerned.extend(schedule.map(|owner| {
+        let namespace = changed.metadata.namespace.as_deref().unwrap_or_default();
+        ObjectRef::new(&owner.name).within(namespace)
+    }));
+    concerned
+}
+
+fn all_where(
+    benchmarks: &Store<Guarded>,
+    is_concerned: impl Fn(&candlepower_api::benchmark::LLMBenchmark) -> bool,
+) -> Vec<ObjectRef<Guarded>> {
+    benchmarks
+        .state()
+        .iter()
+        .filter(|guarded| guarded.0.as_ref().is_ok_and(&is_concerned))
+        .map(|guarded| ObjectRef::from_obj(&**guarded))
+        .collect()
+}
+
+async fn reconcile_and_count(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let reference = ObjectRef::from_obj(&*object);
+    let result = Box::pin(reconcile(object, context.clone())).await;
+    if result.is_ok() {
+        context.metrics.reconciled();
+        context.backoff.succeeded(&reference);
+    }
+    result
+}
+
+fn after_failure(object: &Guarded, error: &Error, context: &Context) -> Action {
+    let reference = ObjectRef::from_obj(object);
+    context.metrics.failed(error.category());
+    if !error.is_retryable() {
+        tracing::error!(%error, "given up until the benchmark changes");
+        return Action::await_change();
+    }
+    let delay = context.backoff.failed(&reference);
+    tracing::warn!(%error, retry_in = ?delay, "a reconcile of a benchmark failed");
+    Action::requeue(delay)
+}

@@ -1,0 +1,221 @@
+//! Everything that a reconcile reads, from the caches; only an end is verified with the API server.
+use super::{build::names, context::Context, mailbox::Mailbox};
+use crate::{children::is_controlled_by, error::Error};
+use candlepower_api::{
+    benchmark::{LLMBenchmark, LLMBenchmarkStatus, job::Summary},
+    deployment::LLMDeployment,
+    names::labels,
+};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        batch::v1::Job,
+        core::v1::{ConfigMap, Pod},
+    },
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
+};
+use serde::de::DeserializeOwned;
+use std::{fmt::Debug, sync::Arc};
+
+/// What the cluster looks like now.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// The status that was written last.
+    pub(super) previous: LLMBenchmarkStatus,
+    pub(super) config_maps: Vec<Arc<ConfigMap>>,
+    pub(super) mailbox: Mailbox,
+    pub(super) job: Option<Arc<Job>>,
+    /// The job's pods.
+    pub(super) pods: Vec<Arc<Pod>>,
+    /// What is measured, where it is a deployment.
+    pub(super) target: Option<Arc<LLMDeployment>>,
+    pub(super) target_pods: Vec<Arc<Pod>>,
+    /// Temporary copies of it.
+    pub(super) copies: Vec<Arc<LLMDeployment>>,
+    pub(super) copy_pods: Vec<Arc<Pod>>,
+    /// All other benchmarks of the namespace.
+    pub(super) others: Vec<Arc<LLMBenchmark>>,
+    /// Those of them that are runs of this schedule, with their results.
+    pub(super) runs: Vec<Run>,
+    /// The result of `spec.baseline`.
+    pub(super) baseline: Option<Summary>,
+}
+
+/// One run of a schedule.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) benchmark: Arc<LLMBenchmark>,
+    pub(super) summary: Option<Summary>,
+}
+
+/// Reads what the reconcile of `resource` needs.
+pub(super) async fn dereference(
+    resource: &LLMBenchmark,
+    context: &Context,
+) -> Result<Observed, Error> {
+    context.caches.filled().await?;
+    let namespace = resource.namespace().ok_or(Error::Incomplete("namespace"))?;
+    let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
+    let name = resource.name_any();
+    let cached = resource.status.clone().unwrap_or_default();
+    let caches = &context.caches;
+
+    let deployments = deployments(context, &namespace);
+    let target = resource.spec.target.deployment.as_ref().and_then(|target| {
+        let found = |one: &&Arc<LLMDeployment>| one.name_any() == *target;
+        deployments.iter().find(found).cloned()
+    });
+    let copies: Vec<_> = deployments
+        .into_iter()
+        .filter(|deployment| is_controlled_by(&**deployment, &uid))
+        .collect();
+    let pods_of =
+        |deployment: &str| labelled(&caches.pods, &namespace, labels::LLM_DEPLOYMENT, deployment);
+    let others = others(context, &namespace, &uid);
+    let runs = others
+        .iter()
+        .filter(|other| is_controlled_by(&***other, &uid))
+        .map(|run| Run {
+            benchmark: run.clone(),
+            summary: summary_of(context, &namespace, &run.name_any()),
+        })
+        .collect();
+    let mut observed = Observed {
+        previous: context.written.newest(&uid, cached),
+        config_maps: labelled(
+            &caches.config_maps,
+            &namespace,
+            labels::LLM_BENCHMARK,
+            &name,
+        ),
+        job: by_name(&caches.jobs, &namespace, &names::job(&name))
+            .filter(|job| is_controlled_by(&**job, &uid)),
+        pods: labelled(&caches.pods, &namespace, labels::LLM_BENCHMARK, &name),
+        target_pods: target
+            .as_ref()
+            .map(|target| pods_of(&target.name_any()))
+            .unwrap_or_default(),
+        copy_pods: copies
+            .iter()
+            .flat_map(|copy| pods_of(&copy.name_any()))
+            .collect(),
+        target,
+        copies,
+        others,
+        runs,
+        baseline: resource
+            .spec
+            .baseline
+            .as_ref()
+            .and_then(|baseline| summary_of(context, &namespace, &baseline.benchmark)),
+        mailbox: Mailbox::default(),
+    };
+    observed.mailbox = mailbox(&observed.config_maps, &uid);
+    verify_end(&mut observed, &namespace, &name, &uid, context).await?;
+    Ok(observed)
+}
+
+/// Watches of several kinds are not in step: a job may seem to have ended before its report is seen,
+/// or to be gone before it is seen at all. An end is for ever, so that it is asked for.
+async fn verify_end(
+    observed: &mut Observed,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    context: &Context,
+) -> Result<(), Error> {
+    if observed.previous.started_at.is_none() || observed.previous.completed_at.is_some() {
+        return Ok(());
+    }
+    if observed.job.is_none() {
+        let job = get::<Job>(context, namespace, &names::job(name)).await?;
+        observed.job = job.filter(|job| is_controlled_by(job, uid)).map(Arc::new);
+    }
+    let over = match &observed.job {
+        Some(job) => super::pod::job_end(job).is_some(),
+        None => true,
+    };
+    if over && observed.mailbox.summary.is_none() {
+        let report = get::<ConfigMap>(context, namespace, &names::report(name)).await?;
+        observed.mailbox = report
+            .filter(|report| is_controlled_by(report, uid))
+            .map(|report| Mailbox::of(&report))
+            .unwrap_or_default();
+    }
+    Ok(())
+}
+
+async fn get<K>(context: &Context, namespace: &str, name: &str) -> Result<Option<K>, Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned,
+{
+    let objects: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    objects.get_opt(name).await.map_err(|source| Error::Child {
+        verb: "reading",
+        kind: K::kind(&()).into_owned(),
+        name: name.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn mailbox(config_maps: &[Arc<ConfigMap>], uid: &str) -> Mailbox {
+    let ours = config_maps
+        .iter()
+        .find(|one| is_controlled_by(&***one, uid));
+    ours.map(|one| Mailbox::of(one)).unwrap_or_default()
+}
+
+/// The result of another benchmark in the namespace.
+fn summary_of(context: &Context, namespace: &str, benchmark: &str) -> Option<Summary> {
+    let report = by_name(
+        &context.caches.config_maps,
+        namespace,
+        &names::report(benchmark),
+    )?;
+    let labelled = report.labels().get(labels::LLM_BENCHMARK)? == benchmark;
+    labelled.then(|| Mailbox::of(&report).summary).flatten()
+}
+
+fn deployments(context: &Context, namespace: &str) -> Vec<Arc<LLMDeployment>> {
+    let here = context
+        .caches
+        .deployments
+        .state_filter(|one| one.namespace().as_deref() == Some(namespace));
+    here.iter()
+        .filter_map(|guarded| guarded.0.as_ref().ok().cloned().map(Arc::new))
+        .collect()
+}
+
+fn others(context: &Context, namespace: &str, uid: &str) -> Vec<Arc<LLMBenchmark>> {
+    let here = context.caches.benchmarks.state_filter(|one| {
+        one.namespace().as_deref() == Some(namespace) && one.uid().as_deref() != Some(uid)
+    });
+    here.iter()
+        .filter_map(|guarded| guarded.0.as_ref().ok().cloned().map(Arc::new))
+        .collect()
+}
+
+fn by_name<K>(cache: &Store<K>, namespace: &str, name: &str) -> Option<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    cache.get(&ObjectRef::new(name).within(namespace))
+}
+
+/// The objects in a cache with this label.
+fn labelled<K>(cache: &Store<K>, namespace: &str, label: &str, value: &str) -> Vec<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    cache.state_filter(|object| {
+        object.namespace().as_deref() == Some(namespace)
+            && object
+                .labels()
+                .get(label)
+                .is_some_and(|found| found == value)
+    })
+}

@@ -1,0 +1,246 @@
+//! What the job and its pods say about themselves.
+use super::decide::Obstacle;
+use candlepower_api::names::conditions;
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
+};
+use kube::ResourceExt;
+use std::sync::Arc;
+
+/// How the job ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum JobEnd {
+    Complete,
+    DeadlineExceeded,
+    /// With Kubernetes' own words.
+    Failed(String),
+    Deleted,
+}
+
+/// How the job ended, where it has.
+pub(super) fn job_end(job: &Job) -> Option<JobEnd> {
+    if job.metadata.deletion_timestamp.is_some() {
+        return Some(JobEnd::Deleted);
+    }
+    let conditions = job
+        .status
+        .as_ref()?
+        .conditions
+        .as_deref()
+        .unwrap_or_default();
+    let holds = |type_: &str| {
+        let mut all = conditions.iter();
+        all.find(|condition| condition.type_ == type_ && condition.status == "True")
+    };
+    if holds("Complete").is_some() {
+        return Some(JobEnd::Complete);
+    }
+    let failed = holds("Failed")?;
+    Some(match failed.reason.as_deref() {
+        Some("DeadlineExceeded") => JobEnd::DeadlineExceeded,
+        _ => JobEnd::Failed(failed.message.clone().unwrap_or_default()),
+    })
+}
+
+/// Why there is no report.
+pub(super) fn failure(end: &JobEnd, pods: &[Arc<Pod>]) -> Obstacle {
+    let last_words = last_words(pods).unwrap_or_else(|| "its pod left no message".to_owned());
+    let (reason, message) = match end {
+        JobEnd::Complete => (
+            conditions::JOB_FAILED,
+            format!("the job ended without a report: {last_words}"),
+        ),
+        JobEnd::DeadlineExceeded => (
+            conditions::DEADLINE_EXCEEDED,
+            format!(
+                "the job took longer than its plan allows; {last_words}; look at the target, or ask for less"
+            ),
+        ),
+        JobEnd::Failed(message) => (
+            conditions::JOB_FAILED,
+            format!("the job failed: {last_words} ({message})"),
+        ),
+        JobEnd::Deleted => (
+            conditions::JOB_DELETED,
+            "somebody deleted the job; create the benchmark again to measure again".to_owned(),
+        ),
+    };
+    Obstacle { reason, message }
+}
+
+/// What stands in the way of the job's pod, where something does.
+pub(super) fn pending(pods: &[Arc<Pod>]) -> Option<Obstacle> {
+    let obstacle = |reason, message| Some(Obstacle { reason, message });
+    let alive = |pod: &&Arc<Pod>| {
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        matches!(phase, None | Some("Pending" | "Running"))
+    };
+    let Some(pod) = pods.iter().find(alive) else {
+        return obstacle(conditions::JOB_PENDING, "the job has no pod yet".to_owned());
+    };
+    let name = pod.name_any();
+    let status = pod.status.as_ref()?;
+    let scheduled = status.conditions.iter().flatten().find(|condition| {
+        condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
+    });
+    if let Some(scheduled) = scheduled {
+        let why = scheduled.message.as_deref().unwrap_or_default();
+        return obstacle(conditions::UNSCHEDULABLE, format!("pod {name}: {why}"));
+    }
+    let container = container(pod);
+    if let Some(waiting) = container.and_then(|one| one.state.as_ref()?.waiting.as_ref()) {
+        let message = waiting.message.as_deref().unwrap_or_default();
+        match waiting.reason.as_deref().unwrap_or_default() {
+            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+                return obstacle(
+                    conditions::IMAGE_PULL_FAILED,
+                    format!("pod {name}: {message}; correct the chart's bench.image"),
+                );
+            }
+            "CreateContainerConfigError" | "CreateContainerError" => {
+                return obstacle(
+                    conditions::CONTAINER_CONFIG_ERROR,
+                    format!("pod {name}: {message}"),
+                );
+            }
+            _ => {}
+        }
+    }
+    let running =
+        container.is_some_and(|one| one.state.as_ref().is_some_and(|s| s.running.is_some()));
+    if running {
+        return None;
+    }
+    obstacle(
+        conditions::JOB_PENDING,
+        format!("pod {name}: its node pulls the image and starts it"),
+    )
+}
+
+fn container(pod: &Pod) -> Option<&ContainerStatus> {
+    pod.status.as_ref()?.container_statuses.as_ref()?.first()
+}
+
+/// What the pod that ended last said.
+fn last_words(pods: &[Arc<Pod>]) -> Option<String> {
+    let ended = pods.iter().filter_map(|pod| {
+        let terminated = container(pod)?.state.as_ref()?.terminated.as_ref()?;
+        Some((terminated.finished_at.clone(), words_of(terminated)))
+    });
+    let by_container = ended.max_by(|one, other| one.0.cmp(&other.0));
+    let evicted = || {
+        let status = pods.iter().filter_map(|pod| pod.status.as_ref());
+        status
+            .filter_map(|status| status.message.clone())
+            .next_back()
+    };
+    by_container.map(|(_, words)| words).or_else(evicted)
+}
+
+fn words_of(terminated: &ContainerStateTerminated) -> String {
+    let reason = terminated.reason.as_deref().unwrap_or("Error");
+    let message = terminated.message.as_deref().unwrap_or_default();
+    let last_line = message
+        .lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty());
+    match last_line {
+        Some(line) => format!("{line} ({reason}, exit status {})", terminated.exit_code),
+        None => format!("{reason}, exit status {}", terminated.exit_code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(status: Value) -> Arc<Pod> {
+        let pod = json!({"metadata": {"name": "b-bench-x"}, "status": status});
+        Arc::new(serde_json::from_value(pod).unwrap())
+    }
+
+    fn in_state(phase: &str, state: Value) -> Arc<Pod> {
+        pod(json!({"phase": phase, "containerStatuses": [{
+            "name": "bench", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": state,
+        }]}))
+    }
+
+    fn ended(conditions: Value) -> Option<JobEnd> {
+        let job = json!({"metadata": {}, "status": {"conditions": conditions}});
+        job_end(&serde_json::from_value(job).unwrap())
+    }
+
+    #[test]
+    fn a_job_ends_by_its_conditions() {
+        assert_eq!(ended(json!([])), None);
+        assert_eq!(
+            ended(json!([{"type": "Suspended", "status": "True"}])),
+            None
+        );
+        assert_eq!(
+            ended(json!([{"type": "Complete", "status": "True"}])),
+            Some(JobEnd::Complete)
+        );
+        assert_eq!(
+            ended(json!([{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}])),
+            Some(JobEnd::DeadlineExceeded)
+        );
+    }
+
+    #[test]
+    fn a_failure_quotes_the_last_words_of_the_pod() {
+        let killed = in_state(
+            "Failed",
+            json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
+        );
+        let end = JobEnd::Failed("Job has reached the specified backoff limit".into());
+        let found = failure(&end, &[killed]);
+        assert_eq!(found.reason, "JobFailed");
+        assert!(
+            found.message.contains("OOMKilled, exit status 137"),
+            "{found:?}"
+        );
+        let spoke = in_state(
+            "Failed",
+            json!({"terminated": {"exitCode": 2, "reason": "Error", "message": "a\nthe plan is wrong\n"}}),
+        );
+        assert!(
+            failure(&end, &[spoke])
+                .message
+                .contains("the plan is wrong (Error")
+        );
+    }
+
+    #[test]
+    fn what_keeps_the_pod_from_running_is_said() {
+        let reason = |pod: Arc<Pod>| pending(&[pod]).map(|found| found.reason);
+        assert_eq!(pending(&[]).unwrap().reason, "JobPending");
+        assert_eq!(
+            reason(pod(json!({"phase": "Pending", "conditions": [
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+            ]}))),
+            Some("Unschedulable")
+        );
+        assert_eq!(
+            reason(in_state(
+                "Pending",
+                json!({"waiting": {"reason": "ImagePullBackOff"}})
+            )),
+            Some("ImagePullFailed")
+        );
+        assert_eq!(
+            reason(in_state(
+                "Pending",
+                json!({"waiting": {"reason": "ContainerCreating"}})
+            )),
+            Some("JobPending")
+        );
+        assert_eq!(reason(in_state("Running", json!({"running": {}}))), None);
+    }
+}

@@ -1,0 +1,185 @@
+//! What is measured: where it answers, and what can be seen of it.
+use super::{
+    decide::{Obstacle, not_ready},
+    dereference::Observed,
+};
+use candlepower_api::{
+    benchmark::{
+        LLMBenchmark, MetricsDialect, Target,
+        job::{MetricsPage, Served},
+    },
+    deployment::{LLMDeployment, MetricsMode, TracingMode},
+    names::{conditions, labels, paths, ports},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+/// The target of `resource`, or why it cannot be measured now.
+pub(super) fn target(resource: &LLMBenchmark, observed: &Observed) -> Result<Served, Obstacle> {
+    let Some(name) = &resource.spec.target.deployment else {
+        return Ok(elsewhere(&resource.spec.target));
+    };
+    let target = observed.target.as_ref().ok_or_else(|| Obstacle {
+        reason: conditions::TARGET_NOT_FOUND,
+        message: format!(
+            "there is no LLMDeployment {name} in this namespace; the benchmark begins once it exists and is ready"
+        ),
+    })?;
+    match not_ready(target) {
+        Some(obstacle) => Err(obstacle),
+        None => Ok(deployment(target, &observed.target_pods)),
+    }
+}
+
+/// A target that is under load already, however it stands.
+pub(super) fn last_known(resource: &LLMBenchmark, observed: &Observed) -> Served {
+    match &observed.target {
+        Some(target) => deployment(target, &observed.target_pods),
+        None => Served {
+            deployment: resource.spec.target.deployment.clone(),
+            ..elsewhere(&resource.spec.target)
+        },
+    }
+}
+
+/// Another server: all that is known is what the resource says.
+fn elsewhere(target: &Target) -> Served {
+    let metrics = target.metrics.as_ref();
+    Served {
+        url: target.url.clone().unwrap_or_default(),
+        model: target.model.clone().unwrap_or_default(),
+        deployment: None,
+        deployment_spec: None,
+        image: None,
+        metrics: metrics
+            .map(|metrics| MetricsPage {
+                pod: None,
+                node: None,
+                url: metrics.url.clone(),
+            })
+            .into_iter()
+            .collect(),
+        dialect: metrics.map(|metrics| metrics.dialect).unwrap_or_default(),
+        prometheus: Vec::new(),
+        jaeger: Vec::new(),
+        trace_service: target.trace_service.clone(),
+    }
+}
+
+/// A deployment of ours, with what its status and its pods say.
+pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>]) -> Served {
+    let status = deployment.status.as_ref();
+    let observability = status.and_then(|status| status.observability.as_ref());
+    let addresses: Vec<_> = pods.iter().filter_map(address).collect();
+    let on_each_pod = |port| {
+        let urls = addresses.iter().map(|(_, ip)| at(*ip, port));
+        urls.collect::<Vec<_>>()
+    };
+    let prometheus = match observability.map(|found| (found.metrics, &found.prometheus)) {
+        Some((MetricsMode::Sidecar, _)) => on_each_pod(ports::PROMETHEUS),
+        Some((_, address)) => address.iter().cloned().collect(),
+        None => Vec::new(),
+    };
+    let jaeger = match observability.map(|found| (found.tracing, &found.traces)) {
+        Some((TracingMode::Sidecar, _)) => on_each_pod(ports::JAEGER_QUERY),
+        Some((TracingMode::Endpoint, Some(collector))) => beside(collector).into_iter().collect(),
+        _ => Vec::new(),
+    };
+    let model = status.and_then(|status| status.model.as_ref());
+    let name = deployment.name_any();
+    let served_name = deployment.spec.model.served_name.clone();
+    Served {
+        url: status
+            .and_then(|status| status.url.clone())
+            .unwrap_or_default(),
+        model: model
+            .map(|model| model.name.clone())
+            .or(served_name)
+            .unwrap_or_else(|| name.clone()),
+        deployment: Some(name),
+        deployment_spec: serde_json::to_value(&deployment.spec).ok(),
+        image: status.and_then(|status| status.image.clone()),
+        metrics: addresses
+            .iter()
+            .map(|(pod, ip)| MetricsPage {
+                pod: Some(pod.name_any()),
+                node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+                url: format!("{}{}", at(*ip, ports::SERVER_HTTP), paths::METRICS),
+            })
+            .collect(),
+        dialect: MetricsDialect::Candlepower,
+        prometheus,
+        jaeger,
+        trace_service: Some(labels::SERVER_NAME.to_owned()),
+    }
+}
+
+fn address(pod: &Arc<Pod>) -> Option<(&Pod, IpAddr)> {
+    let alive = pod.metadata.deletion_timestamp.is_none();
+    let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    alive.then_some((&**pod, ip))
+}
+
+fn at(ip: IpAddr, port: u16) -> String {
+    format!("http://{}", SocketAddr::from((ip, port)))
+}
+
+/// Where a Jaeger that takes spans at `collector` usually answers questions.
+fn beside(collector: &str) -> Option<String> {
+    let (_, rest) = collector.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    // An IPv6 address keeps its brackets, and has colons of its own.
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    Some(format!("http://{host}:{}", ports::JAEGER_QUERY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmark::testing;
+    use serde_json::json;
+
+    #[test]
+    fn a_deployment_is_known_by_its_status_and_its_pods() {
+        let served = deployment(
+            &testing::served("tiny"),
+            &[testing::serving_pod("tiny-1", "10.0.0.7")],
+        );
+        assert_eq!(served.url, "http://tiny.team.svc:8080");
+        assert_eq!(served.model, "tiny");
+        assert_eq!(served.metrics[0].url, "http://10.0.0.7:8080/metrics");
+        assert_eq!(served.metrics[0].node.as_deref(), Some("node-1"));
+        assert_eq!(served.prometheus, ["http://10.0.0.7:9090"]);
+        assert_eq!(served.jaeger, ["http://10.0.0.7:16686"]);
+    }
+
+    #[test]
+    fn another_server_is_known_by_what_the_resource_says_and_nothing_is_made_up() {
+        let resource = testing::benchmark(json!({"target": {
+            "url": "http://vllm:8000", "model": "m",
+            "metrics": {"url": "http://vllm:8000/metrics", "dialect": "vllm"},
+        }}));
+        let served = target(&resource, &Observed::default()).unwrap();
+        assert_eq!(served.dialect, MetricsDialect::Vllm);
+        assert_eq!(served.metrics.len(), 1);
+        assert_eq!((served.prometheus.len(), served.jaeger.len()), (0, 0));
+    }
+
+    #[test]
+    fn jaeger_answers_beside_its_collector() {
+        for (collector, expected) in [
+            ("http://jaeger.tracing:4317", "http://jaeger.tracing:16686"),
+            ("http://jaeger", "http://jaeger:16686"),
+            ("http://[fd00::1]:4317/", "http://[fd00::1]:16686"),
+        ] {
+            assert_eq!(beside(collector).as_deref(), Some(expected));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What is watched for `LLMDeployment`, lent to the controller of `LLMBenchmark`, so that nothing is
+//! watched twice.
+use super::Guarded;
+use candlepower_api::names::labels;
+use futures::{
+    Stream, StreamExt,
+    channel::mpsc::{UnboundedReceiver, UnboundedSender},
+};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::{
+    Resource,
+    runtime::reflector::{ObjectRef, Store},
+};
+
+/// The caches of one controller, and its changes that concern benchmarks.
+pub(crate) struct Views {
+    pub(crate) namespace: Option<String>,
+    pub(crate) resources: Store<Guarded>,
+    pub(crate) config_maps: Store<ConfigMap>,
+    pub(crate) pods: Store<Pod>,
+    pub(crate) touched: UnboundedReceiver<Touched>,
+}
+
+/// What has changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Touched {
+    /// A child of the benchmark of this namespace and name.
+    ChildOf(String, String),
+    /// The deployment itself, which some benchmark may measure.
+    Deployment(ObjectRef<Guarded>),
+}
+
+/// Tells of each change that passes.
+pub(super) fn tap<K, E, S>(
+    changes: S,
+    tell: &UnboundedSender<Touched>,
+    concerns: fn(&K) -> Option<Touched>,
+) -> impl Stream<Item = Result<K, E>> + Send + use<K, E, S>
+where
+    S: Stream<Item = Result<K, E>> + Send,
+{
+    let tell = tell.clone();
+    changes.inspect(move |change| {
+        if let Some(touched) = change.as_ref().ok().and_then(concerns) {
+            // Without a receiver, the process is about to end.
+            let _ = tell.unbounded_send(touched);
+        }
+    })
+}
+
+/// The benchmark whose child this is, by its label.
+pub(super) fn of_benchmark<K: Resource>(object: &K) -> Option<Touched> {
+    let name = object.meta().labels.as_ref()?.get(labels::LLM_BENCHMARK)?;
+    let namespace = object.meta().namespace.clone()?;
+    Some(Touched::ChildOf(namespace, name.clone()))
+}
+
+/// A temporary copy tells the benchmark that owns it, any other deployment all that measure it.
+pub(super) fn of_deployment(resource: &Guarded) -> Option<Touched> {
+    of_benchmark(resource).or_else(|| Some(Touched::Deployment(ObjectRef::from_obj(resource))))
+}

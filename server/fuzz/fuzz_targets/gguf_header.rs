@@ -1,0 +1,8 @@
+//! A GGUF file, from its first byte to a specification, a tokenizer and a chat template.
+#![no_main]
+use candlepower_fuzz::{allow_caught_panics, files};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: allow_caught_panics(), |bytes: &[u8]| {
+    files::open_model(&files::write("model.gguf", bytes));
+});
