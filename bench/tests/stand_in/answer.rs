@@ -1,24 +1,21 @@
-//! The body of an answer, whose tokens come when the laws say.
+//! An answer, whose tokens come when the laws say.
 use super::{
-    Log,
+    Log, http,
     laws::{Dice, Laws},
 };
-use hyper::body::{Body, Bytes, Frame};
 use std::{
-    pin::Pin,
+    io,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
     time::Instant,
 };
 use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Sleep, sleep_until},
+    io::AsyncWriteExt, net::tcp::OwnedWriteHalf, sync::OwnedSemaphorePermit, time::sleep_until,
 };
 
-const TOKEN: &[u8] = b"data: {\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"stand-in\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
+const TOKEN: &str = r#"data: {"id":"a","object":"chat.completion.chunk","created":1,"model":"stand-in","choices":[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}]}"#;
 
 /// What an answer says.
 pub(super) struct Content {
@@ -57,56 +54,47 @@ pub(super) struct Answer {
     pub(super) laws: Arc<Laws>,
     pub(super) content: Content,
     pub(super) log: Log,
-    place: Place,
-    dice: Dice,
-    next: Pin<Box<Sleep>>,
-    /// When the next token is due.
-    due: Instant,
-    times: Vec<Instant>,
-    ended: bool,
+    pub(super) place: Place,
+    pub(super) dice: Dice,
+    pub(super) times: Vec<Instant>,
 }
 
 impl Answer {
-    pub(super) fn new(
-        laws: Arc<Laws>,
-        content: Content,
-        log: Log,
-        place: Place,
-        dice: Dice,
-    ) -> Self {
-        let due = Instant::now() + laws.prefill(content.prompt_tokens);
-        Self {
-            next: Box::pin(sleep_until(due.into())),
-            times: Vec::with_capacity(content.tokens as usize),
-            laws,
-            content,
-            log,
-            place,
-            dice,
-            due,
-            ended: false,
+    /// Writes it; an error is a client that went away, or a stream that breaks as the laws say.
+    pub(super) async fn write(mut self, writer: &mut OwnedWriteHalf) -> io::Result<()> {
+        if self.content.stream {
+            writer.write_all(http::STREAM).await?;
+        }
+        let token = http::chunk(&format!("{TOKEN}\n\n"));
+        // From when each token was due, so that lateness of timers does not add up.
+        let mut due = Instant::now() + self.laws.prefill(self.content.prompt_tokens);
+        for sent in 1..=self.content.tokens {
+            sleep_until(due.into()).await;
+            self.times.push(Instant::now());
+            if self.content.stream {
+                writer.write_all(token.as_bytes()).await?;
+            }
+            if self.content.breaks_after == Some(sent) {
+                return Err(io::ErrorKind::Other.into());
+            }
+            let running = self.place.running.load(Relaxed);
+            due += self.laws.gap(sent, running, &mut self.dice);
+        }
+        self.end(true);
+        if self.content.stream {
+            let last = http::chunk(&self.last_events()) + http::END;
+            writer.write_all(last.as_bytes()).await
+        } else {
+            http::whole(writer, 200, &self.whole()).await
         }
     }
 
-    fn sent(&self) -> u32 {
-        u32::try_from(self.times.len()).unwrap()
-    }
-
-    fn token(&mut self, now: Instant) {
-        self.times.push(now);
-        let running = self.place.running.load(Relaxed);
-        let gap = self.laws.gap(self.sent(), running, &mut self.dice);
-        // From when the token was due, so that lateness of timers does not add up.
-        self.due += gap;
-        self.next.as_mut().reset(self.due.into());
-    }
-
-    fn end(&mut self, now: Instant) {
-        self.ended = true;
+    /// Puts what was sent into the log.
+    fn end(&mut self, complete: bool) {
         let mut log = self.log.lock().unwrap();
         if let Some(entry) = log.get_mut(&self.content.trace) {
             entry.tokens = std::mem::take(&mut self.times);
-            entry.finished = Some(now);
+            entry.finished = complete.then(Instant::now);
         }
     }
 
@@ -145,51 +133,8 @@ impl Answer {
 impl Drop for Answer {
     /// A client that went away leaves the tokens that were sent to it.
     fn drop(&mut self) {
-        if !self.ended {
-            self.end(Instant::now());
-        }
-    }
-}
-
-/// The stream breaks here.
-#[derive(Debug, thiserror::Error)]
-#[error("broken as the laws say")]
-pub(super) struct Broken;
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let frame = |bytes: Bytes| Poll::Ready(Some(Ok(Frame::data(bytes))));
-        loop {
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            let now = Instant::now();
-            if self.content.breaks_after == Some(self.sent()) {
-                self.end(now);
-                return Poll::Ready(Some(Err(Broken)));
-            }
-            if self.sent() == self.content.tokens {
-                let text = if self.content.stream {
-                    self.last_events()
-                } else {
-                    self.whole()
-                };
-                self.end(now);
-                return frame(text.into());
-            }
-            if self.next.as_mut().poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            self.token(Instant::now());
-            if self.content.stream {
-                return frame(Bytes::from_static(TOKEN));
-            }
+        if !self.times.is_empty() {
+            self.end(false);
         }
     }
 }

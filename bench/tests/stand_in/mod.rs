@@ -2,6 +2,7 @@
 //! load generator. It logs when it really sent each token, so that a busy machine, on which nothing
 //! happens exactly when it is due, does not change what is true.
 mod answer;
+mod http;
 pub mod laws;
 mod serve;
 

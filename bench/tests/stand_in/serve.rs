@@ -1,30 +1,25 @@
 //! The stand-in server's routes.
 use super::{
     Entry, Log,
-    answer::{Answer, Broken, Content, Place},
+    answer::{Answer, Content, Place},
+    http::{self, Head},
     laws::{Dice, Laws},
 };
-use http_body_util::{BodyExt, Either, Full};
-use hyper::{
-    Request, Response, StatusCode,
-    body::{Bytes, Incoming},
-    header::{AUTHORIZATION, CONTENT_TYPE},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use std::{
     collections::HashMap,
+    io,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Instant,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
-
-type Body = Either<Full<Bytes>, Answer>;
+use tokio::{
+    io::BufReader,
+    net::{TcpListener, TcpStream, tcp::OwnedWriteHalf},
+    sync::Semaphore,
+};
 
 struct Server {
     laws: Arc<Laws>,
@@ -74,80 +69,90 @@ pub(super) async fn serve(listener: std::net::TcpListener, laws: Laws, log: Log)
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        let _ = stream.set_nodelay(true);
         let server = server.clone();
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let server = server.clone();
-                async move { Ok::<_, Broken>(server.answer(request).await) }
-            });
-            // A client that goes away, or a stream that breaks, ends the connection.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
+        // A client that goes away, or a stream that breaks, ends the connection.
+        tokio::spawn(async move { server.connection(stream).await });
     }
 }
 
-fn plain(status: u16, text: String) -> Response<Body> {
-    let mut response = Response::new(Either::Left(Full::new(text.into())));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap();
-    let json = "application/json".parse().unwrap();
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
-}
-
-fn refused(status: u16, message: &str) -> Response<Body> {
-    plain(status, format!(r#"{{"error":{{"message":"{message}"}}}}"#))
-}
+/// An answer, or the status and message of a refusal.
+type Refused = (u16, &'static str);
 
 impl Server {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let received = Instant::now();
-        if let Some(key) = &self.laws.api_key {
-            let given = request.headers().get(AUTHORIZATION);
-            if given.is_none_or(|given| given != format!("Bearer {key}").as_str()) {
-                return refused(401, "wrong key");
-            }
+    async fn connection(&self, stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let (reader, mut writer) = stream.into_split();
+        let mut reader = BufReader::new(reader);
+        while let Some(head) = Head::read(&mut reader).await? {
+            let received = Instant::now();
+            let body = head.body(&mut reader).await?;
+            self.respond(&head, &body, received, &mut writer).await?;
         }
-        match request.uri().path() {
-            "/v1/models" => plain(200, r#"{"data":[{"id":"stand-in"}]}"#.to_owned()),
-            "/v1/chat/completions" => self.chat(request, received).await,
-            _ => refused(404, "no such route"),
-        }
+        Ok(())
     }
 
-    async fn chat(&self, request: Request<Incoming>, received: Instant) -> Response<Body> {
-        let trace = request.headers().get("traceparent");
-        let trace = trace.and_then(|value| value.to_str().ok()?.split('-').nth(1));
+    async fn respond(
+        &self,
+        head: &Head,
+        body: &[u8],
+        received: Instant,
+        writer: &mut OwnedWriteHalf,
+    ) -> io::Result<()> {
+        let key = self
+            .laws
+            .api_key
+            .as_ref()
+            .map(|key| format!("Bearer {key}"));
+        let refused = if key.is_some() && head.header("authorization") != key.as_deref() {
+            (401, "wrong key")
+        } else if head.path == "/v1/models" {
+            return http::whole(writer, 200, r#"{"data":[{"id":"stand-in"}]}"#).await;
+        } else if head.path != "/v1/chat/completions" {
+            (404, "no such route")
+        } else {
+            match self.check(head, body) {
+                Ok((asked, trace)) => return self.answer(asked, trace, received, writer).await,
+                Err(refused) => refused,
+            }
+        };
+        let (status, message) = refused;
+        let json = format!(r#"{{"error":{{"message":"{message}"}}}}"#);
+        http::whole(writer, status, &json).await
+    }
+
+    /// Questions before the load have no trace: neither failures nor the queue are for them.
+    fn check(&self, head: &Head, body: &[u8]) -> Result<(Asked, String), Refused> {
+        let trace = head.header("traceparent");
+        let trace = trace.and_then(|value| value.split('-').nth(1));
         let trace = trace.unwrap_or_default().to_owned();
-        let Ok(body) = request.into_body().collect().await else {
-            return refused(400, "no body");
-        };
-        let Ok(asked) = serde_json::from_slice::<Asked>(&body.to_bytes()) else {
-            return refused(400, "no request of the API");
-        };
-        let beyond = asked.ignore_eos || asked.others.contains_key("min_tokens");
-        if self.laws.strict && beyond {
-            return refused(400, "unknown field");
+        let asked: Asked =
+            serde_json::from_slice(body).map_err(|_| (400, "no request of the API"))?;
+        let foreign = asked.ignore_eos || asked.others.contains_key("min_tokens");
+        if self.laws.strict && foreign {
+            return Err((400, "unknown field"));
         }
-        // Questions before the load have no trace: neither failures nor delays are for them.
         if trace.is_empty() {
-            return self.begin(asked, trace, received).await;
+            return Ok((asked, trace));
         }
         let number = self.requests.fetch_add(1, Relaxed);
         if Dice::new(self.laws.seed ^ 7, number).share() < self.laws.error_rate {
-            return refused(500, "failed as the laws say");
+            return Err((500, "failed as the laws say"));
         }
-        if self.laws.slots <= self.running.load(Relaxed)
-            && self.laws.queue <= self.waiting.load(Relaxed)
-        {
-            return refused(429, "the queue is full");
+        let full = self.laws.slots <= self.running.load(Relaxed)
+            && self.laws.queue <= self.waiting.load(Relaxed);
+        if full {
+            return Err((429, "the queue is full"));
         }
-        self.begin(asked, trace, received).await
+        Ok((asked, trace))
     }
 
-    async fn begin(&self, asked: Asked, trace: String, received: Instant) -> Response<Body> {
+    async fn answer(
+        &self,
+        asked: Asked,
+        trace: String,
+        received: Instant,
+        writer: &mut OwnedWriteHalf,
+    ) -> io::Result<()> {
         self.waiting.fetch_add(1, Relaxed);
         let permit = self.slots.clone().acquire_owned().await.unwrap();
         self.waiting.fetch_sub(1, Relaxed);
@@ -160,23 +165,18 @@ impl Server {
                 tokens: Vec::new(),
                 finished: None,
             };
-            self.log
-                .lock()
-                .unwrap()
-                .insert(content.trace.clone(), entry);
+            let mut log = self.log.lock().unwrap();
+            log.insert(content.trace.clone(), entry);
         }
-        let dice = Dice::new(self.laws.seed, self.requests.load(Relaxed));
-        let kind = if content.stream {
-            "text/event-stream"
-        } else {
-            "application/json"
+        let answer = Answer {
+            laws: self.laws.clone(),
+            log: self.log.clone(),
+            place: Place::new(self.running.clone(), permit),
+            dice: Dice::new(self.laws.seed, self.requests.load(Relaxed)),
+            times: Vec::with_capacity(content.tokens as usize),
+            content,
         };
-        let place = Place::new(self.running.clone(), permit);
-        let answer = Answer::new(self.laws.clone(), content, self.log.clone(), place, dice);
-        let mut response = Response::new(Either::Right(answer));
-        let kind = kind.parse().unwrap();
-        response.headers_mut().insert(CONTENT_TYPE, kind);
-        response
+        answer.write(writer).await
     }
 
     /// Each word is a token.
@@ -189,11 +189,8 @@ impl Server {
         let mut dice = Dice::new(self.laws.seed ^ 9, self.requests.load(Relaxed));
         let tokens = asked.max_tokens.min(natural.unwrap_or(u32::MAX));
         let stream = asked.stream && self.laws.streaming;
-        let usage = !stream
-            || asked
-                .stream_options
-                .as_ref()
-                .is_some_and(|one| one.include_usage);
+        let options = asked.stream_options.as_ref();
+        let usage = !stream || options.is_some_and(|one| one.include_usage);
         let breaks = !trace.is_empty() && dice.share() < self.laws.break_rate;
         Content {
             prompt_tokens: self.laws.template + u32::try_from(words).unwrap(),
