@@ -1,5 +1,10 @@
 //! The tests' stand-in server on its own, such as for measuring what the load generator costs:
 //! `cargo run --release --example stand_in_server -- --port 8100 --per-token 20ms`.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "it is part of the tests, which may stop at the first surprise"
+)]
 #[path = "../tests/stand_in/mod.rs"]
 mod stand_in;
 

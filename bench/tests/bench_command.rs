@@ -1,4 +1,11 @@
 //! `candlepower bench` as it is called.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unchecked_time_subtraction,
+    unreachable_pub,
+    reason = "tests may stop at the first surprise, and share modules"
+)]
 mod common;
 mod stand_in;
 

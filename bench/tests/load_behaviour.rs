@@ -1,4 +1,11 @@
 //! What the load generator does with targets of all kinds, and when something goes wrong.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unchecked_time_subtraction,
+    unreachable_pub,
+    reason = "tests may stop at the first surprise, and share modules"
+)]
 mod common;
 mod stand_in;
 

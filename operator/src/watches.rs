@@ -1,7 +1,7 @@
 //! Watches, and what their caches keep in memory: objects without the parts that nothing here reads.
 use crate::{backoff::WatchBackoff, metrics::ControllerMetrics};
 use candlepower_api::{benchmark::job, names::labels};
-use futures::{Stream, future};
+use futures::{Stream, StreamExt, future};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Pod, PodSpec},

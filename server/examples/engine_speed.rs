@@ -155,6 +155,7 @@ fn submit(
             logit_bias: ends.iter().map(|&token| (token, -100.0)).collect(),
             ..Sampling::default()
         },
+        deadline: None,
     })?)
 }
 

@@ -2,7 +2,7 @@
 use std::any::Any;
 
 /// The message of a panic's payload.
-pub fn message(payload: &(dyn Any + Send)) -> &str {
+pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<String>()
         .map(String::as_str)

@@ -61,7 +61,6 @@ fn reasons(before: Option<&Level>, level: &Level) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{
         analysis::testing::{Plant, objectives},
         report::{Options, Report, build},

@@ -1,4 +1,8 @@
 //! What the server did and used during one window, from its own metrics. Pure.
+#![allow(
+    clippy::enum_glob_use,
+    reason = "a table of nearly all of them reads better without their type's name"
+)]
 use crate::{
     evidence::{
         Evidence,

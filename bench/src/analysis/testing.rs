@@ -1,4 +1,9 @@
 //! A run with known laws, and evidence that agrees with it, for tests to plant things in.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "planted times are short and positive"
+)]
 use crate::{
     evidence::{
         Evidence,

@@ -129,8 +129,9 @@ fn eliminate(mut matrix: [[f64; 3]; 3], mut right: [f64; 3]) -> Option<[f64; 3]>
         }
         for row in (0..3).filter(|&row| row != column) {
             let factor = matrix[row][column] / matrix[column][column];
-            for place in column..3 {
-                matrix[row][place] -= factor * matrix[column][place];
+            let upper = matrix[column];
+            for (value, above) in matrix[row].iter_mut().zip(upper).skip(column) {
+                *value -= factor * above;
             }
             right[row] -= factor * right[column];
         }

@@ -1,4 +1,8 @@
 //! What each server calls the quantities that analysis needs.
+#![allow(
+    clippy::enum_glob_use,
+    reason = "a table of nearly all of them reads better without their type's name"
+)]
 use super::{
     exposition::Sample,
     series::Quantity::{self, *},
@@ -147,6 +151,7 @@ pub fn quantities(dialect: MetricsDialect, page: &[Sample]) -> BTreeMap<Quantity
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "these are read, not calculated")]
     use super::*;
     use crate::evidence::exposition::samples;
 

@@ -73,6 +73,7 @@ fn read_labels(mut text: &str) -> Option<(Labels, &str)> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "these are read, not calculated")]
     use super::*;
 
     #[test]

@@ -88,6 +88,10 @@ struct Sum<'a>(&'a [f32]);
 impl WithSimd for Sum<'_> {
     type Output = f32;
 
+    #[allow(
+        clippy::inline_always,
+        reason = "only inlined is it compiled for the machine's instructions"
+    )]
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) -> f32 {
         let (vectors, rest) = S::as_simd_f32s(self.0);
@@ -114,6 +118,10 @@ struct MultiplyAdd(usize);
 impl WithSimd for MultiplyAdd {
     type Output = f64;
 
+    #[allow(
+        clippy::inline_always,
+        reason = "only inlined is it compiled for the machine's instructions"
+    )]
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) -> f64 {
         // More than the latency of an addition times the units that do them.

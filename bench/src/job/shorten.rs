@@ -17,8 +17,11 @@ pub(super) struct Short {
     pub(super) left_out: Option<String>,
 }
 
+/// What may go, in words, and how it is taken out.
+type Step = (&'static str, fn(&mut Report));
+
 /// What may go, the most dispensable first.
-const STEPS: [(&str, fn(&mut Report)); 4] = [
+const STEPS: [Step; 4] = [
     ("the timeline", |report| report.timeline.clear()),
     ("curves of distributions", |report| {
         for level in &mut report.levels {

@@ -202,7 +202,10 @@ impl Runner<'_> {
             },
             connections: self.connections,
             cancel: self.cancel.clone(),
-            stop_at: self.plan.stop_when.map(|limit| limit.fraction()),
+            stop_at: self
+                .plan
+                .stop_when
+                .map(candlepower_api::value::Percentage::fraction),
             place: (self.place, of),
         };
         let scenario = stage.run(observer).await?;

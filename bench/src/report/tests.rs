@@ -5,8 +5,8 @@ use crate::analysis::testing::{Plant, objectives};
 pub(super) fn report() -> Report {
     let level = |users, tpot, queue| Plant {
         users,
-        tpot,
         queue,
+        tpot,
         ..Plant::default()
     };
     let levels = [

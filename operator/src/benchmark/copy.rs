@@ -111,7 +111,7 @@ fn merge(value: &mut Value, patch: &Value) {
 
 /// A field of the patch that the resource does not have: what is not understood would otherwise be
 /// measured as if it had been.
-fn unknown(written: &Value, patch: &Value, path: &str) -> Option<String> {
+fn unknown(written: &Value, patch: &Value, field: &str) -> Option<String> {
     let fields = patch.as_object()?.iter();
     let says_something = |change: &Value| match change {
         Value::Null => false,
@@ -121,12 +121,12 @@ fn unknown(written: &Value, patch: &Value, path: &str) -> Option<String> {
     };
     let mut told = fields.filter(|(_, change)| says_something(change));
     told.find_map(|(key, change)| {
-        let path = format!("{path}.{key}");
+        let field = format!("{field}.{key}");
         match written.get(key) {
             // Maps of the user's own keys, quantities and lists have forms of their own.
-            Some(inner @ Value::Object(_)) => unknown(inner, change, &path),
+            Some(inner @ Value::Object(_)) => unknown(inner, change, &field),
             Some(_) => None,
-            None => Some(path),
+            None => Some(field),
         }
     })
 }
@@ -144,6 +144,10 @@ fn quiet(mut spec: LLMDeploymentSpec) -> LLMDeploymentSpec {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::needless_pass_by_value,
+        reason = "literals read better without a reference"
+    )]
     use super::*;
     use crate::benchmark::testing;
     use candlepower_api::deployment::Resources;

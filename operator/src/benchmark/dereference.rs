@@ -60,7 +60,7 @@ pub(super) async fn dereference(
     let namespace = resource.namespace().ok_or(Error::Incomplete("namespace"))?;
     let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
     let name = resource.name_any();
-    let cached = resource.status.clone().unwrap_or_default();
+    let status = resource.status.clone().unwrap_or_default();
     let caches = &context.caches;
 
     let deployments = deployments(context, &namespace);
@@ -84,7 +84,7 @@ pub(super) async fn dereference(
         })
         .collect();
     let mut observed = Observed {
-        previous: context.written.newest(&uid, cached),
+        previous: context.written.newest(&uid, status),
         config_maps: labelled(
             &caches.config_maps,
             &namespace,

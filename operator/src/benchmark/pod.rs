@@ -156,6 +156,10 @@ fn words_of(terminated: &ContainerStateTerminated) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::needless_pass_by_value,
+        reason = "literals read better without a reference"
+    )]
     use super::*;
     use serde_json::{Value, json};
 

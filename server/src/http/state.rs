@@ -46,7 +46,10 @@ impl From<&ServerConfig> for Options {
         Self {
             preload: config.model.preload,
             body_limit: usize::try_from(config.http.body_limit.bytes()).unwrap_or(usize::MAX),
-            request_timeout: config.http.request_timeout.map(|limit| limit.as_std()),
+            request_timeout: config
+                .http
+                .request_timeout
+                .map(candlepower_api::value::Duration::as_std),
             capture_prompts: config.tracing.capture_prompts,
         }
     }

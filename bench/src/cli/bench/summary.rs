@@ -91,9 +91,10 @@ impl Summary {
     }
 
     pub(super) fn text(&self, run: &Run, paint: Paint) -> String {
-        let mut text = format!("{}  model {}\n", run.url, run.model);
-        text += &format!("prompts: {}\n", run.prompt_lengths);
-        text += &format!("answers: {}\n\n", run.output_lengths);
+        let mut text = format!(
+            "{}  model {}\nprompts: {}\nanswers: {}\n\n",
+            run.url, run.model, run.prompt_lengths, run.output_lengths
+        );
         let rows: Vec<_> = self.scenarios.iter().map(ScenarioSummary::row).collect();
         text += &table(HEAD, &rows);
         text += "\n";
@@ -102,10 +103,10 @@ impl Summary {
             text += &scenario.remarks(paint);
         }
         if let Some(knee) = &self.knee {
-            text += &format!("\n{}\n", knee_in_words(knee));
+            text.extend(["\n", &knee_in_words(knee), "\n"]);
         }
         if let Some(why) = &self.stopped {
-            text += &format!("\nended early: {why}\n");
+            text.extend(["\nended early: ", why, "\n"]);
         }
         text
     }
@@ -116,11 +117,10 @@ fn outcome(scenarios: &[ScenarioSummary], run: &Run) -> Outcome {
     if let Some(knee) = &run.knee {
         return match (&knee.scenario, &run.stopped) {
             (Some(_), _) => Outcome::Met,
-            (None, Some(_)) => Outcome::NoVerdict,
             (None, None) if scenarios.iter().any(|one| one.outcome() == Outcome::Missed) => {
                 Outcome::Missed
             }
-            (None, None) => Outcome::NoVerdict,
+            (None, _) => Outcome::NoVerdict,
         };
     }
     let outcomes: Vec<_> = scenarios.iter().map(ScenarioSummary::outcome).collect();

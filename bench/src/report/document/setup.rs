@@ -228,13 +228,13 @@ fn formulas() -> Block {
 }
 
 fn tools(report: &Report) -> Block {
-    let source = |name: &str, source: Option<&String>, absent: &str| match source {
-        Some(source) => format!("{name}: {source}"),
-        None => {
-            let why = report.missing.iter().find(|one| one.what.contains(absent));
-            let why = why.map_or("nothing was asked", |one| one.why.as_str());
-            format!("{name}: none ({why})")
+    let source = |name: &str, source: Option<&String>, absent: &str| {
+        if let Some(source) = source {
+            return format!("{name}: {source}");
         }
+        let why = report.missing.iter().find(|one| one.what.contains(absent));
+        let why = why.map_or("nothing was asked", |one| one.why.as_str());
+        format!("{name}: none ({why})")
     };
     list([
         source("Traces", report.traces_source.as_ref(), "traces"),

@@ -2,7 +2,7 @@
 //! engine, which nothing here switches off.
 use crate::report::document::Document;
 use minijinja::{
-    AutoEscape, Environment, Error, UndefinedBehavior, Value, context, syntax::SyntaxConfig,
+    AutoEscape, Environment, Error, UndefinedBehavior, context, syntax::SyntaxConfig, value::Serde,
 };
 
 const HTML: &str = "report.html";
@@ -34,11 +34,11 @@ fn environment() -> Result<Environment<'static>, Error> {
 pub(super) fn html(document: &Document) -> Result<String, Error> {
     environment()?
         .get_template(HTML)?
-        .render(context! { document => Value::from_serialize(document) })
+        .render(context! { document => Serde(document) })
 }
 
 pub(super) fn confluence(document: &Document) -> Result<String, Error> {
     environment()?
         .get_template(CONFLUENCE)?
-        .render(context! { document => Value::from_serialize(document) })
+        .render(context! { document => Serde(document) })
 }

@@ -88,7 +88,9 @@ pub(super) fn derive(
             if let End::Complete(summary) = &**end {
                 let baseline = observed.baseline.as_ref();
                 let verdict = regressed::against_baseline(resource, baseline, summary);
-                verdict.into_iter().for_each(|verdict| set.set(verdict));
+                if let Some(verdict) = verdict {
+                    set.set(verdict);
+                }
             }
         }
         (_, Decision::Ended) => {}

@@ -18,8 +18,6 @@ pub(super) fn verdict(resource: &LLMBenchmark, runs: &[Run]) -> Verdict {
     let mut finished = newest_first(runs)
         .into_iter()
         .filter_map(|run| Some((run.benchmark.name_any(), run.summary.as_ref()?)));
-    let verdict =
-        |truth, reason, message| Verdict::new(conditions::REGRESSED, truth, reason, message);
     let (Some((name, now)), Some((former, before))) = (finished.next(), finished.next()) else {
         return regressed(
             Truth::Unknown,

@@ -1,4 +1,9 @@
 //! What people read of a benchmark, by what the cluster looks like.
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "what is planted reads better as the fields take it"
+)]
 use super::*;
 use crate::{
     benchmark::{

@@ -67,17 +67,16 @@ pub async fn observe(
         _running: Arc::new(state.drain.running()),
     };
     let accepted = deadline.and_then(|_| accept(&state));
-    let mut response = match accepted {
-        Err(error) => error.into_response(),
-        Ok(()) => {
-            request.extensions_mut().insert(observed.clone());
-            let span = tracing::info_span!("request", trace_id = observed.trace_id());
-            observed
-                .deadline
-                .limit(next.run(request).instrument(span))
-                .await
-                .unwrap_or_else(IntoResponse::into_response)
-        }
+    let mut response = if let Err(error) = accepted {
+        error.into_response()
+    } else {
+        request.extensions_mut().insert(observed.clone());
+        let span = tracing::info_span!("request", trace_id = observed.trace_id());
+        observed
+            .deadline
+            .limit(next.run(request).instrument(span))
+            .await
+            .unwrap_or_else(IntoResponse::into_response)
     };
     if let Some(error) = response.extensions().get::<ApiError>() {
         observed.finish(Outcome::Failed(error.kind));
