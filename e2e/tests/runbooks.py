@@ -29,11 +29,11 @@ def placed(query: str, namespace: str, name: str) -> str:
     return query.replace("$NAMESPACE", namespace).replace("$NAME", name)
 
 
-def run(command: str, namespace: str, name: str) -> str:
-    """What a command prints where the two variables are set as the runbooks say; its failure is an error."""
+def check_commands(page: str, namespace: str, name: str) -> None:
+    """Runs a page's commands with the two variables set as the runbooks say: each has to succeed and print something."""
     variables = os.environ | {"NAMESPACE": namespace, "NAME": name}
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], env=variables, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    for command in lines(page, "sh"):
+        shell = ["bash", "-o", "pipefail", "-c", command]
+        done = subprocess.run(shell, env=variables, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert done.stdout.strip(), f"{command} prints nothing"

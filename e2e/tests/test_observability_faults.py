@@ -9,6 +9,7 @@ import kube
 import load
 import models
 import monitoring
+import runbooks
 
 NAME = "alone"
 
@@ -35,6 +36,7 @@ def test_without_a_collector_requests_are_answered_and_lost_spans_counted(namesp
         return found["llm_trace_spans_dropped_total"] > 0 and found["llm_trace_export_failures_total"] > 0, traces
 
     kube.wait_for("spans counted as lost", lambda: monitoring.reached(lost), 60)
+    runbooks.check_commands("CandlepowerTraceExportFailing", namespace, NAME)
     assert load.chat(url, NAME) == 200
 
 
