@@ -34,9 +34,10 @@ test: ## All checks, on a real cluster too (this is what CI runs)
 test-fast: ## All checks that need no cluster
 	@.ci/stages format-check lint-shell clippy unit build drift chart-test
 
-generate: build ## Write what is generated: CRDs, dashboards, the chart's copies of them, manifests/install.yaml
+generate: build ## Write what is generated: CRDs, dashboards, the report's schema, the chart's copies of them, manifests/install.yaml
 	@$(CARGO_TARGET_DIR)/release/crdgen crds
 	@$(CARGO_TARGET_DIR)/release/observability-gen dashboards dashboards
+	@$(CARGO_TARGET_DIR)/release/candlepower report-schema > docs/reference/report.schema.json
 	@.ci/with-helm charts/generate
 
 measure: build ## Print sizes, memory and start-up times as a table
