@@ -135,7 +135,7 @@ fn every_recommendation_says_what_it_costs_and_why() {
         plant.queue = 4_000.0;
         plant.tokenize = 900.0;
         plant.cold = 30_000.0;
-        plant.refused = 10;
+        plant.refused = 30;
     });
     assert!(all.len() >= 4, "{all:#?}");
     for one in &all {

@@ -98,7 +98,7 @@ mod tests {
     use crate::evidence::trace::Span;
     use std::{cell::Cell, future::ready};
 
-    const PAGE: usize = 10;
+    const PAGE: usize = 20;
 
     /// A trace of the model that starts at this millisecond.
     fn trace(millisecond: u64, model: &str) -> Trace {
