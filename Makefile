@@ -14,7 +14,7 @@ CARGO_FLAGS := --release --workspace --all-features --locked
 SHELL_SCRIPTS := $(shell git ls-files -co --exclude-standard | xargs -r grep -lE '^\#!.*(bash|/sh)$$' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test rules-test build images \
+.PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test rules-test build check-cuda images \
         cluster-test e2e measure cost pictures up monitoring down
 
 help: ## List the commands
@@ -78,6 +78,9 @@ unit: ## Unit and integration tests, with the real small model
 
 build: ## The binaries
 	@cargo build $(CARGO_FLAGS) --bins
+
+check-cuda: ## Compiles and links the server for CUDA, on machines without CUDA too (the kernels once, and for long)
+	@server/cuda/check
 
 drift: ## Generated files are up to date
 	@.ci/drift

@@ -161,6 +161,7 @@ fn model(
             architecture: "mock".into(),
             precision: "f32".into(),
             device: "cpu".into(),
+            backend: "mock".into(),
             context_length: 2048,
             weights_bytes: 0,
             kv_cache_bytes: 0,

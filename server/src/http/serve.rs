@@ -150,6 +150,7 @@ async fn loading(state: &AppState, config: &ServerConfig) -> Arc<LoadError> {
                 architecture = model.facts.architecture,
                 precision = model.facts.precision,
                 device = model.facts.device,
+                backend = model.facts.backend,
                 context_length = model.facts.context_length,
                 seconds = took.as_secs_f64(),
                 "model loaded"

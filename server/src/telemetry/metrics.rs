@@ -124,6 +124,7 @@ impl Metrics {
             &*model.architecture,
             &*model.precision,
             &*model.device,
+            &*model.backend,
             revision,
         ];
         self.model.info.with_label_values(&labels).set(1.0);
@@ -350,6 +351,7 @@ impl ModelMetrics {
             names::LABEL_ARCHITECTURE,
             names::LABEL_PRECISION,
             names::LABEL_DEVICE,
+            names::LABEL_BACKEND,
             names::LABEL_REVISION,
         ];
         Ok(Self {

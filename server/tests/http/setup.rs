@@ -137,6 +137,7 @@ impl TestServer {
                 architecture: "mock".into(),
                 precision: "f32".into(),
                 device: "cpu".into(),
+                backend: "mock".into(),
                 context_length: engine.limits().context_length as u64,
                 weights_bytes: 0,
                 kv_cache_bytes: 0,

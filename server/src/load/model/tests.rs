@@ -2,7 +2,7 @@
 use super::*;
 use crate::model::testing::{fixture, random};
 use candle_core::quantized::GgmlDType;
-use candlepower_api::Precision;
+use candlepower_api::{Precision, server_config::Device as Wanted};
 use std::{fs, path::Path};
 
 const TOKENIZER: &str =
@@ -41,8 +41,31 @@ fn a_folder_is_served_under_its_name() {
         ("llama", "f16")
     );
     assert_eq!(facts.context_length, 128);
+    assert_eq!(
+        (facts.device.as_str(), facts.backend.as_str()),
+        ("cpu", "kernels")
+    );
     assert!(served.chat_template.is_some());
     assert_eq!(served.tokenizer.end_tokens(), [2], "as config.json says");
+}
+
+#[test]
+fn a_model_that_only_the_library_computes_says_so() {
+    let folder = folder("qwen3_moe");
+    let facts = load_with(folder.path(), |_| {}).unwrap().facts;
+    assert_eq!(facts.backend, "candle-transformers");
+    assert_eq!(
+        (facts.architecture.as_str(), facts.precision.as_str()),
+        ("qwen3_moe", "f32")
+    );
+}
+
+#[test]
+fn a_gpu_that_the_build_does_not_know_refuses_the_model() {
+    let folder = folder("llama");
+    let refused = load_with(folder.path(), |config| config.engine.device = Wanted::Cuda);
+    let message = refused.unwrap_err().to_string();
+    assert!(message.contains("the image for CUDA"), "{message}");
 }
 
 #[test]
