@@ -125,7 +125,6 @@ fn what_a_gpu_holds_stays_close_to_transformers() {
             for (row, logits) in case.rows.iter().zip(&logits) {
                 let off = relative_error(logits, &row.logits);
                 assert!(off < HALF, "{name} at {}: {off} off", row.position);
-                eprintln!("HALF {name} at {}: {off} off", row.position);
             }
         }
     }
