@@ -71,7 +71,7 @@ async fn main() -> Result<(), load::Error> {
         );
         println!(
             "peak memory      {:.0} MiB",
-            health.peak_memory as f64 / 1048576.0
+            health.peak_memory as f64 / 1_048_576.0
         );
         println!(
             "timer lag P99    {:.1} ms",
