@@ -35,21 +35,20 @@ def monitoring_stack() -> Iterator[monitoring.Prometheus]:
     remove_monitoring()
 
 
-# Fixtures that install the monitoring stack.
-STACK = {"monitoring_stack", "arrived_stack"}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First what needs a bare cluster, then what needs a monitoring stack, so that this is installed once; in between
-    the modules of which a part needs it."""
-    needs: dict[str, set[bool]] = {}
+    """First the modules that need a bare cluster, then the one that sees a monitoring stack arrive, then those that need
+    it, so that it is installed once."""
+    fixtures: dict[str, set[str]] = {}
     for item in items:
-        needs.setdefault(item.path.name, set()).add(needs_stack(item))
-    items.sort(key=lambda item: (len(needs[item.path.name]) == 2) + 2 * (needs[item.path.name] == {True}))
+        fixtures.setdefault(item.path.name, set()).update(getattr(item, "fixturenames", []))
 
+    def place(item: pytest.Item) -> int:
+        used = fixtures[item.path.name]
+        if "arrived_stack" in used:
+            return 1
+        return 2 if "monitoring_stack" in used else 0
 
-def needs_stack(item: pytest.Item) -> bool:
-    return bool(STACK & set(getattr(item, "fixturenames", [])))
+    items.sort(key=place)
 
 
 def remove_namespaces() -> None:

@@ -20,9 +20,9 @@ NAME = "drawn"
 PICTURES = os.environ.get("DASHBOARD_PICTURES")
 MINUTES = 3
 
-# Parts of the runbooks' queries that find nothing here: history of days, requests refused by a full queue, and what is
-# recorded only for resources that ask for GPUs.
-WITHOUT_DATA = ["offset 1h", 'error_type="queue_full"', "llm_gpu_memory:utilization_max"]
+# Parts of the runbooks' queries that find nothing here: history of days, requests refused by a full queue, what is
+# recorded only for resources that ask for GPUs, and what only benchmarks have.
+WITHOUT_DATA = ["candlepower_llmbenchmark_regressed", "offset 1h", 'error_type="queue_full"', "llm_gpu_memory:utilization_max"]
 
 
 @pytest.fixture(scope="module")
