@@ -27,8 +27,9 @@ pub struct Probe {
     pub source: String,
 }
 
-/// How much each probe reads; larger than the last-level cache of any common machine.
-const BUFFER: usize = 512 << 20;
+/// How much a probe reads: far more than the last-level cache that a few cores share, and little enough
+/// for a pod that also holds a run's records.
+const BUFFER: usize = 256 << 20;
 
 /// Measures for about `time` each.
 pub fn probe(time: Duration) -> Probe {

@@ -22,6 +22,6 @@ pub struct BenchmarkConfig {
     #[arg(long, value_name = "SIZE", default_value = "128Mi")]
     pub bench_memory_request: ByteSize,
     /// Memory limit of a load generator
-    #[arg(long, value_name = "SIZE", default_value = "512Mi")]
+    #[arg(long, value_name = "SIZE", default_value = "1Gi")]
     pub bench_memory_limit: ByteSize,
 }
