@@ -10,10 +10,18 @@ use crate::{
     record::Run,
 };
 use candlepower_api::benchmark::job::{MetricsPage, Served};
+use hyper::Uri;
 use std::time::Duration;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep},
+};
 
 /// How often a server's metrics are read.
 const SCRAPE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a Service may take until it leads to a pod that has become ready.
+const ROUTING: Duration = Duration::from_secs(30);
 
 /// A round's records and evidence.
 pub(super) struct Measured {
@@ -29,6 +37,7 @@ pub(super) async fn measure(
     follow: &mut Follow,
     cancel: &CancellationToken,
 ) -> Result<Measured, Error> {
+    wait_for_connections(&served.url, cancel).await;
     let scraper = start(served);
     let run = load::run(plan, follow, cancel.clone()).await?;
     if cancel.is_cancelled() {
@@ -54,6 +63,22 @@ pub(super) async fn measure(
     };
     let evidence = collect(&run, sources).await;
     Ok(Measured { run, evidence })
+}
+
+/// Nodes learn of a ready pod a moment after the operator does. Where nothing listens in the end, the
+/// load says so.
+async fn wait_for_connections(url: &str, cancel: &CancellationToken) {
+    let uri = url.parse::<Uri>().unwrap_or_default();
+    let (Some(host), Some(port)) = (uri.host(), uri.port_u16()) else {
+        return;
+    };
+    let deadline = Instant::now() + ROUTING;
+    while Instant::now() < deadline && !cancel.is_cancelled() {
+        if TcpStream::connect((host, port)).await.is_ok() {
+            return;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Where the job runs.
@@ -108,6 +133,20 @@ mod tests {
             node: Some(node.to_owned()),
             url: String::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_service_that_leads_nowhere_yet_is_waited_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let later = tokio::spawn(async move {
+            sleep(Duration::from_millis(300)).await;
+            tokio::net::TcpListener::bind(address).await.unwrap()
+        });
+        let begun = Instant::now();
+        wait_for_connections(&format!("http://{address}"), &CancellationToken::new()).await;
+        assert!(later.is_finished() && begun.elapsed() < ROUTING);
     }
 
     #[test]
