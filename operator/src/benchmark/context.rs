@@ -48,16 +48,57 @@ impl Caches {
         result.map(|_| ()).map_err(|_| Error::Stopping)
     }
 
-    /// Lets those that wait in [`Self::filled`] go on in time. To be run once: a store wakes only
-    /// the last of several tasks that wait for it.
+    /// Lets those that wait in [`Self::filled`] go on in time. To be run once, and never to wait for
+    /// `benchmarks`: a store wakes only the last of several tasks that wait for it, and the queue of
+    /// the controller itself waits for that one before it reconciles anything.
     pub(super) async fn watch_filling(&self, mut others: watch::Receiver<bool>) {
-        let own = tokio::try_join!(
-            self.benchmarks.wait_until_ready(),
-            self.jobs.wait_until_ready(),
-        );
         // An error means that the watches are gone, and with them every reconcile.
-        if own.is_ok() && others.wait_for(|filled| *filled).await.is_ok() {
+        if self.jobs.wait_until_ready().await.is_ok()
+            && others.wait_for(|filled| *filled).await.is_ok()
+        {
             self.filled.send_replace(true);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::runtime::{
+        reflector::{self, store::Writer},
+        watcher::Event,
+    };
+    use std::time::Duration;
+
+    fn empty<K>() -> (Store<K>, Writer<K>)
+    where
+        K: reflector::Lookup<DynamicType = ()> + Clone + 'static,
+    {
+        reflector::store()
+    }
+
+    #[tokio::test]
+    async fn the_store_that_the_controller_waits_for_is_not_waited_for_here() {
+        let (benchmarks, _benchmarks) = empty();
+        let (jobs, mut jobs_writer) = empty::<Job>();
+        let (deployments, _deployments) = empty();
+        let (config_maps, _config_maps) = empty();
+        let (pods, _pods) = empty();
+        let caches = Caches {
+            benchmarks,
+            jobs,
+            deployments,
+            config_maps,
+            pods,
+            filled: watch::Sender::new(false),
+        };
+        jobs_writer.apply_watcher_event(&Event::Init);
+        jobs_writer.apply_watcher_event(&Event::InitDone);
+        let (_others, filled) = watch::channel(true);
+        let filling = caches.watch_filling(filled);
+        tokio::time::timeout(Duration::from_secs(5), filling)
+            .await
+            .unwrap();
+        assert!(*caches.filled.borrow());
     }
 }
