@@ -174,6 +174,8 @@ pub struct DebugConfig {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct InjectedFaults {
+    /// Added to the encoding of each prompt.
+    pub tokenize_delay: Duration,
     /// Added before a request enters the queue.
     pub first_token_delay: Duration,
     /// Added to each step of the engine.

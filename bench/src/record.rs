@@ -163,6 +163,10 @@ pub struct Run {
     /// How answers were given their lengths, in words: enforced, or only limited.
     #[serde(default)]
     pub output_lengths: String,
+    /// How long the first question to the target took that it answered; asked before any load, to find
+    /// out what it can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_answer: Option<Micros>,
     /// The version of the load generator.
     #[serde(default)]
     pub generator: String,
@@ -201,6 +205,7 @@ impl Run {
             workload: self.workload.clone(),
             prompt_lengths: self.prompt_lengths.clone(),
             output_lengths: self.output_lengths.clone(),
+            first_answer: self.first_answer,
             generator: self.generator.clone(),
             stopped: self.stopped.clone(),
             knee: self.knee.clone(),

@@ -170,6 +170,7 @@ mod tests {
             workload: candlepower_api::benchmark::Workload::default(),
             prompt_lengths: String::new(),
             output_lengths: String::new(),
+            first_answer: None,
             generator: String::new(),
             stopped: None,
             knee: None,

@@ -42,6 +42,16 @@ fn server() -> StandIn {
     })
 }
 
+/// The same until the machine is quiet: where the load generator itself was held up, it rightly gives no
+/// verdict.
+fn bench_undisturbed(server: &StandIn, flags: &[&str]) -> Output {
+    let undisturbed = |output: &Output| output.status.code() != Some(4);
+    let mut attempts = (0..5).map(|_| bench(server, flags));
+    attempts
+        .find(undisturbed)
+        .unwrap_or_else(|| bench(server, flags))
+}
+
 /// What is wrong with an output, for messages.
 fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -84,13 +94,13 @@ fn it_prints_the_figures_and_writes_the_records() {
 fn the_exit_code_says_whether_objectives_were_met() {
     let _alone = alone();
     let server = server();
-    let code = |flags: &[&str]| bench(&server, flags).status.code();
+    let code = |flags: &[&str]| bench_undisturbed(&server, flags).status.code();
     let met = ["--users", "1", "--objective", "ttft-p95=2s"];
     assert_eq!(code(&met), Some(0));
     let missed = ["--users", "1", "--objective", "ttft-p50=5ms"];
     assert_eq!(code(&missed), Some(3));
     let nothing = ["--users", "1", "--timeout", "1ms"];
-    assert_eq!(code(&nothing), Some(4));
+    assert_eq!(bench(&server, &nothing).status.code(), Some(4));
 }
 
 #[test]
@@ -98,7 +108,7 @@ fn json_has_the_verdicts_for_programs() {
     let _alone = alone();
     let server = server();
     let flags = ["--rate", "20", "--objective", "ttft-p50=2s", "-o", "json"];
-    let output = bench(&server, &flags);
+    let output = bench_undisturbed(&server, &flags);
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["outcome"], "met", "{json}");
     assert_eq!(json["scenarios"][0]["verdicts"][0]["met"], true, "{json}");

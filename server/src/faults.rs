@@ -76,6 +76,11 @@ impl Faults {
         fails
     }
 
+    /// By how much the encoding of a prompt takes longer.
+    pub fn tokenize_delay(&self) -> Duration {
+        self.lock().injected.tokenize_delay.as_std()
+    }
+
     /// What a request waits for before it enters the queue.
     pub fn first_token_delay(&self) -> Duration {
         self.lock().injected.first_token_delay.as_std()

@@ -119,6 +119,7 @@ impl Plant {
             workload: Workload::default(),
             prompt_lengths: "by the target's tokenizer, exact".to_owned(),
             output_lengths: "ignore_eos".to_owned(),
+            first_answer: None,
             generator: "candlepower test".to_owned(),
             stopped: None,
             knee: None,

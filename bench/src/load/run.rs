@@ -104,6 +104,7 @@ fn begin(plan: &Plan, client: &Client, known: Option<&Known>) -> Run {
         workload: plan.workload.clone(),
         prompt_lengths: known.map_or_else(String::new, |known| known.prompt_lengths.clone()),
         output_lengths: lengths.unwrap_or_default().to_owned(),
+        first_answer: known.map(|known| known.first_answer),
         generator: concat!("candlepower ", env!("CARGO_PKG_VERSION")).to_owned(),
         stopped: known.is_none().then(|| INTERRUPTED.to_owned()),
         knee: None,

@@ -17,9 +17,9 @@ const SECONDS: f64 = 0.5;
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ColdStart {
-    /// The scenario that it was part of.
+    /// The scenario that it was part of, or came before.
     pub scenario: String,
-    /// Its TTFT from when it was due, in microseconds.
+    /// Its TTFT from when it was due, or the time of its whole answer of one token, in microseconds.
     pub first: u64,
     /// The median TTFT of the same scenario's later half, in microseconds.
     pub steady: u64,
@@ -29,7 +29,9 @@ pub struct ColdStart {
     pub load_seconds: Option<f64>,
 }
 
-/// Compares the first request of the first scenario with its later half; warm-up counts here.
+/// Compares the run's first requests with the later half of the first scenario. The warm-up counts here,
+/// and so does the first question before it: where a model is loaded when it is asked for, that question
+/// waited for it.
 pub fn cold_start(run: &Run, evidence: &Evidence) -> Option<ColdStart> {
     let scenario = run.scenarios.first()?;
     let good = |one: &&RequestRecord| succeeded(one) && !one.tokens.is_empty();
@@ -52,7 +54,10 @@ pub fn cold_start(run: &Run, evidence: &Evidence) -> Option<ColdStart> {
     let seconds = evidence.series(Quantity::LoadSeconds);
     Some(ColdStart {
         scenario: scenario.name.clone(),
-        first: first.tokens[0].saturating_sub(first.due),
+        first: run
+            .first_answer
+            .unwrap_or_default()
+            .max(first.tokens[0].saturating_sub(first.due)),
         steady: *later.get(later.len() / 2)?,
         loaded_meanwhile: loaded,
         load_seconds: seconds.and_then(|series| Some(series.points.last()?.1)),

@@ -130,6 +130,17 @@ fn a_first_request_that_waits_for_the_model_is_a_cold_start() {
 }
 
 #[test]
+fn a_model_that_is_loaded_for_the_first_question_is_a_cold_start() {
+    let (mut run, evidence) = Plant::run(&[Plant::default()]);
+    run.first_answer = Some(5_000_000);
+    let report = build(&run, &evidence, &Options::default());
+    assert_eq!(
+        report.conclusion.primary_bottleneck,
+        Some(Class::ColdStart)
+    );
+}
+
+#[test]
 fn time_lost_before_the_server_is_upstream() {
     let plant = with(|plant| {
         plant.way_in = 700.0;

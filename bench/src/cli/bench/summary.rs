@@ -294,6 +294,7 @@ mod tests {
             workload: candlepower_api::benchmark::Workload::default(),
             prompt_lengths: "exact".to_owned(),
             output_lengths: "enforced".to_owned(),
+            first_answer: None,
             generator: String::new(),
             stopped: None,
             knee: None,

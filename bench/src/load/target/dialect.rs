@@ -5,10 +5,10 @@ use crate::{
         events::Chunk,
         requests,
     },
-    record::ErrorClass,
+    record::{ErrorClass, Micros},
 };
 use hyper::Method;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a target takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,16 +54,22 @@ pub(super) struct Questions<'a> {
 const PROMPT: &str = "Hello";
 
 impl Questions<'_> {
-    pub(super) async fn dialect(&self) -> Result<Dialect, Failure> {
+    /// What the target takes, and how long the first answer took: a model may be loaded for it.
+    pub(super) async fn dialect(&self) -> Result<(Dialect, Micros), Failure> {
         let mut dialect = Dialect {
             lengths: Lengths::Limit,
             stream_usage: true,
         };
+        let mut first_answer = 0;
         // A field that is refused is no failure; a target that refuses everything is.
         for lengths in [Lengths::IgnoreEos, Lengths::MinTokens, Lengths::Limit] {
             dialect.lengths = lengths;
+            let asked = Instant::now();
             match self.ask(PROMPT, false, dialect).await {
-                Ok(_) => break,
+                Ok(_) => {
+                    first_answer = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    break;
+                }
                 Err(failure) if is_refusal(&failure) && lengths != Lengths::Limit => {}
                 Err(failure) => return Err(failure),
             }
@@ -74,7 +80,7 @@ impl Questions<'_> {
             }
             dialect.stream_usage = false;
         }
-        Ok(dialect)
+        Ok((dialect, first_answer))
     }
 
     /// The target's count of a prompt's tokens, where it reports one.

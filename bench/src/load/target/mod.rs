@@ -12,6 +12,7 @@ use super::{
     plan::{Load, Plan},
     random::Random,
 };
+use crate::record::Micros;
 use hyper::{Method, body::Bytes};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
@@ -57,6 +58,8 @@ pub enum Error {
 pub(super) struct Known {
     pub(super) model: Arc<str>,
     pub(super) dialect: Dialect,
+    /// How long the first answer took.
+    pub(super) first_answer: Micros,
     pub(super) vocabulary: Arc<Vocabulary>,
     /// How exact prompts are, in words.
     pub(super) prompt_lengths: String,
@@ -78,12 +81,13 @@ pub(super) async fn explore(client: &Client, plan: &Plan) -> Result<Known, Error
         path: CHAT,
         message: failure.message,
     };
-    let dialect = questions.dialect().await.map_err(no_answer)?;
+    let (dialect, first_answer) = questions.dialect().await.map_err(no_answer)?;
     let count = async |prompt: &str| questions.prompt_tokens(prompt, dialect).await;
     let Some(mut vocabulary) = calibrate::vocabulary(&count).await.map_err(no_answer)? else {
         return Ok(Known {
             model: model.into(),
             dialect,
+            first_answer,
             vocabulary: Arc::new(Vocabulary::of_words(0)),
             prompt_lengths: "in words, because the target reports no usage.prompt_tokens"
                 .to_owned(),
@@ -104,6 +108,7 @@ pub(super) async fn explore(client: &Client, plan: &Plan) -> Result<Known, Error
     Ok(Known {
         model: model.into(),
         dialect,
+        first_answer,
         prompt_lengths: exactness(&errors, &vocabulary),
         vocabulary: Arc::new(vocabulary),
     })

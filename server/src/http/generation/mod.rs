@@ -56,6 +56,9 @@ pub async fn begin(
     let captured = state.options.capture_prompts.then(|| prompt.as_json());
 
     let began = Instant::now();
+    if let Some(faults) = &state.faults {
+        tokio::time::sleep(faults.tokenize_delay()).await;
+    }
     let encoded = encode(Arc::clone(&model), prompt, controls.format.take()).await;
     measured.tokenize = Some((began, Instant::now()));
     measured.prompt_tokens = encoded.as_ref().map_or(0, |(ids, _)| ids.len());
