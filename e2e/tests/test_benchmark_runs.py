@@ -12,7 +12,7 @@ import models
 from test_benchmark import LABEL, wait_for_benchmark
 
 NAME = "one-place"
-WORKLOAD = {"prompts": [{"tokens": 48, "weight": 1}], "outputTokens": 16}
+WORKLOAD = {"prompts": [{"tokens": 48, "weight": 1}], "outputTokens": 8}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def target(namespace: str, claim: str) -> str:
     return NAME
 
 
-def start(name: str, namespace: str, target: dict[str, Any], seconds: int = 6, **spec: Any) -> None:
+def start(name: str, namespace: str, target: dict[str, Any], seconds: int = 8, **spec: Any) -> None:
     scenarios = [{"name": "6-users", "users": 6, "duration": f"{seconds}s", "warmUp": "1s"}]
     fields = {"target": target, "profile": "custom", "scenarios": scenarios, "workload": WORKLOAD, **spec}
     kube.apply({"apiVersion": "candlepower.dev/v1alpha1", "kind": "LLMBenchmark", "metadata": {"name": name}, "spec": fields}, namespace)
@@ -63,7 +63,7 @@ def test_a_run_like_its_baseline_is_as_before(namespace: str, target: str, first
 
 def test_a_run_that_is_worse_than_its_baseline_says_by_how_much(namespace: str, target: str, first: dict[str, Any]) -> None:
     with kube.forwarded(namespace, f"service/{target}", "http") as url:
-        load.inject(url, stepDelay="30ms")
+        load.inject(url, stepDelay="20ms")
         start("worse", namespace, {"deployment": target}, baseline={"benchmark": "first"}, regressionTolerance="50%")
         finished("worse", namespace)
         load.inject(url)

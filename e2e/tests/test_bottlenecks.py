@@ -56,12 +56,12 @@ PLANTED = [
         users=1,
         engine={"maxContextLength": 2048, "maxBatchSize": 8, "maxBatchWait": "500ms"},
     ),
-    # Room for one whole context; each request reserves a quarter of it.
+    # Room for one whole context; four requests at once reserve nearly all of it.
     Planted(
         "little-memory",
         "KV-cache pressure",
         users=8,
-        prompt=500,
+        prompt=480,
         engine={"maxContextLength": 2048, "maxBatchSize": 8, "kvCacheMemory": "46Mi", "prefixCaching": False},
     ),
     Planted(

@@ -6,6 +6,8 @@ use candlepower_api::benchmark::job::{Figures, Summary};
 pub(super) enum Comparison {
     /// Two runs of different work say nothing about each other.
     Unlike,
+    /// The former run had too few requests in every scenario.
+    TooFew,
     /// Within the tolerance.
     AsBefore,
     /// What is worse, in words.
@@ -22,34 +24,32 @@ pub(super) fn compare(before: &Summary, now: &Summary, tolerance: f64) -> Compar
     if before.workload != now.workload {
         return Comparison::Unlike;
     }
-    let worse: Vec<_> = now
-        .scenarios
-        .iter()
-        .filter_map(|scenario| {
-            let former = before
-                .scenarios
-                .iter()
-                .find(|one| one.name == scenario.name)?;
-            Some((
-                scenario,
-                worse(&former.figures, &scenario.figures, tolerance),
-            ))
+    let pairs = || {
+        now.scenarios.iter().filter_map(|scenario| {
+            let mut all = before.scenarios.iter();
+            let former = all.find(|one| one.name == scenario.name)?;
+            Some((&scenario.name, &former.figures, &scenario.figures))
         })
-        .flat_map(|(scenario, found)| {
-            found
-                .into_iter()
-                .map(move |what| format!("{}: {what}", scenario.name))
+    };
+    let worse: Vec<_> = pairs()
+        .flat_map(|(name, before, now)| {
+            let found = worse(before, now, tolerance).into_iter();
+            found.map(move |what| format!("{name}: {what}"))
         })
         .collect();
-    if worse.is_empty() {
+    if !worse.is_empty() {
+        Comparison::Worse(worse)
+    } else if pairs().any(|(_, before, _)| before.requests >= ENOUGH_REQUESTS) {
         Comparison::AsBefore
     } else {
-        Comparison::Worse(worse)
+        Comparison::TooFew
     }
 }
 
 fn worse(before: &Figures, now: &Figures, tolerance: f64) -> Vec<String> {
-    let enough = before.requests.min(now.requests) >= ENOUGH_REQUESTS;
+    // That few requests were answered in the same time as many before is what a fall of throughput is.
+    let enough_before = before.requests >= ENOUGH_REQUESTS;
+    let enough = enough_before && now.requests >= ENOUGH_REQUESTS;
     let latency = |name: &str, before: Option<f64>, now: Option<f64>| {
         let (before, now) = (before?, now?);
         (enough && now > before * (1.0 + tolerance)).then(|| {
@@ -62,7 +62,7 @@ fn worse(before: &Figures, now: &Figures, tolerance: f64) -> Vec<String> {
     };
     let throughput = || {
         let (before, now) = (before.tokens_per_second?, now.tokens_per_second?);
-        (enough && now < before * (1.0 - tolerance))
+        (enough_before && now < before * (1.0 - tolerance))
             .then(|| format!("tokens per second fell from {before:.1} to {now:.1}"))
     };
     let errors = || {
@@ -133,15 +133,32 @@ mod tests {
     }
 
     #[test]
-    fn better_is_not_worse_and_few_requests_say_nothing() {
+    fn better_is_not_worse_and_few_requests_say_nothing_of_latencies() {
         let before = run(0.100, 200.0, 0.05, 100);
         assert_eq!(
             compare(&before, &run(0.05, 400.0, 0.0, 100), 0.1),
             Comparison::AsBefore
         );
         assert_eq!(
-            compare(&before, &run(0.3, 50.0, 0.05, 19), 0.1),
+            compare(&before, &run(0.3, 200.0, 0.05, 19), 0.1),
             Comparison::AsBefore
+        );
+        let few = run(0.100, 200.0, 0.05, 19);
+        assert_eq!(
+            compare(&few, &run(0.3, 50.0, 0.05, 19), 0.1),
+            Comparison::TooFew
+        );
+    }
+
+    #[test]
+    fn fewer_requests_than_before_are_a_fall_of_throughput() {
+        let before = run(0.100, 200.0, 0.0, 100);
+        let now = compare(&before, &run(0.3, 20.0, 0.0, 10), 0.1);
+        assert_eq!(
+            now,
+            Comparison::Worse(vec![
+                "baseline: tokens per second fell from 200.0 to 20.0".to_owned()
+            ])
         );
     }
 

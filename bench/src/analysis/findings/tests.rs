@@ -134,10 +134,7 @@ fn a_model_that_is_loaded_for_the_first_question_is_a_cold_start() {
     let (mut run, evidence) = Plant::run(&[Plant::default()]);
     run.first_answer = Some(5_000_000);
     let report = build(&run, &evidence, &Options::default());
-    assert_eq!(
-        report.conclusion.primary_bottleneck,
-        Some(Class::ColdStart)
-    );
+    assert_eq!(report.conclusion.primary_bottleneck, Some(Class::ColdStart));
 }
 
 #[test]

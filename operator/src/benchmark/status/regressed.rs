@@ -51,6 +51,11 @@ fn judge(
             conditions::NOTHING_TO_COMPARE,
             format!("{name} and {former} did not do the same work"),
         ),
+        Comparison::TooFew => regressed(
+            Truth::Unknown,
+            conditions::NOTHING_TO_COMPARE,
+            format!("no scenario of {former} had the 20 requests that a comparison needs"),
+        ),
         Comparison::AsBefore => regressed(
             Truth::False,
             conditions::AS_BEFORE,
