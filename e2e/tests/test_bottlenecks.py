@@ -24,8 +24,8 @@ from test_cli import PROGRAM
 
 # What a patient person expects; a run that meets it has no bottleneck that matters.
 MET = {"ttft": {"p50": "20s", "p95": "20s", "p99": "20s"}, "tpot": "5s", "tokensPerSecond": 1}
-# What only a server with nothing to hold it back would meet.
-MISSED = {"ttft": {"p50": "1ms", "p95": "1ms", "p99": "1ms"}, "tpot": "1ms", "tokensPerSecond": 1}
+# No server meets these; the pace of tokens is left out, because the model's own work would be the reason for that.
+MISSED = {"ttft": {"p50": "1ms", "p95": "1ms", "p99": "1ms"}, "tpot": "5s", "tokensPerSecond": 1}
 TRACED = {"metrics": {"mode": "None"}, "tracing": {"mode": "Sidecar", "samplingRatio": "100%"}}
 
 
@@ -136,7 +136,7 @@ def bench(target: str, metrics: str, folder: Path, disturb: Callable[[subprocess
         if disturb:
             disturb(process)
         assert process.wait(timeout=120) in (0, 4)
-    objectives = ["--objective", "ttft-p95=1ms", "--objective", "tpot=1ms"]
+    objectives = ["--objective", "ttft-p95=1ms"]
     report = json.loads(kube.run(PROGRAM, "report", str(folder), "-o", "json", *objectives))
     return report["conclusion"].get("primaryBottleneck")
 

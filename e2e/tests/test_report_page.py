@@ -39,7 +39,9 @@ def run(namespace: str, claim: str, tmp_path_factory: pytest.TempPathFactory) ->
     service = f"service/{NAME}"
     with kube.forwarded(namespace, service, "http") as url, kube.forwarded(namespace, service, "jaeger") as jaeger:
         evidence = ["--metrics-url", f"{url}/metrics", "--jaeger-url", jaeger, "--same-machine"]
-        candlepower("bench", url, *LOAD, *evidence, "--out", folder)
+        done = subprocess.run([PROGRAM, "bench", url, *LOAD, *evidence, "--out", folder], capture_output=True, text=True, timeout=180)
+    # Without objectives there is a verdict only about the load generator: a busy machine may have held it up.
+    assert done.returncode in (0, 4), done.stderr
     return folder
 
 
