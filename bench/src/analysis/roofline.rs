@@ -3,7 +3,7 @@
 //! - a decode step reads the weights once, however many sequences are in it, and each sequence's KV
 //!   cache: bytes = weights + KV bytes of a token · Σ context; MBU = bytes / TPOT P50 / peak bandwidth;
 //! - MFU = 2 · parameters · (prompt + generated tokens per second) / peak FLOP/s;
-//! - prefill MFU = 2 · parameters · prompt tokens / prefill time / peak FLOP/s;
+//! - prefill MFU = 2 · parameters · prompt tokens that no cache held / prefill time / peak FLOP/s;
 //! - parameters = weights' bytes · 8 / bits of a weight.
 //!
 //! Attention's own operations need the model's dimensions, which servers do not export: they are
@@ -120,10 +120,10 @@ impl Machine<'_> {
         let sequences = observed.batch.unwrap_or(level.concurrency).max(1.0);
         let bytes = self.weights + self.kv_per_token * self.context * sequences;
         let step = level.figures.tpot.map(|tpot| tpot.p50 as f64 / 1e6);
-        let computed = observed.prompt_tokens_per_second.map(|prompt| {
-            let missed = 1.0 - observed.prefix_cache_hits.unwrap_or_default();
-            prompt * missed + level.figures.output_tokens_per_second
-        });
+        let missed = 1.0 - observed.prefix_cache_hits.unwrap_or_default();
+        let computed = observed
+            .prompt_tokens_per_second
+            .map(|prompt| prompt * missed + level.figures.output_tokens_per_second);
         let flops = self.probe.flops_per_second;
         let prefill = observed.prefill_seconds.filter(|seconds| *seconds > 0.0);
         Utilisation {
@@ -134,7 +134,7 @@ impl Machine<'_> {
                 .map(|step| bytes / step / self.probe.bytes_per_second),
             mfu: computed.map(|tokens| 2.0 * self.parameters * tokens / flops),
             prefill_mfu: prefill
-                .map(|seconds| 2.0 * self.parameters * self.prompt_tokens / seconds / flops),
+                .map(|seconds| 2.0 * self.parameters * self.prompt_tokens * missed / seconds / flops),
         }
     }
 }
