@@ -112,6 +112,18 @@ def test_a_seed_makes_a_random_answer_repeatable(client: OpenAI) -> None:
     assert len({answer(seed) for seed in (1, 2, 3)}) > 1
 
 
+def test_kubectl_get_llm_shows_how_fast_it_answered(client: OpenAI, namespace: str) -> None:
+    def shown() -> tuple[bool, Any]:
+        performance = kube.get("llm", NAME, namespace)["status"].get("performance", {})
+        header, line = kube.kubectl("-n", namespace, "get", "llm").splitlines()
+        at = {name: header.index(name) for name in ("TTFT-P95", "TOK/S")}
+        cells = {name: line[start:].split(" ")[0] for name, start in at.items()}
+        wanted = {"TTFT-P95": performance.get("ttftP95"), "TOK/S": performance.get("tokensPerSecond")}
+        return all(cells.values()) and cells == wanted, [cells, performance]
+
+    kube.wait_for("figures in the table", shown, 60)
+
+
 def test_metrics_count_exactly_the_requests_that_were_made(client: OpenAI, namespace: str) -> None:
     before = metrics(namespace)
     usages = []

@@ -17,6 +17,7 @@ import kube
 import load
 import models
 import monitoring
+from test_observability_stack import ALERTS, FAULTS
 
 NAME = "observed"
 ALERT = "CandlepowerErrorRateHigh"
@@ -28,7 +29,8 @@ def prometheus(namespace: str, claim: str) -> monitoring.Prometheus:
     resource = models.llm(
         NAME,
         observability={"metrics": {"interval": "5s"}, "tracing": {"samplingRatio": "100%"}},
-        alerts={"window": "20s", "errorRate": {"for": "0s"}},
+        alerts=ALERTS,
+        resources={"cpu": "2", "memory": "2Gi", "requests": {"cpu": "50m", "memory": "64Mi"}},
         pod=load.FAULTS_ALLOWED,
     )
     kube.apply(resource, namespace)
@@ -79,23 +81,26 @@ def test_openmetrics_is_read_by_its_own_parser_and_leads_from_a_slow_answer_to_i
     assert trace_id in {exemplar.labels["trace_id"] for exemplar in exemplars}
 
 
-def test_an_alert_fires_and_resolves(namespace: str, url: str, prometheus: monitoring.Prometheus) -> None:
+def test_each_alert_fires_and_resolves(namespace: str, url: str, prometheus: monitoring.Prometheus) -> None:
+    fired: dict[str, set[str]] = {"in Prometheus": set(), "in the status": set()}
+
     def firing() -> tuple[bool, Any]:
         states = prometheus.alerts(namespace, NAME)
-        told = monitoring.firing(NAME, namespace)
-        return states.get(ALERT) == "firing" and ALERT in told, [states, sorted(told)]
+        fired["in Prometheus"] |= {alert for alert, state in states.items() if state == "firing"}
+        fired["in the status"] |= monitoring.firing(NAME, namespace)
+        return all(set(FAULTS) <= seen for seen in fired.values()), {place: sorted(seen) for place, seen in fired.items()}
 
     def resolved() -> tuple[bool, Any]:
-        states = prometheus.alerts(namespace, NAME)
-        told = monitoring.firing(NAME, namespace)
-        return ALERT not in states and ALERT not in told, [states, sorted(told)]
+        left = set(prometheus.alerts(namespace, NAME)) | monitoring.firing(NAME, namespace)
+        return not left & set(FAULTS), sorted(left)
 
     with load.steady(url, NAME):
+        load.inject(url, **{fault: value for faults in FAULTS.values() for fault, value in faults.items()})
+        kube.wait_for("all alerts to fire", lambda: monitoring.reached(firing), 120)
         load.inject(url, errorRate="50%")
-        kube.wait_for(f"{ALERT} to fire", lambda: monitoring.reached(firing), 60)
         check_that_a_restarted_operator_forgets_no_alert(namespace)
         load.inject(url)
-        kube.wait_for(f"{ALERT} to resolve", lambda: monitoring.reached(resolved), 90)
+        kube.wait_for("all alerts to resolve", lambda: monitoring.reached(resolved), 120)
 
 
 def check_that_a_restarted_operator_forgets_no_alert(namespace: str) -> None:
