@@ -138,7 +138,8 @@ impl Default for HttpConfig {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct TracingConfig {
-    /// The collector, such as `http://collector:4317`; without it no span is exported.
+    /// The collector, such as `http://collector:4317` or `https://collector:4317`; without it no span
+    /// is exported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// Share of the requests without a sampling decision of their own that is traced.
@@ -146,6 +147,8 @@ pub struct TracingConfig {
     /// A request that waits longer for its first token is always traced, and so is one that fails
     /// through the server's fault.
     pub slow_first_token: Duration,
+    /// A request whose tokens come further apart, on average, is always traced, too.
+    pub slow_output_token: Duration,
     /// Put prompts and answers into spans. They may hold personal data.
     pub capture_prompts: bool,
 }
@@ -156,6 +159,7 @@ impl Default for TracingConfig {
             endpoint: None,
             sampling_ratio: Percentage::of_hundred(10.0),
             slow_first_token: Duration::from_secs(2),
+            slow_output_token: Duration::from_millis(500),
             capture_prompts: false,
         }
     }

@@ -197,7 +197,7 @@ fn requests(metrics: &Arc<Metrics>, spans: &Spans, calls: u32) -> f64 {
             answers: 1,
             texts: None,
         });
-        observation.finish(Outcome::Finished(FinishReason::Length));
+        observation.finish(&Outcome::Finished(vec![FinishReason::Length]));
     }
     each(calls, began)
 }
@@ -210,7 +210,7 @@ async fn traced(metrics: &Arc<Metrics>, collector: String) -> Result<f64, Box<dy
         sampling_ratio: Percentage::of_hundred(100.0),
         ..TracingConfig::default()
     };
-    let sent = exporter::spans(&config, &counts)?;
+    let sent = exporter::spans(&config, &counts);
     let without = cpu_time(metrics, &Spans::disabled()).await?;
     let with = cpu_time(metrics, &sent).await?;
     println!(

@@ -156,6 +156,9 @@ pub struct TelemetryArguments {
     /// Trace every request that waits longer for its first token [default: 2s].
     #[arg(long, env = "CANDLEPOWER_SLOW_FIRST_TOKEN", value_name = "DURATION")]
     pub slow_first_token: Option<Duration>,
+    /// Trace every request whose tokens come further apart on average [default: 500ms].
+    #[arg(long, env = "CANDLEPOWER_SLOW_OUTPUT_TOKEN", value_name = "DURATION")]
+    pub slow_output_token: Option<Duration>,
     /// Put prompts and answers into spans; they may hold personal data [default: false].
     #[arg(
         long,
@@ -300,6 +303,10 @@ impl TelemetryArguments {
         );
         set(&mut config.tracing.sampling_ratio, self.sampling_ratio);
         set(&mut config.tracing.slow_first_token, self.slow_first_token);
+        set(
+            &mut config.tracing.slow_output_token,
+            self.slow_output_token,
+        );
         set(&mut config.tracing.capture_prompts, self.capture_prompts);
         set(&mut config.log.format, self.log_format);
         set(&mut config.log.filter, self.log_filter);
@@ -349,15 +356,6 @@ fn validate(config: &ServerConfig) -> Result<(), ConfigError> {
         && !(hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
     {
         return Err(invalid("model.sha256", hash, "write 64 hexadecimal digits"));
-    }
-    if let Some(endpoint) = &config.tracing.endpoint
-        && !endpoint.starts_with("http://")
-    {
-        return Err(invalid(
-            "tracing.endpoint",
-            endpoint,
-            "write the URL of a collector in the cluster, such as http://collector:4317 (OTLP over gRPC, without TLS)",
-        ));
     }
     Ok(())
 }

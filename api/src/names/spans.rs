@@ -46,7 +46,7 @@ pub const TIME_IN_MODEL_DECODE: &str = "gen_ai.latency.time_in_model_decode";
 /// Why the request is exported although it was not chosen at its start: [`BECAUSE_SLOW`] or
 /// [`BECAUSE_ERROR`].
 pub const SAMPLED_BECAUSE: &str = "candlepower.sampled_because";
-/// Its first token came late, or not at all for as long.
+/// Its first token came late, or not at all for as long; or its tokens came far apart.
 pub const BECAUSE_SLOW: &str = "slow";
 /// It failed through the server's fault.
 pub const BECAUSE_ERROR: &str = "error";

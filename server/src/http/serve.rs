@@ -10,7 +10,6 @@ use candlepower_api::{
     names::reasons::{LoadFailure, TerminationMessage},
     server_config::{HttpConfig, ServerConfig},
 };
-use opentelemetry_otlp::ExporterBuildError;
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -36,9 +35,6 @@ pub enum ServeError {
         /// What the system says.
         problem: io::Error,
     },
-    /// The collector's endpoint is not usable.
-    #[error("tracing.endpoint cannot be used: {0}")]
-    Tracing(#[from] ExporterBuildError),
     /// The series contradict each other.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -60,7 +56,7 @@ impl ServeError {
     pub fn reason(&self) -> LoadFailure {
         match self {
             Self::Load(error) => error.reason(),
-            Self::Listen { .. } | Self::Tracing(_) => LoadFailure::InvalidConfiguration,
+            Self::Listen { .. } => LoadFailure::InvalidConfiguration,
             Self::Engine(_) | Self::Metrics(_) | Self::Server(_) => LoadFailure::EngineFailure,
         }
     }
@@ -74,7 +70,7 @@ pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
     let state = AppState {
         faults,
         host: ModelHost::new(config.clone(), observer),
-        spans: exporter::spans(&config.tracing, &metrics.traces)?,
+        spans: exporter::spans(&config.tracing, &metrics.traces),
         metrics,
         drain: Drain::default(),
         options: Options::from(config),

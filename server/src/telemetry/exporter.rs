@@ -2,15 +2,21 @@
 //! collector that is slow or away costs spans, never a request's time.
 use super::{
     queue::{Occupancy, SpanQueue},
-    spans::Spans,
+    spans::{SlowLimits, Spans},
     traces::TraceMetrics,
 };
-use candlepower_api::{names::labels, server_config::TracingConfig};
+use candlepower_api::{
+    names::{labels, spans as names},
+    server_config::TracingConfig,
+};
 use opentelemetry::{
     Context, KeyValue,
     trace::{Link, SpanKind, TraceId},
 };
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter as OtlpExporter, WithExportConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, SpanExporter as OtlpExporter, WithExportConfig, WithTonicConfig,
+    tonic_types::transport::ClientTlsConfig,
+};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
@@ -31,17 +37,55 @@ const BATCH: usize = 512;
 /// How old a span gets before it is sent.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// Spans as configured: exported to the endpoint, or none where there is no endpoint.
+/// A collector that cannot even be tried.
+#[derive(Debug, thiserror::Error)]
+enum UnusableEndpoint {
+    #[error("it begins with neither http:// nor https://")]
+    Scheme,
+    #[error("{0}")]
+    Exporter(#[from] ExporterBuildError),
+}
+
+/// Spans as configured: exported to the endpoint, or none where there is no endpoint. Nor where it
+/// cannot be used, which a warning tells: a model that serves without traces is better than none.
 ///
 /// Call it inside the Tokio runtime, which drives the connection.
-pub fn spans(config: &TracingConfig, metrics: &TraceMetrics) -> Result<Spans, ExporterBuildError> {
+pub fn spans(config: &TracingConfig, metrics: &TraceMetrics) -> Spans {
     let Some(endpoint) = &config.endpoint else {
-        return Ok(Spans::disabled());
+        return Spans::disabled();
     };
-    let exporter = OtlpExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint)
-        .build()?;
+    match exporter(endpoint) {
+        Ok(exporter) => pipeline(exporter, endpoint, config, metrics),
+        Err(error) => {
+            tracing::warn!(
+                endpoint,
+                %error,
+                "tracing.endpoint cannot be used, so that nothing is traced: write the URL of a collector that speaks OTLP over gRPC, such as http://collector:4317, or with https:// where SSL_CERT_FILE, or the system, has the certificates to check it with"
+            );
+            Spans::disabled()
+        }
+    }
+}
+
+fn exporter(endpoint: &str) -> Result<OtlpExporter, UnusableEndpoint> {
+    let builder = OtlpExporter::builder().with_tonic();
+    let builder = if endpoint.starts_with("https://") {
+        // Without roots, which the default lacks, no certificate would ever be trusted.
+        builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots())
+    } else if endpoint.starts_with("http://") {
+        builder
+    } else {
+        return Err(UnusableEndpoint::Scheme);
+    };
+    Ok(builder.with_endpoint(endpoint).build()?)
+}
+
+fn pipeline(
+    exporter: OtlpExporter,
+    endpoint: &str,
+    config: &TracingConfig,
+    metrics: &TraceMetrics,
+) -> Spans {
     let batches = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE)
         .with_max_export_batch_size(BATCH)
@@ -50,7 +94,7 @@ pub fn spans(config: &TracingConfig, metrics: &TraceMetrics) -> Result<Spans, Ex
     let occupancy = Occupancy::default();
     let watched = WatchedExporter {
         inner: exporter,
-        endpoint: endpoint.clone(),
+        endpoint: endpoint.to_owned(),
         failing: AtomicBool::new(false),
         occupancy: occupancy.clone(),
         metrics: metrics.clone(),
@@ -64,11 +108,15 @@ pub fn spans(config: &TracingConfig, metrics: &TraceMetrics) -> Result<Spans, Ex
         .with_sampler(sampler(config.sampling_ratio.fraction()))
         .with_resource(resource())
         .build();
-    Ok(Spans::new(provider).with_slow_first_token(config.slow_first_token.as_std()))
+    Spans::new(provider).with_slow_limits(SlowLimits {
+        first_token: config.slow_first_token.as_std(),
+        output_token: config.slow_output_token.as_std(),
+    })
 }
 
 /// Follows the caller's decision; a request without one is traced with probability `ratio`. What
-/// is not to be exported is recorded nevertheless: its end may show that it should be.
+/// is not to be exported is recorded nevertheless: its end may show that it should be. Loading a
+/// model is rare, and its only trace tells what a cold start took: it is always exported.
 pub fn sampler(ratio: f64) -> impl ShouldSample + 'static {
     KeepRecording(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
         ratio,
@@ -91,7 +139,9 @@ impl ShouldSample for KeepRecording {
         let mut result = self
             .0
             .should_sample(parent, trace_id, name, kind, attributes, links);
-        if result.decision == SamplingDecision::Drop {
+        if name == names::LOAD_MODEL {
+            result.decision = SamplingDecision::RecordAndSample;
+        } else if result.decision == SamplingDecision::Drop {
             result.decision = SamplingDecision::RecordOnly;
         }
         result
@@ -170,21 +220,33 @@ mod tests {
     #[test]
     fn without_an_endpoint_nothing_is_exported() {
         let metrics = Metrics::new().unwrap();
-        let spans = spans(&TracingConfig::default(), &metrics.traces).unwrap();
+        let spans = spans(&TracingConfig::default(), &metrics.traces);
         assert!(!spans.is_enabled());
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn a_collector_that_is_away_neither_fails_nor_delays_a_request() {
-        let config = TracingConfig {
+    #[tokio::test]
+    async fn an_endpoint_that_cannot_be_used_switches_tracing_off_and_does_no_more() {
+        let metrics = Metrics::new().unwrap();
+        for endpoint in ["collector:4317", "ftp://collector", "http://", "http://a b"] {
+            let config = TracingConfig {
+                endpoint: Some(endpoint.into()),
+                ..TracingConfig::default()
+            };
+            assert!(!spans(&config, &metrics.traces).is_enabled(), "{endpoint}");
+        }
+    }
+
+    fn always() -> TracingConfig {
+        TracingConfig {
             endpoint: Some("http://127.0.0.1:9".into()),
             sampling_ratio: Percentage::of_hundred(100.0),
             ..TracingConfig::default()
-        };
-        let metrics = Metrics::new().unwrap();
-        let spans = spans(&config, &metrics.traces).unwrap();
-        let start = Instant::now();
-        for _ in 0..2 * QUEUE {
+        }
+    }
+
+    /// Begins and ends the spans of `requests`.
+    fn trace(spans: &Spans, requests: usize) {
+        for _ in 0..requests {
             let span = spans.start_request(
                 "POST /generate".into(),
                 &axum::http::HeaderMap::new(),
@@ -193,11 +255,23 @@ mod tests {
             assert!(span.is_sampled());
             span.end(std::time::SystemTime::now());
         }
-        assert!(start.elapsed() < Duration::from_secs(2));
-        // The end of the process does not wait for it either.
+    }
+
+    async fn shut_down(spans: Spans) {
         tokio::task::spawn_blocking(move || spans.shutdown(Duration::from_millis(100)))
             .await
             .unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_collector_that_is_away_neither_fails_nor_delays_a_request() {
+        let metrics = Metrics::new().unwrap();
+        let spans = spans(&always(), &metrics.traces);
+        let start = Instant::now();
+        trace(&spans, 2 * QUEUE);
+        assert!(start.elapsed() < Duration::from_secs(2));
+        // The end of the process does not wait for it either.
+        shut_down(spans).await;
         assert!(start.elapsed() < Duration::from_secs(4));
         // Half did not fit the queue, but for the batch that was on its way by then.
         let counted = metrics.traces.dropped.get();
@@ -205,6 +279,44 @@ mod tests {
             counted >= (QUEUE - BATCH) as u64,
             "{counted} spans counted as lost"
         );
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_collector_that_takes_connections_and_never_answers_costs_spans_and_no_time() {
+        let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let endpoint = format!("http://{}", silent.local_addr().unwrap());
+        let exporter = OtlpExporter::builder()
+            .with_tonic()
+            .with_endpoint(&endpoint)
+            .with_timeout(Duration::from_millis(200))
+            .build()
+            .unwrap();
+        let metrics = Metrics::new().unwrap();
+        let counts = &metrics.traces;
+        let spans = pipeline(exporter, &endpoint, &always(), counts);
+        let (connected, connection) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let accepted = silent.accept().map(|(connection, _)| connection);
+            connected.send((silent, accepted.unwrap()))
+        });
+
+        let start = Instant::now();
+        trace(&spans, 3 * QUEUE);
+        assert!(start.elapsed() < Duration::from_secs(2), "requests waited");
+        // All are lost but what the queue and one batch on its way hold.
+        let all = 3 * QUEUE as u64;
+        let lost = counts.dropped.get();
+        assert!(lost >= all - (QUEUE + BATCH) as u64, "{lost} counted");
+        let _open = connection.recv_timeout(Duration::from_secs(5)).unwrap();
+
+        while counts.dropped.get() < all && start.elapsed() < Duration::from_secs(20) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(counts.dropped.get(), all, "each span is counted once");
+        assert_eq!(counts.exported.get(), 0);
+        let batches = counts.failures.get();
+        assert!(batches >= (QUEUE / BATCH) as u64, "{batches} failed");
+        shut_down(spans).await;
     }
 
     #[test]

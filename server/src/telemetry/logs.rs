@@ -1,7 +1,12 @@
 //! Log lines to standard output: text for people, JSON for collectors. Prompts are never in them.
+use super::json_lines::JsonLines;
 use candlepower_api::server_config::{LogConfig, LogFormat};
 use std::io::{self, IsTerminal};
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::ParseError,
+    fmt::{self, format::JsonFields},
+};
 
 /// A log configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,15 +29,14 @@ pub enum LogError {
 /// Writes the log lines of this process from now on.
 pub fn init(config: &LogConfig) -> Result<(), LogError> {
     let filter = filter(&config.filter)?;
-    let lines = fmt()
+    let lines = fmt::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stdout().is_terminal());
     let result = match config.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
+            .fmt_fields(JsonFields::new())
+            .event_format(JsonLines)
             .try_init(),
     };
     result.map_err(|error| LogError::Setup(error.to_string()))

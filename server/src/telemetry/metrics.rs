@@ -116,13 +116,7 @@ impl Metrics {
 
     /// The same as OpenMetrics, with exemplars.
     pub fn render_openmetrics(&self) -> Result<String, std::fmt::Error> {
-        let requests = &self.requests;
-        let exemplars = [
-            &requests.time_to_first_token,
-            &requests.time_per_output_token,
-            &requests.end_to_end,
-        ]
-        .map(TracedHistogram::exemplars);
+        let exemplars = self.requests.traced().map(TracedHistogram::exemplars);
         openmetrics::encode(&self.gather(), &exemplars.into())
     }
 

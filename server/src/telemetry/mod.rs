@@ -5,6 +5,7 @@ pub mod exemplars;
 pub mod exporter;
 mod family;
 pub mod gpu;
+mod json_lines;
 pub mod logs;
 pub mod metrics;
 pub mod observation;

@@ -1,10 +1,16 @@
 //! One request as it was measured, reported once, whichever way it ends: to the histograms, as a
 //! tree of spans, and as a log line.
-use super::{metrics::ABORT, metrics::Metrics, spans::Spans, spans::TreeSpan};
+mod describe;
+
+use super::{
+    exemplars::TracedHistogram,
+    metrics::{ABORT, Metrics},
+    spans::{SlowLimits, Spans, TreeSpan},
+};
 use crate::{engine::FinishReason, http::error::ErrorKind};
 use axum::http::HeaderMap;
 use candlepower_api::names::{metrics::FAULT_SERVER, spans as names};
-use opentelemetry::{Array, KeyValue, StringValue, Value};
+use opentelemetry::trace::SpanId;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -14,10 +20,10 @@ use std::{
 };
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// With a complete answer.
-    Finished(FinishReason),
+    /// With complete answers to its prompt, each for its own reason.
+    Finished(Vec<FinishReason>),
     /// With an error.
     Failed(ErrorKind),
     /// The client went away.
@@ -25,11 +31,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const fn as_str(self) -> &'static str {
+    /// In a word; in more where its answers ended differently.
+    fn name(&self) -> String {
         match self {
-            Self::Finished(reason) => reason.as_str(),
-            Self::Failed(kind) => kind.as_str(),
-            Self::Aborted => ABORT,
+            Self::Finished(reasons) => {
+                let mut names: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
+                names.sort_unstable();
+                names.dedup();
+                names.join(",")
+            }
+            Self::Failed(kind) => kind.as_str().to_owned(),
+            Self::Aborted => ABORT.to_owned(),
         }
     }
 }
@@ -69,9 +81,10 @@ pub struct Observation {
     started: Instant,
     started_at: SystemTime,
     trace_id: Option<String>,
+    /// None where tracing is off.
+    span_id: Option<SpanId>,
     sampled: AtomicBool,
-    recorded: bool,
-    slow_first_token: Duration,
+    slow: SlowLimits,
     /// Until it is reported.
     open: Mutex<Option<Open>>,
 }
@@ -100,9 +113,9 @@ impl Observation {
             started: Instant::now(),
             started_at,
             trace_id: span.trace_id().map(|id| id.to_string()),
+            span_id: span.span_id(),
             sampled: AtomicBool::new(span.is_sampled()),
-            recorded: spans.is_enabled(),
-            slow_first_token: spans.slow_first_token(),
+            slow: spans.slow_limits(),
             open: Mutex::new(Some(Open {
                 span,
                 measured: Measured::default(),
@@ -132,6 +145,14 @@ impl Observation {
             .filter(|_| self.sampled.load(Ordering::Relaxed))
     }
 
+    /// What the caller learns of its trace, in the form of W3C Trace Context Level 2: the trace, the
+    /// server's span in it, and whether it is exported as far as is known by now.
+    pub fn trace_response(&self) -> Option<String> {
+        let (trace_id, span_id) = (self.trace_id()?, self.span_id?);
+        let flags = u8::from(self.sampled.load(Ordering::Relaxed));
+        Some(format!("00-{trace_id}-{span_id}-{flags:02x}"))
+    }
+
     /// Keeps what is known of its generation.
     pub fn measured(&self, measured: Measured) {
         if let Some(open) = self.lock().as_mut() {
@@ -140,7 +161,7 @@ impl Observation {
     }
 
     /// Reports how it ended. Only the first end counts.
-    pub fn finish(&self, outcome: Outcome) {
+    pub fn finish(&self, outcome: &Outcome) {
         let Some(Open { mut span, measured }) = self.lock().take() else {
             return;
         };
@@ -162,25 +183,27 @@ impl Observation {
     fn sampled_because(
         &self,
         measured: &Measured,
-        outcome: Outcome,
+        outcome: &Outcome,
         ended: Instant,
     ) -> Option<&'static str> {
         let waited = measured.tokens.map_or(ended, |(first, _)| first) - self.started;
+        let dragging =
+            time_per_output_token(measured).is_some_and(|gap| gap > self.slow.output_token);
         match outcome {
             Outcome::Failed(kind) if kind.fault() == FAULT_SERVER => Some(names::BECAUSE_ERROR),
-            _ if self.is_slow(waited) => Some(names::BECAUSE_SLOW),
+            _ if self.begins_slowly(waited) || dragging => Some(names::BECAUSE_SLOW),
             _ => None,
         }
     }
 
-    fn is_slow(&self, waited: Duration) -> bool {
-        self.recorded && waited > self.slow_first_token
+    fn begins_slowly(&self, waited: Duration) -> bool {
+        self.span_id.is_some() && waited > self.slow.first_token
     }
 
-    /// The trace's id for an exemplar of a first token that was `waited` for: that a slow request
-    /// will be exported is known by then.
+    /// The trace's id for an exemplar from the first token on, which was `waited` for: that a request
+    /// which begins slowly will be exported is known by then.
     pub fn exemplar(&self, waited: Duration) -> Option<&str> {
-        let exported = self.sampled.load(Ordering::Relaxed) || self.is_slow(waited);
+        let exported = self.sampled.load(Ordering::Relaxed) || self.begins_slowly(waited);
         self.trace_id.as_deref().filter(|_| exported)
     }
 
@@ -195,48 +218,47 @@ impl Observation {
 
     /// Histograms hold complete answers only: an aborted one would flatter them. Errors are
     /// counted where they are answered.
-    fn count(&self, measured: &Measured, outcome: Outcome, ended: Instant) {
+    fn count(&self, measured: &Measured, outcome: &Outcome, ended: Instant) {
         let requests = &self.metrics.requests;
-        let Outcome::Finished(reason) = outcome else {
-            if outcome == Outcome::Aborted {
+        let Outcome::Finished(reasons) = outcome else {
+            if *outcome == Outcome::Aborted {
                 requests.succeeded(ABORT);
             }
             return;
         };
-        requests.succeeded(reason.as_str());
-        let exemplar = self.sampled_trace_id();
-        requests
-            .end_to_end
-            .observe((ended - self.started).as_secs_f64(), exemplar);
+        for reason in reasons {
+            requests.succeeded(reason.as_str());
+        }
         requests
             .prompt_length
             .observe(measured.prompt_tokens as f64);
         requests
             .generation_length
             .observe(measured.generated as f64);
+        let exemplar = self.sampled_trace_id();
+        let observe = |times: &TracedHistogram, time: Duration| {
+            times.observe(time.as_secs_f64(), exemplar);
+        };
+        observe(&requests.end_to_end, ended - self.started);
         if let Some(gap) = time_per_output_token(measured) {
-            requests
-                .time_per_output_token
-                .observe(gap.as_secs_f64(), exemplar);
+            observe(&requests.time_per_output_token, gap);
         }
         if let Some((queued, first_step)) = measured.queue {
-            requests.queue.observe((first_step - queued).as_secs_f64());
+            observe(&requests.queue, first_step - queued);
         }
         if let (Some((_, first_step)), Some((first, last))) = (measured.queue, measured.tokens) {
-            requests.prefill.observe((first - first_step).as_secs_f64());
-            requests.decode.observe((last - first).as_secs_f64());
-            requests
-                .inference
-                .observe((last - first_step).as_secs_f64());
+            observe(&requests.prefill, first - first_step);
+            observe(&requests.decode, last - first);
+            observe(&requests.inference, last - first_step);
         }
     }
 
-    fn log(&self, measured: &Measured, outcome: Outcome, ended: Instant) {
+    fn log(&self, measured: &Measured, outcome: &Outcome, ended: Instant) {
         tracing::info!(
             method = self.method,
             path = self.path,
-            outcome = outcome.as_str(),
-            trace_id = self.trace_id.as_deref().unwrap_or_default(),
+            outcome = outcome.name(),
+            trace_id = self.trace_id(),
             prompt_tokens = measured.prompt_tokens,
             completion_tokens = measured.generated,
             first_token_ms = measured
@@ -246,109 +268,16 @@ impl Observation {
             "request"
         );
     }
-
-    fn describe(&self, span: &mut TreeSpan, measured: &Measured, outcome: Outcome, ended: Instant) {
-        span.set(KeyValue::new("http.request.method", self.method));
-        span.set(KeyValue::new("http.route", self.path));
-        span.set(KeyValue::new(names::PROVIDER_NAME, "candlepower"));
-        if !measured.operation.is_empty() {
-            span.set(KeyValue::new(names::OPERATION_NAME, measured.operation));
-            span.set(KeyValue::new(names::REQUEST_MODEL, measured.model.clone()));
-            span.set(KeyValue::new(
-                names::INPUT_TOKENS,
-                integer(measured.prompt_tokens),
-            ));
-            span.set(KeyValue::new(
-                names::OUTPUT_TOKENS,
-                integer(measured.generated),
-            ));
-        }
-        match outcome {
-            Outcome::Finished(reason) => {
-                let reasons = vec![StringValue::from(reason.as_str())];
-                span.set(KeyValue::new(
-                    names::FINISH_REASONS,
-                    Value::Array(Array::String(reasons)),
-                ));
-                span.set(KeyValue::new("http.response.status_code", 200));
-            }
-            Outcome::Failed(kind) => {
-                let status = kind.status();
-                span.set(KeyValue::new("error.type", kind.as_str()));
-                span.set(KeyValue::new(
-                    "http.response.status_code",
-                    i64::from(status.as_u16()),
-                ));
-                // A refused request is the caller's failure, not this span's: so say the
-                // conventions for HTTP servers.
-                if status.is_server_error() {
-                    span.fail(kind.as_str());
-                }
-            }
-            Outcome::Aborted => span.set(KeyValue::new("error.type", ABORT)),
-        }
-        self.describe_latency(span, measured, ended);
-        if let Some((prompt, answer)) = &measured.texts {
-            span.set(KeyValue::new("gen_ai.input.messages", prompt.clone()));
-            span.set(KeyValue::new("gen_ai.output.messages", answer.clone()));
-        }
-    }
-
-    fn describe_latency(&self, span: &mut TreeSpan, measured: &Measured, ended: Instant) {
-        let mut seconds = |name, duration: Duration| {
-            span.set(KeyValue::new(name, duration.as_secs_f64()));
-        };
-        seconds(names::E2E, ended - self.started);
-        if let Some((first, last)) = measured.tokens {
-            seconds(names::TIME_TO_FIRST_TOKEN, first - self.started);
-            seconds(names::TIME_IN_MODEL_DECODE, last - first);
-        }
-        if let Some((queued, first_step)) = measured.queue {
-            seconds(names::TIME_IN_QUEUE, first_step - queued);
-            if let Some((first, _)) = measured.tokens {
-                seconds(names::TIME_IN_MODEL_PREFILL, first - first_step);
-            }
-        }
-    }
-
-    /// The children. Phases that were not measured are left out rather than guessed.
-    fn trace_phases(&self, span: &TreeSpan, measured: &Measured, ended: Instant) {
-        let phase = |parent: &TreeSpan, name, from, to| {
-            parent.child(name, self.wall(from)).end(self.wall(to));
-        };
-        if let Some((from, to)) = measured.tokenize {
-            phase(span, names::TOKENIZE_INPUT, from, to);
-        }
-        if let Some((queued, first_step)) = measured.queue {
-            phase(span, names::QUEUE, queued, first_step);
-        }
-        if let Some((first, last)) = measured.tokens {
-            let begin = measured.queue.map_or(first, |(_, first_step)| first_step);
-            let model = span.child(names::MODEL_GENERATE, self.wall(begin));
-            if begin < first {
-                phase(&model, names::PREFILL, begin, first);
-            }
-            phase(&model, names::DECODE, first, last);
-            model.end(self.wall(last));
-        }
-        // Tokens become text one by one, all along. One span stands for all of it: as long as the
-        // sum, at the request's end.
-        if measured.detokenize > Duration::ZERO {
-            let from = ended
-                .checked_sub(measured.detokenize)
-                .unwrap_or(self.started);
-            phase(span, names::DECODE_OUTPUT, from, ended);
-        }
-    }
 }
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        self.finish(if std::thread::panicking() {
+        let outcome = if std::thread::panicking() {
             Outcome::Failed(ErrorKind::Internal)
         } else {
             Outcome::Aborted
-        });
+        };
+        self.finish(&outcome);
     }
 }
 
@@ -368,6 +297,27 @@ pub fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn integer(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_end_differently_are_each_counted_by_their_reason() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (spans, headers) = (Spans::disabled(), HeaderMap::new());
+        let observation =
+            Observation::start("POST", "/generate", Arc::clone(&metrics), &spans, &headers);
+        let outcome = Outcome::Finished(vec![
+            FinishReason::Stop,
+            FinishReason::Length,
+            FinishReason::Stop,
+        ]);
+        assert_eq!(outcome.name(), "length,stop");
+        observation.finish(&outcome);
+        let text = metrics.render().unwrap();
+        for counted in ["stop\"} 2", "length\"} 1", "abort\"} 0"] {
+            let line = format!("llm_request_success_total{{finished_reason=\"{counted}");
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+    }
 }

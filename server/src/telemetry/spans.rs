@@ -8,8 +8,8 @@ use opentelemetry::{
     Context, KeyValue,
     propagation::{Extractor, TextMapPropagator},
     trace::{
-        Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer,
-        TracerProvider,
+        Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceId,
+        Tracer, TracerProvider,
     },
 };
 use opentelemetry_sdk::{
@@ -24,11 +24,28 @@ use std::{
 /// Name of the instrumentation scope.
 const SCOPE: &str = "candlepower-server";
 
+/// From when on a request counts as slow, and is exported in any case.
+#[derive(Clone, Copy, Debug)]
+pub struct SlowLimits {
+    /// How long it may wait for its first token.
+    pub first_token: Duration,
+    /// How far apart its tokens may come, on average.
+    pub output_token: Duration,
+}
+
+impl SlowLimits {
+    /// No request is slow.
+    pub const NONE: Self = Self {
+        first_token: Duration::MAX,
+        output_token: Duration::MAX,
+    };
+}
+
 /// Where spans go; nowhere when tracing is off.
 #[derive(Clone, Debug)]
 pub struct Spans {
     target: Option<(SdkTracerProvider, SdkTracer)>,
-    slow_first_token: Duration,
+    slow: SlowLimits,
 }
 
 impl Spans {
@@ -36,7 +53,7 @@ impl Spans {
     pub const fn disabled() -> Self {
         Self {
             target: None,
-            slow_first_token: Duration::MAX,
+            slow: SlowLimits::NONE,
         }
     }
 
@@ -45,20 +62,20 @@ impl Spans {
         let tracer = provider.tracer(SCOPE);
         Self {
             target: Some((provider, tracer)),
-            slow_first_token: Duration::MAX,
+            slow: SlowLimits::NONE,
         }
     }
 
-    /// A request that waits longer for its first token is always exported.
+    /// A request that is slower is always exported.
     #[must_use]
-    pub const fn with_slow_first_token(mut self, limit: Duration) -> Self {
-        self.slow_first_token = limit;
+    pub const fn with_slow_limits(mut self, slow: SlowLimits) -> Self {
+        self.slow = slow;
         self
     }
 
-    /// How long a request may wait for its first token before it is exported in any case.
-    pub const fn slow_first_token(&self) -> Duration {
-        self.slow_first_token
+    /// From when on a request is exported in any case.
+    pub const fn slow_limits(&self) -> SlowLimits {
+        self.slow
     }
 
     /// Whether spans go anywhere.
@@ -134,6 +151,11 @@ impl TreeSpan {
     /// The trace it belongs to, also when it is not recorded itself.
     pub fn trace_id(&self) -> Option<TraceId> {
         self.context.is_valid().then(|| self.context.trace_id())
+    }
+
+    /// Its own id; none where tracing is off.
+    pub fn span_id(&self) -> Option<SpanId> {
+        self.recording.as_ref().map(|_| self.context.span_id())
     }
 
     /// Whether it will be exported.
@@ -269,8 +291,8 @@ mod tests {
     }
 
     #[test]
-    fn loading_a_model_is_a_trace_of_its_own() {
-        let (spans, exporter) = in_memory(1.0);
+    fn loading_a_model_is_a_trace_of_its_own_that_is_exported_whatever_the_ratio() {
+        let (spans, exporter) = in_memory(0.0);
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         spans.load(&LoadTrace {
             started: at(1),

@@ -16,6 +16,7 @@ mod faults;
 mod formats;
 mod generate;
 mod health;
+mod metrics;
 mod models;
 mod sampling;
 mod setup;

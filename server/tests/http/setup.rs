@@ -13,6 +13,7 @@ use candlepower_server::{
     telemetry::{
         Metrics, Spans, exporter,
         queue::{Occupancy, SpanQueue},
+        spans::SlowLimits,
     },
     text::Tokenizer,
 };
@@ -142,9 +143,18 @@ impl TestServer {
         Self::of(host, metrics, preload)
     }
 
-    /// Traces requests with probability `ratio`, and those that wait longer than `slow`.
-    pub(crate) fn sampling(mut self, ratio: f64, slow: Duration) -> Self {
-        self.state.spans = tracing(&self.spans, ratio).with_slow_first_token(slow);
+    /// Traces requests with probability `ratio`, and those whose tokens come later than these say.
+    pub(crate) fn sampling(
+        mut self,
+        ratio: f64,
+        first_token: Duration,
+        output_token: Duration,
+    ) -> Self {
+        let limits = SlowLimits {
+            first_token,
+            output_token,
+        };
+        self.state.spans = tracing(&self.spans, ratio).with_slow_limits(limits);
         self
     }
 

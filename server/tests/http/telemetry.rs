@@ -1,8 +1,9 @@
+//! The trace of a request: its spans, whether they are exported, and what the caller learns of it.
 use crate::setup::{MODEL, TestServer, answering, post};
 use axum::body::Body;
-use candlepower_server::engine::mock::MockEngine;
+use candlepower_server::{engine::mock::MockEngine, telemetry::Spans};
 use opentelemetry::{
-    Value,
+    Array, Value,
     trace::{SpanKind, Status},
 };
 use opentelemetry_sdk::trace::SpanData;
@@ -12,6 +13,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+/// Longer than any request of these tests takes.
+const LONG: Duration = Duration::from_secs(60);
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 fn chat() -> axum::http::Request<Body> {
@@ -30,6 +33,11 @@ fn attribute(span: &SpanData, name: &str) -> Option<Value> {
         .iter()
         .find(|pair| pair.key.as_str() == name)
         .map(|pair| pair.value.clone())
+}
+
+fn reasons(reasons: &[&'static str]) -> Value {
+    let reasons = reasons.iter().map(|reason| (*reason).into());
+    Value::Array(Array::String(reasons.collect()))
 }
 
 fn length(span: &SpanData) -> Duration {
@@ -53,6 +61,11 @@ async fn a_request_is_a_tree_of_spans_below_its_caller() {
     let spans = server.finished_spans();
     let spans = by_name(&spans);
     let root = spans["POST /v1/chat/completions"];
+    let span_id = root.span_context.span_id();
+    assert_eq!(
+        answer.headers["traceresponse"],
+        format!("00-0af7651916cd43dd8448eb211c80319c-{span_id}-01")
+    );
     assert_eq!(root.span_kind, SpanKind::Server);
     assert_eq!(root.parent_span_id.to_string(), "b7ad6b7169203331");
     let parent = |name: &str| spans[name].parent_span_id;
@@ -83,7 +96,8 @@ async fn a_request_is_a_tree_of_spans_below_its_caller() {
 
 #[tokio::test]
 async fn the_request_span_says_what_happened_and_no_more() {
-    let server = TestServer::new(answering("hello"));
+    let step = Duration::from_millis(2);
+    let server = TestServer::new(answering("hello").with_step_time(step));
     server.send(chat()).await;
     let spans = server.finished_spans();
     let root = by_name(&spans)["POST /v1/chat/completions"];
@@ -96,24 +110,43 @@ async fn the_request_span_says_what_happened_and_no_more() {
             Value::I64("user: secret\n".len() as i64),
         ),
         ("gen_ai.usage.output_tokens", Value::I64(6)),
+        ("gen_ai.response.finish_reasons", reasons(&["stop"])),
         ("http.response.status_code", Value::I64(200)),
     ] {
         assert_eq!(attribute(root, name), Some(expected), "{name}");
     }
-    for name in [
-        "e2e",
-        "time_to_first_token",
-        "time_in_queue",
-        "time_in_model_prefill",
+    // Prefill is one step, decode the other five.
+    let step = step.as_secs_f64();
+    for (name, least) in [
+        ("e2e", 6.0 * step),
+        ("time_to_first_token", step),
+        ("time_in_queue", 0.0),
+        ("time_in_model_prefill", step),
+        ("time_in_model_decode", 5.0 * step),
     ] {
         let value = attribute(root, &format!("gen_ai.latency.{name}"));
         assert!(
-            matches!(value, Some(Value::F64(seconds)) if seconds >= 0.0),
-            "{name}"
+            matches!(value, Some(Value::F64(seconds)) if seconds >= least),
+            "{name}: {value:?}"
         );
     }
     let everything = format!("{spans:?}");
     assert!(!everything.contains("secret") && !everything.contains("hello"));
+}
+
+#[tokio::test]
+async fn each_of_several_answers_tells_why_it_ended() {
+    let server = TestServer::new(answering("hello"));
+    let body = json!({"model": MODEL, "prompt": "a", "n": 3, "max_tokens": 2});
+    server.post("/v1/completions", &body).await;
+    let spans = server.finished_spans();
+    let root = by_name(&spans)["POST /v1/completions"];
+    assert_eq!(
+        attribute(root, "gen_ai.response.finish_reasons"),
+        Some(reasons(&["length"; 3]))
+    );
+    let counted = "llm_request_success_total{finished_reason=\"length\"}";
+    assert_eq!(server.metric(counted).await, 3.0);
 }
 
 #[tokio::test]
@@ -171,77 +204,39 @@ async fn a_stop_string_leaves_out_phases_that_were_not_measured() {
 }
 
 #[tokio::test]
-async fn an_answer_moves_the_series_by_what_it_was() {
-    let step = Duration::from_millis(5);
-    let server = TestServer::new(answering("hello").with_step_time(step));
-    server.send(chat()).await;
-    server
-        .post("/generate", &json!({"prompt": "ab", "max_tokens": 2}))
-        .await;
-    for (series, expected) in [
-        ("llm_request_success_total{finished_reason=\"stop\"}", 1.0),
-        ("llm_request_success_total{finished_reason=\"length\"}", 1.0),
-        ("llm_request_success_total{finished_reason=\"abort\"}", 0.0),
-        ("llm_prompt_tokens_total", 15.0),
-        ("llm_generation_tokens_total", 8.0),
-        ("llm_time_to_first_token_seconds_count", 2.0),
-        // Five gaps between six tokens, the end token included, and one between two.
-        ("llm_inter_token_latency_seconds_count", 6.0),
-        ("llm_request_time_per_output_token_seconds_count", 2.0),
-        ("llm_e2e_request_latency_seconds_count", 2.0),
-        ("llm_request_queue_time_seconds_count", 2.0),
-        ("llm_request_prefill_time_seconds_count", 2.0),
-        ("llm_request_decode_time_seconds_count", 2.0),
-        ("llm_request_inference_time_seconds_count", 2.0),
-        ("llm_request_prompt_tokens_sum", 15.0),
-        ("llm_request_generation_tokens_sum", 8.0),
-        ("llm_num_requests_running", 0.0),
-        ("llm_num_requests_waiting", 0.0),
-    ] {
-        assert_eq!(server.metric(series).await, expected, "{series}");
-    }
-    // Prefill is one step of each; decode five of the first and one of the second.
-    assert!(server.metric("llm_request_prefill_time_seconds_sum").await >= 0.010);
-    assert!(server.metric("llm_request_decode_time_seconds_sum").await >= 0.030);
-    // Rows: 13 + 2 of the prompts, one for each of the six further tokens.
-    assert_eq!(server.metric("llm_iteration_tokens_total_sum").await, 21.0);
-    assert!(server.metric("process_resident_memory_bytes").await > 0.0);
-}
-
-#[tokio::test]
-async fn refusals_are_counted_by_kind() {
-    let server = TestServer::new(answering("hello"));
-    server.post("/generate", &json!({})).await;
-    server
-        .post("/generate", &json!({"prompt": "a", "oops": 1}))
-        .await;
-    server.get("/nowhere").await;
-    let errors = |kind, fault| {
-        format!("llm_request_errors_total{{error_type=\"{kind}\",fault=\"{fault}\"}}")
-    };
-    for (series, expected) in [
-        (errors("invalid_request", "client"), 2.0),
-        (errors("not_found", "client"), 1.0),
-        (errors("engine", "server"), 0.0),
-        (errors("queue_full", "server"), 0.0),
-    ] {
-        assert_eq!(server.metric(&series).await, expected, "{series}");
-    }
-}
-
-#[tokio::test]
 async fn a_request_that_is_not_chosen_is_not_exported() {
-    let server = TestServer::new(answering("hello")).sampling(0.0, Duration::from_secs(60));
+    let server = TestServer::new(answering("hello")).sampling(0.0, LONG, LONG);
     let answer = server.send(chat()).await;
-    server.send(post("/generate", "{}")).await;
+    let refused = server.send(post("/generate", "{}")).await;
     assert_eq!(server.finished_spans().len(), 0);
+    for answer in [answer, refused] {
+        assert!(!answer.headers.contains_key("x-trace-id"));
+        // Its caller learns of the trace nevertheless, and that it is not sampled.
+        let response = answer.headers["traceresponse"].to_str().unwrap();
+        let parts: Vec<_> = response.split('-').collect();
+        let lengths: Vec<_> = parts.iter().map(|part| part.len()).collect();
+        assert_eq!(lengths, [2, 32, 16, 2], "{response}");
+        assert_eq!((parts[0], parts[3]), ("00", "00"), "{response}");
+    }
+}
+
+#[tokio::test]
+async fn without_tracing_there_is_no_span_to_tell_of() {
+    let mut server = TestServer::new(answering("hello"));
+    server.state.spans = Spans::disabled();
+    let mut request = chat();
+    request
+        .headers_mut()
+        .insert("traceparent", CALLER.parse().unwrap());
+    let answer = server.send(request).await;
+    assert!(!answer.headers.contains_key("traceresponse"));
     assert!(!answer.headers.contains_key("x-trace-id"));
 }
 
 #[tokio::test]
 async fn a_slow_request_is_exported_whole_although_it_was_not_chosen() {
     let engine = answering("hello").with_step_time(Duration::from_millis(5));
-    let server = TestServer::new(engine).sampling(0.0, Duration::from_millis(1));
+    let server = TestServer::new(engine).sampling(0.0, Duration::from_millis(1), LONG);
     let mut request = chat();
     let unsampled = CALLER.replace("-01", "-00");
     request
@@ -274,9 +269,33 @@ async fn a_slow_request_is_exported_whole_although_it_was_not_chosen() {
 }
 
 #[tokio::test]
+async fn a_request_whose_tokens_come_far_apart_is_exported_although_it_was_not_chosen() {
+    let answers = |step| answering("hello").with_step_time(Duration::from_millis(step));
+    let limit = Duration::from_millis(20);
+    let server = TestServer::new(answers(30)).sampling(0.0, LONG, limit);
+    let answer = server.send(chat()).await;
+    let spans = server.finished_spans();
+    let spans = by_name(&spans);
+    let root = spans["POST /v1/chat/completions"];
+    assert_eq!(
+        attribute(root, "candlepower.sampled_because"),
+        Some(Value::from("slow"))
+    );
+    assert!(length(spans["decode"]) >= 5 * limit);
+    assert_eq!(
+        answer.headers["x-trace-id"],
+        root.span_context.trace_id().to_string()
+    );
+    // It is the pace that counts: one token has none, however long it took.
+    let server = TestServer::new(answers(30)).sampling(0.0, LONG, limit);
+    let body = json!({"prompt": "a", "max_tokens": 1});
+    server.post("/generate", &body).await;
+    assert_eq!(server.finished_spans().len(), 0);
+}
+
+#[tokio::test]
 async fn a_failure_of_the_server_is_exported_although_it_was_not_chosen() {
-    let server =
-        TestServer::new(MockEngine::new().failing_at(0)).sampling(0.0, Duration::from_secs(60));
+    let server = TestServer::new(MockEngine::new().failing_at(0)).sampling(0.0, LONG, LONG);
     let answer = server.send(chat()).await;
     let spans = server.finished_spans();
     let root = by_name(&spans)["POST /v1/chat/completions"];
@@ -288,39 +307,4 @@ async fn a_failure_of_the_server_is_exported_although_it_was_not_chosen() {
         answer.headers["x-trace-id"],
         root.span_context.trace_id().to_string()
     );
-}
-
-#[tokio::test]
-async fn openmetrics_carries_the_traces_of_exported_requests() {
-    let server = TestServer::new(answering("hello"));
-    let trace_id = server.send(chat()).await.headers["x-trace-id"].clone();
-    let request = axum::http::Request::get("/metrics")
-        .header(
-            "accept",
-            "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
-        )
-        .body(Body::empty())
-        .unwrap();
-    let answer = server.send(request).await;
-    assert!(
-        answer.headers["content-type"]
-            .to_str()
-            .unwrap()
-            .starts_with("application/openmetrics-text")
-    );
-    assert!(answer.text.ends_with("# EOF\n"));
-    assert!(answer.text.len() <= 64 * 1024, "{}", answer.text.len());
-    let exemplar = format!("# {{trace_id=\"{}\"}}", trace_id.to_str().unwrap());
-    for name in [
-        "llm_time_to_first_token_seconds",
-        "llm_request_time_per_output_token_seconds",
-        "llm_e2e_request_latency_seconds",
-    ] {
-        let found = answer
-            .text
-            .lines()
-            .filter(|line| line.starts_with(&format!("{name}_bucket")) && line.contains(&exemplar));
-        assert_eq!(found.count(), 1, "{name}");
-    }
-    assert!(!server.get("/metrics").await.text.contains("trace_id"));
 }

@@ -66,6 +66,7 @@ fn tracing(tracing: &Tracing, choice: &Choice) -> TracingConfig {
         sampling_ratio: tracing.sampling_ratio,
         slow_first_token: tracing.slow_first_token,
         capture_prompts: tracing.capture_prompts,
+        ..TracingConfig::default()
     }
 }
 

@@ -30,8 +30,8 @@ pub struct Answer {
     turn: usize,
     /// Parts that were not told yet.
     ready: VecDeque<Piece>,
-    /// Why the first choice ended.
-    reason: Option<FinishReason>,
+    /// Why each choice ended, as far as it has.
+    reasons: Vec<FinishReason>,
     over: bool,
     observed: Observed,
     measured: Measured,
@@ -100,12 +100,13 @@ impl Answer {
         captured_prompt: Option<String>,
     ) -> Self {
         let texts = vec![String::new(); choices.len()];
+        let reasons = vec![FinishReason::Stop; choices.len()];
         measured.answers = choices.len();
         Self {
             choices,
             turn: 0,
             ready: VecDeque::new(),
-            reason: None,
+            reasons,
             over: false,
             observed,
             measured,
@@ -210,9 +211,7 @@ impl Answer {
             self.ready.push_back(Piece::Addition(index, addition));
         }
         if let Some(reason) = end {
-            if index == 0 {
-                self.reason = Some(reason);
-            }
+            self.reasons[index] = reason;
             self.ready.push_back(Piece::ChoiceEnd(index, reason));
         }
     }
@@ -221,17 +220,23 @@ impl Answer {
         let requests = &self.observed.metrics().requests;
         let choice = &mut self.choices[index];
         choice.tokens += 1;
+        let known = self.measured.tokens.map(|(first, _)| first);
+        let waited = known
+            .unwrap_or(at)
+            .saturating_duration_since(self.observed.started());
+        let exemplar = self.observed.exemplar(waited);
         if let Some(last) = choice.last_token.replace(at) {
             let gap = at.saturating_duration_since(last);
-            requests.inter_token_latency.observe(gap.as_secs_f64());
+            requests
+                .inter_token_latency
+                .observe(gap.as_secs_f64(), exemplar);
         }
-        let first = if let Some((first, _)) = self.measured.tokens {
+        let first = if let Some(first) = known {
             first
         } else {
-            let waited = at.saturating_duration_since(self.observed.started());
             requests
                 .time_to_first_token
-                .observe(waited.as_secs_f64(), self.observed.exemplar(waited));
+                .observe(waited.as_secs_f64(), exemplar);
             requests
                 .prompt_tokens
                 .inc_by(self.measured.prompt_tokens as u64);
@@ -264,9 +269,9 @@ impl Answer {
                 total_ms: since_start(Instant::now()),
             },
         };
-        let reason = self.reason.unwrap_or(FinishReason::Stop);
+        let reasons = std::mem::take(&mut self.reasons);
         self.hand_over();
-        self.observed.finish(Outcome::Finished(reason));
+        self.observed.finish(&Outcome::Finished(reasons));
         completion
     }
 
@@ -275,7 +280,7 @@ impl Answer {
         self.over = true;
         self.hand_over();
         self.observed.metrics().requests.failed(kind);
-        self.observed.finish(Outcome::Failed(kind));
+        self.observed.finish(&Outcome::Failed(kind));
     }
 
     fn hand_over(&mut self) {
@@ -301,6 +306,12 @@ fn failure(error: &GenerationError) -> ApiError {
         GenerationError::DeadlineExceeded => return deadline::exceeded(),
         GenerationError::ShuttingDown => ErrorKind::Draining,
     };
+    match error {
+        // Its words may quote the answer, which does not belong into the log.
+        GenerationError::Grammar(_) => tracing::warn!("an answer could not go on in its format"),
+        _ if kind == ErrorKind::Engine => tracing::warn!(%error, "the engine failed a request"),
+        _ => {}
+    }
     ApiError::new(kind, error.to_string())
 }
 

@@ -22,6 +22,7 @@ use crate::{
 };
 use choice::Choice;
 use std::{sync::Arc, time::Instant};
+use tracing::Span;
 
 /// What a route asks for.
 #[derive(Clone, Debug)]
@@ -150,7 +151,8 @@ async fn encode(
             .transpose()?;
         Ok((prompt.encode(&model)?, grammar))
     };
-    tokio::task::spawn_blocking(work)
+    let span = Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
         .await
         .map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?
 }

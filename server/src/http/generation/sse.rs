@@ -11,6 +11,7 @@ use axum::{
 };
 use serde::Serialize;
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use tracing::{Instrument, Span};
 
 /// Comments at this interval keep proxies from closing a connection whose request waits.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -57,9 +58,14 @@ pub fn respond<C: Chunks>(answer: Answer, mut chunks: C) -> Response {
         pending,
         ended: false,
     };
-    let events = futures::stream::unfold(state, |mut state| async move {
-        let event = state.next().await?;
-        Some((Ok::<_, Infallible>(event), state))
+    // The body is sent after the handler has returned, and with it the request's span has been left.
+    let span = Span::current();
+    let events = futures::stream::unfold(state, move |mut state| {
+        let advance = async move {
+            let event = state.next().await?;
+            Some((Ok::<_, Infallible>(event), state))
+        };
+        advance.instrument(span.clone())
     });
     let mut response = Sse::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))

@@ -22,6 +22,9 @@ use tracing::Instrument;
 
 /// Response header: the id under which the request's trace is found, where it is sampled.
 pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+/// Response header of W3C Trace Context Level 2: the request's trace, sampled or not, and the
+/// server's span in it.
+pub const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
 /// The request's observation. While somebody holds it, the request counts as running.
 #[derive(Clone, Debug)]
@@ -71,7 +74,8 @@ pub async fn observe(
         error.into_response()
     } else {
         request.extensions_mut().insert(observed.clone());
-        let span = tracing::info_span!("request", trace_id = observed.trace_id());
+        // Of the highest level, so that a filter that lets a line through lets its trace id through.
+        let span = tracing::error_span!("request", trace_id = observed.trace_id());
         observed
             .deadline
             .limit(next.run(request).instrument(span))
@@ -79,13 +83,16 @@ pub async fn observe(
             .unwrap_or_else(IntoResponse::into_response)
     };
     if let Some(error) = response.extensions().get::<ApiError>() {
-        observed.finish(Outcome::Failed(error.kind));
+        observed.finish(&Outcome::Failed(error.kind));
     }
-    if let Some(id) = observed
-        .sampled_trace_id()
-        .and_then(|id| HeaderValue::from_str(id).ok())
-    {
-        response.headers_mut().insert(TRACE_ID, id);
+    let headers = [
+        (TRACE_ID, observed.sampled_trace_id().map(str::to_owned)),
+        (TRACE_RESPONSE, observed.trace_response()),
+    ];
+    for (name, value) in headers {
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            response.headers_mut().insert(name, value);
+        }
     }
     response
 }

@@ -18,19 +18,19 @@ pub struct RequestMetrics {
     /// Request start to first token.
     pub time_to_first_token: TracedHistogram,
     /// Gap between successive tokens.
-    pub inter_token_latency: Histogram,
+    pub inter_token_latency: TracedHistogram,
     /// (last token − first token) / (tokens − 1).
     pub time_per_output_token: TracedHistogram,
     /// Request start to last byte.
     pub end_to_end: TracedHistogram,
     /// Admission to first step.
-    pub queue: Histogram,
+    pub queue: TracedHistogram,
     /// First step to first token.
-    pub prefill: Histogram,
+    pub prefill: TracedHistogram,
     /// First token to last token.
-    pub decode: Histogram,
+    pub decode: TracedHistogram,
     /// First step to last token.
-    pub inference: Histogram,
+    pub inference: TracedHistogram,
     /// Prompt tokens per request.
     pub prompt_length: Histogram,
     /// Generated tokens per request.
@@ -41,9 +41,9 @@ pub struct RequestMetrics {
 
 impl RequestMetrics {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let seconds = |name, help| histogram(registry, name, help, buckets::REQUEST_SECONDS);
+        let seconds = |name, help| traced(registry, name, help, buckets::REQUEST_SECONDS);
         let tokens = |name, help| histogram(registry, name, help, buckets::REQUEST_TOKENS);
-        let gap = |name, help| histogram(registry, name, help, buckets::TOKEN_GAP);
+        let gap = |name, help| traced(registry, name, help, buckets::TOKEN_GAP);
         let metrics = Self {
             prompt_tokens: counter(registry, names::PROMPT_TOKENS, "Prompt tokens processed.")?,
             generation_tokens: counter(registry, names::GENERATION_TOKENS, "Tokens generated.")?,
@@ -57,17 +57,13 @@ impl RequestMetrics {
                 names::INTER_TOKEN_LATENCY,
                 "ITL: each gap between successive tokens.",
             )?,
-            time_per_output_token: traced(
-                registry,
+            time_per_output_token: gap(
                 names::REQUEST_TIME_PER_OUTPUT_TOKEN,
                 "TPOT per request: (last token - first token) / (tokens - 1), for 2 tokens or more.",
-                buckets::TOKEN_GAP,
             )?,
-            end_to_end: traced(
-                registry,
+            end_to_end: seconds(
                 names::E2E_REQUEST_LATENCY,
                 "E2E: last byte - request start.",
-                buckets::REQUEST_SECONDS,
             )?,
             queue: seconds(
                 names::REQUEST_QUEUE_TIME,
@@ -86,7 +82,7 @@ impl RequestMetrics {
                 IntCounterVec::new(
                     Opts::new(
                         names::REQUEST_SUCCESS,
-                        "Requests answered, by why the answer ended; abort: the client left.",
+                        "Answers to requests, n to each, by why they ended; abort: the client left.",
                     ),
                     &[names::LABEL_FINISHED_REASON],
                 ),
@@ -116,6 +112,20 @@ impl RequestMetrics {
             metrics.success.with_label_values(&[reason]);
         }
         Ok(metrics)
+    }
+
+    /// The histograms whose buckets have exemplars.
+    pub(super) fn traced(&self) -> [&TracedHistogram; 8] {
+        [
+            &self.time_to_first_token,
+            &self.inter_token_latency,
+            &self.time_per_output_token,
+            &self.end_to_end,
+            &self.queue,
+            &self.prefill,
+            &self.decode,
+            &self.inference,
+        ]
     }
 
     /// An answer ended as it should, or [`ABORT`]ed by its client.

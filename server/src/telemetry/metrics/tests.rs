@@ -26,6 +26,64 @@ fn every_error_and_reason_is_there_at_zero_from_the_start() {
     }
 }
 
+/// As Prometheus' `increase()` needs it, which sees nothing of the first step of a new series. Those
+/// of cgroup and GPUs are read from files and devices that may not be there.
+#[test]
+fn every_counter_that_a_dashboard_asks_for_is_there_from_the_start() {
+    let metrics = Metrics::new().unwrap();
+    let (text, open) = (
+        metrics.render().unwrap(),
+        metrics.render_openmetrics().unwrap(),
+    );
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards");
+    let mut counters = std::collections::BTreeSet::new();
+    for board in std::fs::read_dir(folder).unwrap() {
+        let board = std::fs::read_to_string(board.unwrap().path()).unwrap();
+        let words = board.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+        let asked = words.filter(|word| word.starts_with("llm_") && word.ends_with("_total"));
+        counters.extend(asked.map(str::to_owned));
+    }
+    counters.retain(|name| !name.starts_with("llm_container_"));
+    for name in [
+        names::TRACE_EXPORT_FAILURES,
+        names::TRACE_SPANS_DROPPED,
+        names::REQUEST_ERRORS,
+        names::REQUEST_SUCCESS,
+    ] {
+        assert!(counters.contains(name), "{name} is on no dashboard");
+    }
+    for name in counters {
+        for text in [&text, &open] {
+            let zero = |line: &str| {
+                let sample = line.strip_prefix(&name)?;
+                let (labels, value) = sample.rsplit_once(' ')?;
+                let whole = labels.is_empty() || labels.starts_with('{');
+                (whole && matches!(value, "0" | "0.0")).then_some(())
+            };
+            assert!(text.lines().any(|line| zero(line).is_some()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_exemplar_in_every_bucket_still_fits_a_scrape() {
+    let metrics = Metrics::new().unwrap();
+    for histogram in metrics.requests.traced() {
+        let mut value = 0.000_012_345_678;
+        while value < 10_000.0 {
+            histogram.observe(value, Some("0af7651916cd43dd8448eb211c80319c"));
+            value *= 1.1;
+        }
+    }
+    let text = metrics.render_openmetrics().unwrap();
+    let exemplars = text.matches("# {trace_id=").count();
+    let edges = buckets::TIME_TO_FIRST_TOKEN.len()
+        + 2 * buckets::TOKEN_GAP.len()
+        + 5 * buckets::REQUEST_SECONDS.len();
+    assert_eq!(exemplars, edges + 8, "each edge's bucket and the last");
+    assert!(text.len() <= 64 * 1024, "{} bytes", text.len());
+}
+
 #[test]
 fn a_step_moves_gauges_and_histograms_and_idleness_only_gauges() {
     let metrics = Metrics::new().unwrap();
