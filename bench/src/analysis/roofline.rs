@@ -133,8 +133,9 @@ impl Machine<'_> {
                 .filter(|step| *step > 0.0)
                 .map(|step| bytes / step / self.probe.bytes_per_second),
             mfu: computed.map(|tokens| 2.0 * self.parameters * tokens / flops),
-            prefill_mfu: prefill
-                .map(|seconds| 2.0 * self.parameters * self.prompt_tokens * missed / seconds / flops),
+            prefill_mfu: prefill.map(|seconds| {
+                2.0 * self.parameters * self.prompt_tokens * missed / seconds / flops
+            }),
         }
     }
 }
