@@ -160,7 +160,7 @@ fn token(metrics: &Metrics) -> f64 {
         metrics
             .requests
             .inter_token_latency
-            .observe(gap.as_secs_f64());
+            .observe(gap.as_secs_f64(), None);
         metrics.requests.generation_tokens.inc();
         last = at;
     }
