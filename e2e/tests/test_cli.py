@@ -1,8 +1,16 @@
 """The command `candlepower` shows what runs in the cluster."""
 
+import contextlib
 import json
 import os
+import select
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +25,8 @@ PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", "")) / "release" / "candlepowe
 
 @pytest.fixture(scope="module")
 def answered(namespace: str, claim: str) -> str:
-    """A model that has answered some requests and has their traces beside it; gives back a trace's id."""
-    observability = {"metrics": {"mode": "None"}, "tracing": {"mode": "Sidecar", "samplingRatio": "100%"}}
+    """A model that has answered some requests and has Prometheus and their traces beside it; gives back a trace's id."""
+    observability = {"metrics": {"mode": "Sidecar"}, "tracing": {"mode": "Sidecar", "samplingRatio": "100%"}}
     kube.apply(models.llm(NAME, observability=observability), namespace)
     kube.wait_for_condition(NAME, namespace, "Ready", "True", seconds=120)
     with kube.forwarded(namespace, f"service/{NAME}", "http") as url:
@@ -30,6 +38,39 @@ def answered(namespace: str, claim: str) -> str:
 
 def candlepower(*arguments: str) -> str:
     return kube.run(PROGRAM, *arguments)
+
+
+def exit_code(*arguments: str) -> int:
+    return subprocess.run([PROGRAM, *arguments], capture_output=True, timeout=60, check=False).returncode
+
+
+@contextlib.contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process of its own, ended as a reader ends it: by Ctrl-C."""
+    process = subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+def printed(process: subprocess.Popen[str], seconds: float = 60) -> Any:
+    """The JSON that a process prints before it goes on."""
+    assert process.stdout
+    text, deadline = b"", time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if select.select([process.stdout], [], [], 0.5)[0]:
+            text += os.read(process.stdout.fileno(), 65536)
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(text)
+    raise AssertionError(f"no JSON within {seconds:.0f} s: {text.decode()}")
+
+
+def fetched(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        body: str = answer.read().decode()
+    return body
 
 
 def test_status_tells_how_a_model_fares(namespace: str, answered: str) -> None:
@@ -53,3 +94,32 @@ def test_traces_says_where_the_time_went(namespace: str, answered: str) -> None:
 def test_what_is_not_there_is_an_error(namespace: str, answered: str) -> None:
     with pytest.raises(kube.Refused, match="absent"):
         candlepower("status", "absent", "--namespace", namespace)
+
+
+def test_traces_are_json_for_programs(namespace: str, answered: str) -> None:
+    report = json.loads(candlepower("traces", NAME, "--namespace", namespace, "-o", "json"))
+    assert report["traces"] >= 3
+    assert {"prefill", "decode"} <= {operation["name"] for operation in report["operations"]}
+    assert len(report["slowest"]) == 3
+
+
+def test_dashboards_opens_prometheus_and_jaeger(namespace: str, answered: str) -> None:
+    with running("dashboards", NAME, "--namespace", namespace, "-o", "json") as process:
+        tools = {tool["tool"]: tool for tool in printed(process)}
+        assert set(tools) == {"Prometheus", "Jaeger", "Grafana"}
+        (prometheus,), (jaeger,) = tools["Prometheus"]["links"], tools["Jaeger"]["links"]
+        assert "Ready" in fetched(f"{prometheus['url']}/-/ready")
+        assert "candlepower-server" in json.loads(fetched(f"{jaeger['url']}/api/v3/services"))["services"]
+        assert process.poll() is None, "it stays until Ctrl-C"
+    assert process.returncode == 0
+
+
+def test_exit_codes_tell_what_happened(namespace: str, answered: str) -> None:
+    assert exit_code("status", NAME, "--namespace", namespace) == 0
+    assert exit_code("status", "absent", "--namespace", namespace) == 1
+    assert exit_code("statsu") == 2
+    kube.apply(models.llm("never", model={"source": "pvc://absent/a.gguf"}), namespace)
+    try:
+        assert exit_code("status", "never", "--namespace", namespace) == 3
+    finally:
+        kube.kubectl("-n", namespace, "delete", "llm", "never", "--wait=false")

@@ -30,7 +30,7 @@ pub(super) struct Analyze {
     #[arg(long, default_value_t = 200)]
     limit: u32,
     /// How many of the slowest traces to draw.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = traces::DRAWN)]
     slowest: usize,
     /// The Jaeger.
     #[arg(long, value_name = "URL", default_value = LOCAL)]

@@ -1,11 +1,16 @@
 //! `candlepower dashboards`: opens the way to a deployment's Prometheus, Jaeger and Grafana.
-use super::{Error, connection::Connection};
+use super::{
+    Error,
+    connection::Connection,
+    text::{Format, print_json},
+};
 use crate::evidence::{
     cluster::{self, PodPort},
     places,
 };
 use candlepower_api::names::labels;
 use kube::{Client, ResourceExt};
+use serde::Serialize;
 use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 
@@ -16,6 +21,28 @@ const GRAFANA: &str = "grafana";
 pub(super) struct Dashboards {
     /// The LLMDeployment.
     name: String,
+    /// Text for people or JSON for programs; the ways stay open with both.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// One tool: its links, or why there is none.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tool {
+    tool: &'static str,
+    links: Vec<Link>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    absent: Option<String>,
+}
+
+/// A way that is open.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Link {
+    url: String,
+    namespace: String,
+    pod: String,
 }
 
 impl Dashboards {
@@ -23,7 +50,7 @@ impl Dashboards {
         let deployment = connection.find(&self.name).await?;
         let namespace = deployment.namespace().unwrap_or_default();
         let client = &connection.client;
-        let mut open = 0;
+        let mut tools = Vec::new();
         let places = [
             ("Prometheus", places::prometheus(&deployment)),
             ("Jaeger", places::jaeger(&deployment)),
@@ -33,15 +60,38 @@ impl Dashboards {
                 Ok(found) => found.pods(client).await,
                 Err(error) => Err(error),
             };
-            open += show(client, tool, pods).await?;
+            tools.push(open(client, tool, pods).await?);
         }
-        open += show(client, "Grafana", grafana(client).await).await?;
-        if open == 0 {
+        tools.push(open(client, "Grafana", grafana(client).await).await?);
+        match self.output {
+            Format::Json => print_json(&tools)?,
+            Format::Text => print!("{}", text(&tools)),
+        }
+        if tools.iter().all(|tool| tool.links.is_empty()) {
             return Err(Error::Other("there is nothing to open".to_owned()));
         }
-        println!("Ctrl-C ends");
+        if self.output == Format::Text {
+            println!("Ctrl-C ends");
+        }
         Ok(tokio::signal::ctrl_c().await?)
     }
+}
+
+/// A line for each link, and for each tool without one.
+fn text(tools: &[Tool]) -> String {
+    let lines = tools.iter().flat_map(|tool| {
+        let name = tool.tool;
+        let absent = tool.absent.iter();
+        let absent = absent.map(move |why| format!("{name:<12}absent: {why}\n"));
+        let links = tool.links.iter().map(move |link| {
+            format!(
+                "{name:<12}{}  (pod {}/{})\n",
+                link.url, link.namespace, link.pod
+            )
+        });
+        absent.chain(links)
+    });
+    lines.collect()
 }
 
 /// The pod of the cluster's Grafana.
@@ -61,31 +111,32 @@ async fn grafana(client: &Client) -> Result<Vec<PodPort>, cluster::Error> {
     Err(cluster::Error::Absent(why))
 }
 
-/// Opens a port of this machine for each pod and prints its link, or why there is none; returns
-/// how many it opened.
-async fn show(
+/// Opens a port of this machine for each pod.
+async fn open(
     client: &Client,
-    tool: &str,
+    tool: &'static str,
     pods: Result<Vec<PodPort>, cluster::Error>,
-) -> Result<usize, Error> {
-    let pods = match pods {
-        Ok(pods) => pods,
-        Err(error) => {
-            println!("{tool:<12}absent: {error}");
-            return Ok(0);
-        }
+) -> Result<Tool, Error> {
+    let (pods, absent) = match pods {
+        Ok(pods) => (pods, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
     };
-    let count = pods.len();
+    let mut links = Vec::new();
     for at in pods {
         let listener = listen(at.port).await?;
         let port = listener.local_addr()?.port();
-        println!(
-            "{tool:<12}http://localhost:{port}  (pod {}/{})",
-            at.namespace, at.pod
-        );
+        links.push(Link {
+            url: format!("http://localhost:{port}"),
+            namespace: at.namespace.clone(),
+            pod: at.pod.clone(),
+        });
         tokio::spawn(cluster::serve(client.clone(), at, listener));
     }
-    Ok(count)
+    Ok(Tool {
+        tool,
+        links,
+        absent,
+    })
 }
 
 /// The tool's own port where it is free, and any other where it is not.
@@ -107,5 +158,32 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let second = listen(port).await.unwrap().local_addr().unwrap().port();
         assert_ne!(port, second);
+    }
+
+    #[test]
+    fn programs_and_people_read_the_same_links() {
+        let tools = [
+            Tool {
+                tool: "Jaeger",
+                links: vec![Link {
+                    url: "http://localhost:16686".to_owned(),
+                    namespace: "team".to_owned(),
+                    pod: "tiny-1".to_owned(),
+                }],
+                absent: None,
+            },
+            Tool {
+                tool: "Grafana",
+                links: vec![],
+                absent: Some("no Service".to_owned()),
+            },
+        ];
+        assert_eq!(
+            text(&tools),
+            "Jaeger      http://localhost:16686  (pod team/tiny-1)\nGrafana     absent: no Service\n"
+        );
+        let json = serde_json::to_value(&tools).unwrap();
+        assert_eq!(json[0]["links"][0]["url"], "http://localhost:16686");
+        assert_eq!(json[1]["absent"], "no Service");
     }
 }

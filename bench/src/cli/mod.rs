@@ -2,6 +2,7 @@
 mod analyze;
 mod bench;
 mod compare;
+mod completion;
 mod connection;
 mod dashboards;
 mod evidence_flags;
@@ -58,10 +59,18 @@ enum Command {
     Job,
     /// Opens the way to Prometheus, Jaeger and Grafana until Ctrl-C.
     Dashboards(dashboards::Dashboards),
-    /// A completion script for a shell.
+    /// A completion script for a shell, or for kubectl.
     Completion {
-        /// The shell.
-        shell: clap_complete::Shell,
+        /// Who completes.
+        #[arg(value_enum)]
+        shell: completion::Completer,
+    },
+    /// Completes a command line for kubectl.
+    #[command(hide = true)]
+    Complete {
+        /// The words so far; the last one is to be completed.
+        #[arg(last = true)]
+        words: Vec<std::ffi::OsString>,
     },
 }
 
@@ -133,7 +142,7 @@ impl Arguments {
     pub fn of_process() -> Self {
         let called = std::env::args_os().next().map(std::path::PathBuf::from);
         let file = called.as_deref().and_then(std::path::Path::file_stem);
-        let plugin = file.is_some_and(|name| name == "kubectl-candlepower");
+        let plugin = file.is_some_and(|name| name == completion::PLUGIN);
         let name = if plugin {
             "kubectl candlepower"
         } else {
@@ -148,9 +157,9 @@ impl Arguments {
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     match arguments.command {
         Command::Completion { shell } => {
-            let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "candlepower", &mut std::io::stdout());
+            completion::script(shell, &mut std::io::stdout())?;
         }
+        Command::Complete { words } => print!("{}", completion::complete(&words)),
         Command::Status(status) => {
             return status.run(&arguments.flags.connect().await?).await;
         }
@@ -167,4 +176,14 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Traces(traces) => traces.run(&arguments.flags.connect().await?).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_whole() {
+        Arguments::command().debug_assert();
+    }
 }

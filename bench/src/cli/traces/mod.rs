@@ -26,6 +26,8 @@ use std::{cell::RefCell, collections::BTreeSet};
 
 /// OpenTelemetry's variable for the name under which a process reports.
 const SERVICE_VARIABLE: &str = "OTEL_SERVICE_NAME";
+/// How many of the slowest traces are drawn, unless another number is asked for.
+pub(super) const DRAWN: usize = 3;
 /// A shared Jaeger is asked for at least this many traces at a time: most are not the deployment's.
 const SMALLEST_PAGE: u32 = 500;
 
@@ -40,7 +42,7 @@ pub(super) struct Traces {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// How many of the slowest traces to draw.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = DRAWN)]
     slowest: usize,
     /// A Jaeger that this machine reaches, such as http://localhost:16686; found where absent.
     #[arg(long, value_name = "URL")]
