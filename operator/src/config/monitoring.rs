@@ -56,6 +56,9 @@ pub struct MonitoringConfig {
     /// CPU that a Prometheus beside a model requests
     #[arg(long, value_name = "CPU", default_value = "10m")]
     pub prometheus_cpu_request: CpuQuantity,
+    /// CPU limit of a Prometheus beside a model; none where absent
+    #[arg(long, value_name = "CPU")]
+    pub prometheus_cpu_limit: Option<CpuQuantity>,
     /// Memory that a Prometheus beside a model requests
     #[arg(long, value_name = "SIZE", default_value = "64Mi")]
     pub prometheus_memory_request: ByteSize,
@@ -79,6 +82,9 @@ pub struct MonitoringConfig {
     /// CPU that a Jaeger beside a model requests
     #[arg(long, value_name = "CPU", default_value = "10m")]
     pub jaeger_cpu_request: CpuQuantity,
+    /// CPU limit of a Jaeger beside a model; none where absent
+    #[arg(long, value_name = "CPU")]
+    pub jaeger_cpu_limit: Option<CpuQuantity>,
     /// Memory that a Jaeger beside a model requests
     #[arg(long, value_name = "SIZE", default_value = "64Mi")]
     pub jaeger_memory_request: ByteSize,

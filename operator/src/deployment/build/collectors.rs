@@ -2,12 +2,13 @@
 use super::{
     metadata_of,
     sidecars::{
-        JAEGER_FILE, POD_NAME, PROMETHEUS_DIR, PROMETHEUS_FILE, RULES_FILE, has_jaeger,
-        has_prometheus,
+        JAEGER_FILE, POD_NAME, PROMETHEUS_DIR, PROMETHEUS_FILE, RULES_FILE, SOFT_LIMIT_PERCENT,
+        has_jaeger, has_prometheus,
     },
     subject,
 };
 use crate::{
+    config::monitoring::MonitoringConfig,
     deployment::{error::Error, monitoring::Plan, validate::Valid},
     observability::rules,
     sorted::sorted,
@@ -17,6 +18,10 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+const MEBIBYTE: u64 = 1024 * 1024;
+/// Part of Jaeger's memory limit, in hundredths, that may come between two of its looks.
+const SPIKE_PERCENT: u64 = 10;
 
 pub(super) fn config_maps(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Vec<ConfigMap>, Error> {
     let mut maps = Vec::new();
@@ -37,7 +42,7 @@ pub(super) fn config_maps(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Vec<Conf
         maps.push(config_map(valid, containers::PROMETHEUS, files));
     }
     if has_jaeger(&plan.choice) {
-        let config = yaml(&sorted(jaeger(plan.settings.jaeger_max_traces)))?;
+        let config = yaml(&sorted(jaeger(plan.settings)))?;
         let files = BTreeMap::from([(JAEGER_FILE.to_owned(), config)]);
         maps.push(config_map(valid, containers::JAEGER, files));
     }
@@ -74,20 +79,25 @@ fn prometheus(valid: &Valid<'_>) -> Value {
     })
 }
 
-/// Spans come from the same pod only; pages and queries from anywhere.
-fn jaeger(max_traces: u32) -> Value {
+/// Spans come from the same pod only; pages and queries from anywhere. Long prompts make large
+/// traces, so that their number alone does not bound the memory: before it runs out, spans are
+/// refused, which the server counts as lost, where the kernel would take all traces away.
+fn jaeger(settings: &MonitoringConfig) -> Value {
+    let part = |percent| (settings.jaeger_memory_limit.bytes() / 100 * percent / MEBIBYTE).max(1);
     json!({
         "service": {
             "extensions": ["jaeger_storage", "jaeger_query"],
             "pipelines": {"traces": {
                 "receivers": ["otlp"],
-                "processors": ["batch"],
+                "processors": ["memory_limiter", "batch"],
                 "exporters": ["jaeger_storage_exporter"],
             }},
             "telemetry": {"metrics": {"level": "none"}},
         },
         "extensions": {
-            "jaeger_storage": {"backends": {"memory": {"memory": {"max_traces": max_traces}}}},
+            "jaeger_storage": {"backends": {"memory": {
+                "memory": {"max_traces": settings.jaeger_max_traces},
+            }}},
             "jaeger_query": {
                 "storage": {"traces": "memory"},
                 "http": {"endpoint": format!("0.0.0.0:{}", ports::JAEGER_QUERY)},
@@ -97,7 +107,14 @@ fn jaeger(max_traces: u32) -> Value {
         "receivers": {"otlp": {"protocols": {
             "grpc": {"endpoint": format!("127.0.0.1:{}", ports::OTLP_GRPC)},
         }}},
-        "processors": {"batch": {"timeout": "200ms"}},
+        "processors": {
+            "batch": {"timeout": "200ms"},
+            "memory_limiter": {
+                "check_interval": "1s",
+                "limit_mib": part(SOFT_LIMIT_PERCENT),
+                "spike_limit_mib": part(SPIKE_PERCENT),
+            },
+        },
         "exporters": {"jaeger_storage_exporter": {"trace_storage": "memory"}},
     })
 }

@@ -45,7 +45,7 @@ const RELOAD_INTERVAL: &str = "15s";
 /// Prometheus' own limit works. It deletes whole blocks only, and its log comes on top.
 const VOLUME_PER_RETENTION: u64 = 4;
 /// Part of its limit, in hundredths, that Jaeger's runtime tries to keep to.
-const SOFT_LIMIT_PERCENT: u64 = 80;
+pub(super) const SOFT_LIMIT_PERCENT: u64 = 80;
 
 pub(super) fn has_prometheus(choice: &Choice) -> bool {
     choice.metrics == MetricsMode::Sidecar
@@ -147,7 +147,11 @@ fn jaeger(plan: &Plan<'_>) -> Container {
 /// What both have in common. There are no probes: a sidecar that is unwell must take no pod out of
 /// service.
 fn container(sidecar: &Sidecar) -> Container {
-    let memory_limit = quantity(&sidecar.memory_limit);
+    let limit = |name: &str, value: &dyn ToString| (name.to_owned(), quantity(value));
+    let cpu_limit = sidecar.cpu_limit.as_ref().map(|cpu| limit("cpu", cpu));
+    let limits = cpu_limit
+        .into_iter()
+        .chain([limit("memory", &sidecar.memory_limit)]);
     Container {
         name: sidecar.name.to_owned(),
         image: Some(sidecar.image.clone()),
@@ -158,7 +162,7 @@ fn container(sidecar: &Sidecar) -> Container {
                 ("cpu".to_owned(), quantity(&sidecar.cpu_request)),
                 ("memory".to_owned(), quantity(&sidecar.memory_request)),
             ])),
-            limits: Some(BTreeMap::from([("memory".to_owned(), memory_limit)])),
+            limits: Some(limits.collect()),
             ..ResourceRequirements::default()
         }),
         security_context: Some(container_security()),

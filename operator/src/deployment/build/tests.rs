@@ -56,6 +56,28 @@ fn a_bare_cluster_gets_prometheus_and_jaeger_beside_the_server() {
 }
 
 #[test]
+fn sidecars_get_a_cpu_limit_only_where_one_is_set() {
+    let resource = testing::resource(json!({}));
+    let limits = |arguments: &[&str]| {
+        let choice = testing::choice(&resource, testing::BARE, arguments);
+        let children = children_of(&resource, choice, arguments);
+        let pod = children.deployment.spec.unwrap().template.spec.unwrap();
+        let sidecars = pod.init_containers.unwrap();
+        let limit = |sidecar: &k8s_openapi::api::core::v1::Container| {
+            let limits = sidecar.resources.as_ref()?.limits.as_ref()?;
+            limits.get("cpu").map(|limit| limit.0.clone())
+        };
+        sidecars.iter().map(limit).collect::<Vec<_>>()
+    };
+    assert_eq!(limits(&[]), [None, None]);
+    let set = ["--prometheus-cpu-limit", "500m", "--jaeger-cpu-limit", "1"];
+    assert_eq!(
+        limits(&set),
+        [Some("500m".to_owned()), Some("1".to_owned())]
+    );
+}
+
+#[test]
 fn a_monitoring_stack_gets_a_pod_monitor_with_the_labels_it_selects_by() {
     let resource = testing::resource(json!({"observability": {"metrics": {"interval": "30s"}}}));
     let arguments = [

@@ -16,6 +16,7 @@ pub(in crate::deployment) struct Sidecar {
     pub(in crate::deployment) image: String,
     pub(in crate::deployment) pull_policy: PullPolicy,
     pub(in crate::deployment) cpu_request: CpuQuantity,
+    pub(in crate::deployment) cpu_limit: Option<CpuQuantity>,
     pub(in crate::deployment) memory_request: ByteSize,
     pub(in crate::deployment) memory_limit: ByteSize,
 }
@@ -26,6 +27,7 @@ pub(super) fn prometheus(settings: &MonitoringConfig) -> Sidecar {
         image: settings.prometheus_image.clone(),
         pull_policy: settings.sidecar_image_pull_policy,
         cpu_request: settings.prometheus_cpu_request,
+        cpu_limit: settings.prometheus_cpu_limit,
         memory_request: settings.prometheus_memory_request,
         memory_limit: settings.prometheus_memory_limit,
     }
@@ -37,6 +39,7 @@ pub(super) fn jaeger(settings: &MonitoringConfig) -> Sidecar {
         image: settings.jaeger_image.clone(),
         pull_policy: settings.sidecar_image_pull_policy,
         cpu_request: settings.jaeger_cpu_request,
+        cpu_limit: settings.jaeger_cpu_limit,
         memory_request: settings.jaeger_memory_request,
         memory_limit: settings.jaeger_memory_limit,
     }
