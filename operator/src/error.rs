@@ -59,6 +59,22 @@ impl Error {
         }
     }
 
+    /// Every [`Self::category`].
+    pub(crate) const CATEGORIES: [&'static str; 12] = [
+        "malformed",
+        "refused",
+        "stopping",
+        "internal",
+        "not_found",
+        "conflict",
+        "throttled",
+        "forbidden",
+        "invalid",
+        "api_server",
+        "unreachable",
+        "client",
+    ];
+
     /// A label for metrics: few values, never the text of an error.
     pub(crate) fn category(&self) -> &'static str {
         match self {
@@ -101,6 +117,7 @@ mod tests {
     #[test]
     fn answers_of_the_api_server_have_categories_of_their_own() {
         let categories = [404, 409, 429, 403, 422, 500].map(|code| answered(code).category());
+        assert!(categories.iter().all(|one| Error::CATEGORIES.contains(one)));
         assert_eq!(
             categories,
             [
@@ -112,6 +129,21 @@ mod tests {
                 "api_server"
             ]
         );
+    }
+
+    #[test]
+    fn every_category_is_listed_and_nothing_else() {
+        let written = include_str!("error.rs");
+        let code = written.split("fn category(").nth(1).unwrap();
+        let code = code.split("#[cfg(test)]").next().unwrap();
+        let mut found: Vec<_> = code
+            .lines()
+            .filter_map(|line| line.split_once("=> \"")?.1.split('"').next())
+            .collect();
+        let mut listed = Error::CATEGORIES.to_vec();
+        found.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(found, listed);
     }
 
     #[test]

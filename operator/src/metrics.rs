@@ -1,4 +1,5 @@
 //! What the operator counts about itself.
+use crate::error::Error;
 use candlepower_api::names::operator_metrics as names;
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
@@ -39,8 +40,15 @@ pub const DEPLOYMENT_CONTROLLER: &str = "llmdeployment";
 pub const BENCHMARK_CONTROLLER: &str = "llmbenchmark";
 
 impl ControllerMetrics {
-    /// What `controller` counts.
+    /// What `controller` counts. Failures are there at 0 from the start: the first one would
+    /// otherwise be no increase, and a board could not tell none from a name that is wrong.
     pub fn new(metrics: &Arc<Metrics>, controller: &'static str) -> Self {
+        for result in ["success", "failure"] {
+            metrics.reconciles.with_label_values(&[controller, result]);
+        }
+        for category in Error::CATEGORIES {
+            metrics.failures.with_label_values(&[controller, category]);
+        }
         Self {
             metrics: metrics.clone(),
             controller,
@@ -82,6 +90,13 @@ impl ControllerMetrics {
             .writes
             .with_label_values(&[self.controller, kind])
             .inc();
+    }
+
+    /// A watch begins: how often it broke off is told from now on.
+    pub fn watches(&self, kind: &str) {
+        self.metrics
+            .watch_errors
+            .with_label_values(&[self.controller, kind]);
     }
 
     /// A watch broke off.
@@ -138,6 +153,9 @@ impl Metrics {
                 "How long it takes to scrape all pods.",
             )?,
         };
+        for result in ["success", "failure"] {
+            metrics.scrapes.with_label_values(&[result]);
+        }
         metrics.register()?;
         Ok(metrics)
     }
@@ -200,6 +218,23 @@ impl Drop for RunningReconcile<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_never_failed_is_told_as_zero() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let controller = ControllerMetrics::new(&metrics, BENCHMARK_CONTROLLER);
+        controller.watches("Pod");
+        let text = metrics.encode().unwrap();
+        for line in [
+            "candlepower_operator_reconciles_total{controller=\"llmbenchmark\",result=\"failure\"} 0",
+            "candlepower_operator_reconcile_failures_total{category=\"conflict\",controller=\"llmbenchmark\"} 0",
+            "candlepower_operator_reconcile_failures_total{category=\"unreachable\",controller=\"llmbenchmark\"} 0",
+            "candlepower_operator_watch_errors_total{controller=\"llmbenchmark\",kind=\"Pod\"} 0",
+            "candlepower_operator_scrapes_total{result=\"failure\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
 
     #[test]
     fn reconciles_failures_and_memory_are_exported() {

@@ -62,6 +62,7 @@ where
     S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
 {
     let (reader, writer) = reflector::store();
+    metrics.watches(&<K as Resource>::kind(&()));
     let metrics = metrics.clone();
     let changes = events
         .backoff(WatchBackoff::default())

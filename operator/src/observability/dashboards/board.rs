@@ -136,7 +136,6 @@ impl Board {
             Choice::Pods => {
                 let matchers = "namespace=~\"$namespace\",llmdeployment=~\"$llmdeployment\"";
                 variables.push(choice("pod", "Pod", source, matchers));
-                variables.push(data_source(&TRACES, "Traces"));
             }
             Choice::Fleet => {
                 let mut variable = choice("operator", "Operator's namespace", "", "");
@@ -145,6 +144,10 @@ impl Board {
                 variable["definition"] = json!(query);
                 variables.push(variable);
             }
+        }
+        let mut panels = self.rows.iter().flat_map(|(_, row)| row);
+        if panels.any(Panel::uses_traces) {
+            variables.push(data_source(&TRACES, "Traces"));
         }
         variables
     }

@@ -2,7 +2,7 @@
 use super::{
     Limits,
     board::{Board, Choice},
-    panel::{Bad, Kind, Panel},
+    panel::{Bad, Kind, Panel, Searched},
     performance::MODEL,
 };
 use crate::observability::queries::Scope;
@@ -41,10 +41,11 @@ fn rate(limits: Limits) -> Vec<Panel> {
             Kind::Lines,
             "Error rate over time",
             "percentunit",
-            "Share of the requests that fail through the server's fault. The red line is the alert's threshold.",
+            "Share of the requests that fail through the server's fault. The red line is the alert's threshold. Its link leads to the traces of failed requests.",
         )
         .query(scope.error_ratio(), MODEL)
         .bad(Bad::Above(limits.errors))
+        .leads_to(Searched::Failed)
         .width(18),
     ]
 }
@@ -106,7 +107,8 @@ fn causes() -> Vec<Panel> {
         .query(
             scope.rate_by(names::REQUEST_ERRORS, names::LABEL_ERROR_TYPE),
             "{{error_type}} {{namespace}}/{{llmdeployment}}",
-        ),
+        )
+        .leads_to(Searched::Failed),
         Panel::new(
             Kind::StackedLines,
             "Answers by their end",

@@ -2,7 +2,7 @@
 use super::{
     Limits,
     board::{Board, Choice},
-    panel::{Bad, Kind, Panel},
+    panel::{Bad, Kind, Panel, Searched},
     performance::MODEL,
 };
 use crate::observability::{
@@ -35,7 +35,17 @@ fn deployments() -> Vec<Panel> {
             "1 where the condition Ready is true.",
         )
         .query(scope.condition(conditions::READY), MODEL)
-        .bad(Bad::Below(1.0)),
+        .bad(Bad::Below(1.0))
+        .width(8),
+        Panel::new(
+            Kind::Stat,
+            "Ready, but nothing serves",
+            "short",
+            "1 where the condition Ready is true although pods are wanted and none serves.",
+        )
+        .query(scope.ready_in_name_only(), MODEL)
+        .bad(Bad::Above(1.0))
+        .width(8),
         Panel::new(
             Kind::Stat,
             "Alerts firing",
@@ -46,7 +56,8 @@ fn deployments() -> Vec<Panel> {
             scope.max_by(names::ALERT_FIRING, names::LABEL_ALERT),
             "{{alert}} {{namespace}}/{{llmdeployment}}",
         )
-        .bad(Bad::Above(1.0)),
+        .bad(Bad::Above(1.0))
+        .width(8),
         Panel::new(
             Kind::Lines,
             "Replicas",
@@ -59,9 +70,16 @@ fn deployments() -> Vec<Panel> {
             Kind::Lines,
             "Time to ready",
             "s",
-            "From a resource's creation, or its last change, to Ready.",
+            "To Ready, from a resource's creation or last change, or from when it was Ready no more. Time at 0 replicas does not count.",
         )
         .query(scope.max(names::TIME_TO_READY), MODEL),
+        Panel::new(
+            Kind::Lines,
+            "Restarts in the last 15 minutes",
+            "short",
+            "How often the server of the least steady pod was started again, by the pods' own counts.",
+        )
+        .query(scope.over("15m").counted_restarts(), MODEL),
         Panel::new(
             Kind::Stat,
             "Precisions",
@@ -71,8 +89,7 @@ fn deployments() -> Vec<Panel> {
         .query(
             scope.count_by(names::INFO, "precision, device"),
             "{{precision}} on {{device}}",
-        )
-        .width(24),
+        ),
     ]
 }
 
@@ -87,7 +104,8 @@ fn service(limits: Limits) -> Vec<Panel> {
             "95th percentile of the time to first token, as the alerts see it; the red line is the default threshold.",
         )
         .query(each(recorded::TTFT_P95), MODEL)
-        .bad(Bad::Above(limits.first_token)),
+        .bad(Bad::Above(limits.first_token))
+        .leads_to(Searched::Slow(limits.first_token)),
         Panel::new(
             Kind::Lines,
             "Error rate",
@@ -95,7 +113,8 @@ fn service(limits: Limits) -> Vec<Panel> {
             "Share of failed requests, as the alerts see it; the red line is the default threshold.",
         )
         .query(each(recorded::ERROR_RATIO), MODEL)
-        .bad(Bad::Above(limits.errors)),
+        .bad(Bad::Above(limits.errors))
+        .leads_to(Searched::Failed),
         Panel::new(
             Kind::Lines,
             "Tokens",
@@ -135,11 +154,11 @@ fn operator() -> Vec<Panel> {
             "Reconciles that failed, by category, and watches that broke off.",
         )
         .query(
-            scope.or_zero(&scope.total_rate_by(names::RECONCILE_FAILURES, "category")),
+            scope.total_rate_by(names::RECONCILE_FAILURES, "category"),
             "reconcile {{category}}",
         )
         .query(
-            scope.or_zero(&scope.total_rate_by(names::WATCH_ERRORS, "kind")),
+            scope.total_rate_by(names::WATCH_ERRORS, "kind"),
             "watch {{kind}}",
         )
         .width(8),

@@ -1,5 +1,6 @@
 //! One panel of a dashboard, in Grafana's form.
 use crate::sorted::sorted;
+use candlepower_api::names::labels;
 use serde_json::{Value, json};
 
 /// How a panel is drawn.
@@ -40,6 +41,17 @@ pub(super) struct Panel {
     bad: Option<Bad>,
     range: Option<(f64, f64)>,
     exemplars: bool,
+    /// What its traces are searched by, where it leads to a search.
+    searched: Option<Searched>,
+}
+
+/// Which requests a panel leads to. The server exports all that failed or came late.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Searched {
+    /// Answered with a status of 500 or more: their spans are marked as errors.
+    Failed,
+    /// That took at least so many seconds.
+    Slow(f64),
 }
 
 impl Panel {
@@ -59,6 +71,7 @@ impl Panel {
             bad: None,
             range: None,
             exemplars: false,
+            searched: None,
         }
     }
 
@@ -91,6 +104,17 @@ impl Panel {
     pub(super) const fn with_exemplars(mut self) -> Self {
         self.exemplars = true;
         self
+    }
+
+    /// Leads to the traces of such requests.
+    pub(super) const fn leads_to(mut self, searched: Searched) -> Self {
+        self.searched = Some(searched);
+        self
+    }
+
+    /// Whether one of its links leads to a trace.
+    pub(super) const fn uses_traces(&self) -> bool {
+        self.exemplars || self.searched.is_some()
     }
 
     pub(super) fn json(&self, id: u32, (x, y): (u32, u32), height: u32) -> Value {
@@ -180,8 +204,13 @@ impl Panel {
         if self.kind == Kind::Pie {
             defaults["color"] = json!({"mode": "palette-classic"});
         }
-        if self.exemplars {
-            defaults["links"] = json!([trace_link()]);
+        let one = self.exemplars.then(trace_link);
+        let links: Vec<_> = one
+            .into_iter()
+            .chain(self.searched.map(search_link))
+            .collect();
+        if !links.is_empty() {
+            defaults["links"] = json!(links);
         }
         defaults
     }
@@ -247,17 +276,38 @@ impl DataSource {
 /// From an exemplar to its trace. A series' own points have no trace id, and the link is then the
 /// traces' search page.
 fn trace_link() -> Value {
+    link(
+        "Trace of this request",
+        json!({"query": "${__data.fields.trace_id}"}),
+    )
+}
+
+/// From a panel to the traces of the time shown that explain it.
+fn search_link(searched: Searched) -> Value {
+    let (title, key, value) = match searched {
+        Searched::Failed => ("Failed requests", "tags", "error=true".to_owned()),
+        Searched::Slow(seconds) => {
+            let milliseconds = (seconds * 1000.0).round();
+            ("Slow requests", "minDuration", format!("{milliseconds}ms"))
+        }
+    };
+    link(
+        title,
+        json!({"queryType": "search", "service": labels::SERVER_NAME, key: value}),
+    )
+}
+
+/// A link to Explore, with a query of the traces' data source.
+fn link(title: &str, mut query: Value) -> Value {
+    query["refId"] = json!("A");
+    query["datasource"] = TRACES.json();
     let panes = sorted(json!({"traces": {
-        "datasource": "${traces}",
-        "queries": [{
-            "refId": "A",
-            "datasource": TRACES.json(),
-            "query": "${__data.fields.trace_id}",
-        }],
+        "datasource": format!("${{{}}}", TRACES.name),
+        "queries": [query],
         "range": {"from": "${__from}", "to": "${__to}"},
     }}));
     json!({
-        "title": "Trace of this request",
+        "title": title,
         "url": format!("/explore?schemaVersion=1&panes={panes}"),
         "targetBlank": true,
     })

@@ -197,18 +197,102 @@ fn a_resource_s_dashboards_show_the_resource_and_its_thresholds() {
     );
 }
 
+/// The links of a panel: titles and queries of the traces' data source.
+fn links(panel: &Value) -> Vec<(String, Value)> {
+    let links = panel["fieldConfig"]["defaults"]["links"].as_array();
+    links
+        .into_iter()
+        .flatten()
+        .map(|link| {
+            let url = link["url"].as_str().unwrap();
+            let panes = url.strip_prefix("/explore?schemaVersion=1&panes=").unwrap();
+            let panes: Value = serde_json::from_str(panes).unwrap();
+            assert_eq!(panes["traces"]["datasource"], "${traces}", "{url}");
+            assert_eq!(panes["traces"]["range"]["from"], "${__from}", "{url}");
+            let query = panes["traces"]["queries"][0].clone();
+            assert_eq!(query["datasource"]["uid"], "${traces}", "{url}");
+            (link["title"].as_str().unwrap().to_owned(), query)
+        })
+        .collect()
+}
+
+fn title(panel: &Value) -> String {
+    panel["title"].as_str().unwrap().to_owned()
+}
+
 #[test]
-fn latency_panels_lead_to_traces() {
+fn every_panel_with_exemplars_leads_to_the_trace_of_each() {
     let board = &generic()["performance"];
-    let panel = panels(board)
-        .find(|panel| panel["title"] == "Time to first token")
-        .unwrap();
-    assert_eq!(panel["targets"][0]["exemplar"], true);
-    let link = panel["fieldConfig"]["defaults"]["links"][0]["url"]
-        .as_str()
-        .unwrap();
-    assert!(
-        link.contains("${traces}") && link.contains("trace_id"),
-        "{link}"
+    let marked: Vec<_> = panels(board)
+        .filter(|panel| panel["targets"][0]["exemplar"] == true)
+        .collect();
+    let titles: Vec<_> = marked.iter().map(|panel| title(panel)).collect();
+    assert_eq!(
+        titles,
+        [
+            "Time to first token",
+            "Time to first token, distribution",
+            "Time per output token",
+            "Time of whole requests"
+        ]
     );
+    for panel in marked {
+        for target in panel["targets"].as_array().unwrap() {
+            assert_eq!(target["exemplar"], true, "{}", title(panel));
+        }
+        let links = links(panel);
+        assert_eq!(links.len(), 1, "{}", title(panel));
+        assert_eq!(links[0].1["query"], "${__data.fields.trace_id}");
+    }
+}
+
+#[test]
+fn errors_and_the_fleet_lead_to_the_traces_that_explain_them() {
+    let found: Vec<_> = ["errors", "fleet"]
+        .into_iter()
+        .flat_map(|name| panels(&generic()[name]).cloned().collect::<Vec<_>>())
+        .flat_map(|panel| {
+            let links = links(&panel).into_iter();
+            links.map(move |(link, query)| (title(&panel), link, query))
+        })
+        .collect();
+    let told: Vec<_> = found
+        .iter()
+        .map(|(panel, link, query)| {
+            let by = query["tags"].as_str().or(query["minDuration"].as_str());
+            format!("{panel}: {link} {}", by.unwrap())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "Error rate over time: Failed requests error=true",
+            "Errors by type over time: Failed requests error=true",
+            "TTFT P95: Slow requests 2000ms",
+            "Error rate: Failed requests error=true",
+        ]
+    );
+    for (_, _, query) in found {
+        assert_eq!(query["queryType"], "search");
+        assert_eq!(query["service"], "candlepower-server");
+    }
+}
+
+#[test]
+fn a_board_asks_for_the_traces_only_where_a_link_leads_there() {
+    for board in all() {
+        let variables = board["templating"]["list"].as_array().unwrap();
+        let asked = variables
+            .iter()
+            .any(|variable| variable["name"] == "traces");
+        let used = board["panels"].to_string().contains("${traces}");
+        assert_eq!(asked, used, "{}", board["uid"]);
+    }
+}
+
+#[test]
+fn a_query_that_finds_nothing_is_not_shown_as_zero() {
+    for query in all().iter().flat_map(queries) {
+        assert!(!query.contains("vector("), "{query}");
+    }
 }
