@@ -40,6 +40,15 @@ def test_without_a_collector_requests_are_answered_and_lost_spans_counted(namesp
     assert load.chat(url, NAME) == 200
 
 
+def test_the_condition_says_that_spans_are_lost(namespace: str, url: str) -> None:
+    def told() -> tuple[bool, Any]:
+        assert load.chat(url, NAME) == 200
+        found = kube.condition(kube.get("llm", NAME, namespace), "ObservabilityReady")
+        return found.get("reason") == "TracesNotExported", found
+
+    assert "traces to http://127.0.0.1:9" in kube.wait_for("lost spans in the condition", told, 90)["message"]
+
+
 def test_a_prometheus_that_ends_is_started_again_beside_the_running_server(namespace: str, url: str) -> None:
     prometheus = monitoring.Prometheus(namespace, NAME, "prometheus")
     monitoring.wait_until_collected(prometheus, namespace, NAME)

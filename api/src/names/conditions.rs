@@ -72,6 +72,8 @@ pub const POD_MONITOR_NOT_SERVED: &str = "PodMonitorNotServed";
 pub const NOT_SCRAPED: &str = "NotScraped";
 /// `ObservabilityReady`: Prometheus has not loaded the resource's rules.
 pub const RULES_NOT_LOADED: &str = "RulesNotLoaded";
+/// `ObservabilityReady`: spans are lost on their way to the collector.
+pub const TRACES_NOT_EXPORTED: &str = "TracesNotExported";
 /// `ObservabilityReady`: Prometheus does not answer.
 pub const PROMETHEUS_UNREACHABLE: &str = "PrometheusUnreachable";
 /// `ObservabilityReady`: there is no pod yet that could be scraped.

@@ -5,7 +5,7 @@ use super::{
     error::Error,
     figures::Reading,
     monitoring::{
-        Choice,
+        Choice, Serving,
         kinds::{PodMonitor, PrometheusRule},
         prometheus::Finding,
     },
@@ -19,7 +19,7 @@ use futures::future::join_all;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Event, Pod, Service},
+        core::v1::{ConfigMap, Event, Pod, PodCondition, Service},
     },
     jiff::{SignedDuration, Timestamp},
 };
@@ -59,6 +59,9 @@ pub(super) struct ObservedPod {
 /// Preparing a pod usually takes less; before that its events are not worth a request.
 const USUAL_PREPARATION: SignedDuration = SignedDuration::from_secs(10);
 
+/// Prometheus finds and scrapes a new pod within this time: before, it is not missed.
+const USUAL_DISCOVERY: SignedDuration = SignedDuration::from_secs(120);
+
 /// Reads what the reconcile of `resource` needs.
 pub(super) async fn dereference(
     resource: &LLMDeployment,
@@ -79,11 +82,7 @@ pub(super) async fn dereference(
         .map(|pod| observe(pod, settled, context));
     let pods = join_all(pods).await;
     let choice = context.monitoring.choose(resource);
-    let serving = pods
-        .iter()
-        .filter(|observed| is_ready(&observed.pod))
-        .filter_map(|observed| observed.pod.status.as_ref()?.pod_ip.clone())
-        .collect();
+    let serving = serving(&pods, Timestamp::now());
     Ok(Observed {
         finding: context.monitoring.verify(resource, &choice, serving).await,
         choice,
@@ -131,14 +130,30 @@ fn running_address(pod: &Pod) -> Option<&str> {
 
 /// Whether the pod's readiness probe passes.
 pub(super) fn is_ready(pod: &Pod) -> bool {
-    condition_is(pod, "Ready", "True")
+    ready(pod).is_some()
 }
 
-fn condition_is(pod: &Pod, type_: &str, status: &str) -> bool {
-    pod.status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .any(|condition| condition.type_ == type_ && condition.status == status)
+/// The pod's condition `Ready`, where it is true.
+fn ready(pod: &Pod) -> Option<&PodCondition> {
+    let status = pod.status.as_ref()?;
+    let mut all = status.conditions.iter().flatten();
+    all.find(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The pods that serve at the time `now`.
+fn serving(pods: &[ObservedPod], now: Timestamp) -> Serving {
+    let has_settled = |pod: &&ObservedPod| {
+        let since = ready(&pod.pod).and_then(|ready| ready.last_transition_time.as_ref());
+        since.is_some_and(|since| now.duration_since(since.0) > USUAL_DISCOVERY)
+    };
+    Serving {
+        addresses: pods
+            .iter()
+            .filter(|observed| is_ready(&observed.pod))
+            .filter_map(|observed| observed.pod.status.as_ref()?.pod_ip.clone())
+            .collect(),
+        settled: pods.iter().filter(has_settled).count(),
+    }
 }
 
 /// Whether a node has had the pod for longer than usual without starting its container.
@@ -180,5 +195,33 @@ async fn start_failure(client: &Client, pod: &Pod) -> Option<String> {
             tracing::debug!(%error, pod = pod.name_any(), "the pod's events cannot be read");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::testing::{now, pod};
+    use serde_json::json;
+
+    fn ready_since(time: &str) -> ObservedPod {
+        pod(json!({"podIP": "10.0.0.7", "conditions": [
+            {"type": "Ready", "status": "True", "lastTransitionTime": time},
+        ]}))
+    }
+
+    #[test]
+    fn a_pod_that_has_just_begun_to_serve_is_asked_for_but_not_missed() {
+        let unready = pod(json!({"podIP": "10.0.0.8", "conditions": [
+            {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T10:00:00Z"},
+        ]}));
+        let pods = [
+            ready_since("2026-01-01T11:00:00Z"),
+            ready_since("2026-01-01T11:59:30Z"),
+            unready,
+        ];
+        let serving = serving(&pods, now());
+        assert_eq!(serving.addresses, ["10.0.0.7", "10.0.0.7"]);
+        assert_eq!(serving.settled, 1);
     }
 }

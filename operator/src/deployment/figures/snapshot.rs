@@ -15,7 +15,8 @@ pub(super) struct Counters {
     pub(super) succeeded: f64,
     pub(super) failed_by_server: f64,
     pub(super) queue_full: f64,
-    pub(super) spans_dropped: f64,
+    /// Spans that were dropped, and batches of them that could not be sent.
+    pub(super) spans_lost: f64,
     pub(super) busy_seconds: f64,
 }
 
@@ -41,7 +42,7 @@ impl Counters {
             succeeded: 0.0,
             failed_by_server: 0.0,
             queue_full: 0.0,
-            spans_dropped: 0.0,
+            spans_lost: 0.0,
             busy_seconds: 0.0,
         }
     }
@@ -56,7 +57,7 @@ impl Counters {
         self.succeeded += increase(before.succeeded, after.succeeded);
         self.failed_by_server += increase(before.failed_by_server, after.failed_by_server);
         self.queue_full += increase(before.queue_full, after.queue_full);
-        self.spans_dropped += increase(before.spans_dropped, after.spans_dropped);
+        self.spans_lost += increase(before.spans_lost, after.spans_lost);
         self.busy_seconds += increase(before.busy_seconds, after.busy_seconds);
     }
 
@@ -136,7 +137,7 @@ fn take(snapshot: &mut Snapshot, memory: &mut Memory, sample: &Sample<'_>) -> bo
                 counters.queue_full += value;
             }
         }
-        names::TRACE_SPANS_DROPPED => counters.spans_dropped += value,
+        names::TRACE_SPANS_DROPPED | names::TRACE_EXPORT_FAILURES => counters.spans_lost += value,
         names::ENGINE_BUSY_SECONDS => counters.busy_seconds += value,
         names::NUM_REQUESTS_RUNNING | names::NUM_REQUESTS_WAITING => snapshot.in_progress += value,
         names::CONTAINER_MEMORY => memory.container.0 = value,
@@ -240,6 +241,8 @@ llm_request_errors_total{error_type=\"queue_full\",fault=\"server\"} 2
 llm_request_errors_total{error_type=\"invalid_request\",fault=\"client\"} 7
 llm_engine_busy_seconds_total 2.5
 llm_num_requests_running 1
+llm_trace_spans_dropped_total 3
+llm_trace_export_failures_total 2
 llm_container_memory_working_set_bytes 512
 llm_container_memory_limit_bytes 1024
 process_start_time_seconds 1764000000.5
@@ -253,6 +256,7 @@ process_start_time_seconds 1764000000.5
         assert!((snapshot.counters.succeeded - 4.0).abs() < 1e-9);
         assert!((snapshot.counters.failed_by_server - 2.0).abs() < 1e-9);
         assert!((snapshot.counters.queue_full - 2.0).abs() < 1e-9);
+        assert!((snapshot.counters.spans_lost - 5.0).abs() < 1e-9);
         assert_eq!(snapshot.memory, Some(0.5));
         assert_eq!(snapshot.started, Some(1_764_000_000.5));
     }

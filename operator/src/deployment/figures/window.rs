@@ -73,6 +73,18 @@ impl History {
         counted
     }
 
+    /// Whether spans were lost time and again: a collector that has just started, or is started
+    /// again, misses a batch and no more.
+    fn loses_spans(&self) -> bool {
+        let between = self.0.iter().zip(self.0.iter().skip(1));
+        let lossy = between.filter(|((_, before), (_, after))| {
+            let mut counted = Counters::zero();
+            counted.add_increase(&before.counters, &after.counters);
+            counted.spans_lost > 0.0
+        });
+        lossy.count() >= LASTING_LOSS
+    }
+
     /// When the pod last answered.
     pub(super) fn last_seen(&self) -> Option<Instant> {
         self.0.back().map(|(at, _)| *at)
@@ -101,6 +113,10 @@ pub(super) struct Window {
     pub(super) stuck: bool,
     /// The fullest memory now, 0 to 1.
     pub(super) memory: Option<f64>,
+    /// Whether one of the pods loses spans time and again.
+    pub(super) loses_spans: bool,
+    /// Whether the server of one of the pods ends again and again.
+    pub(super) crash_looping: bool,
 }
 
 impl Window {
@@ -113,6 +129,8 @@ impl Window {
             busy: 0.0,
             stuck: false,
             memory: None,
+            loses_spans: false,
+            crash_looping: false,
         };
         for history in histories {
             sum.add(history);
@@ -130,6 +148,7 @@ impl Window {
             .reduce(f64::max);
         let seconds = to.duration_since(from).as_secs_f64();
         let counted = history.counted();
+        self.loses_spans |= history.loses_spans();
         self.stuck |= last.in_progress > 0.0 && counted.tokens <= 0.0;
         if seconds <= 0.0 {
             return;
@@ -164,6 +183,8 @@ impl Window {
     }
 }
 
+/// In so many spaces between snapshots spans must be lost before that is told.
+const LASTING_LOSS: usize = 2;
 /// Below this share of busy time, throughput says nothing.
 const LEAST_BUSY: f64 = 0.05;
 
@@ -295,6 +316,27 @@ mod tests {
         let stuck = history([(0, waiting(7.0)), (10, waiting(7.0))]);
         assert!(!Window::of([&busy]).stuck);
         assert!(Window::of([&busy, &stuck]).stuck);
+    }
+
+    #[test]
+    fn spans_are_lost_where_that_happens_more_than_once() {
+        let lost = |spans_lost| Snapshot {
+            counters: Counters {
+                spans_lost,
+                ..Counters::zero()
+            },
+            ..Snapshot::empty()
+        };
+        let once = history([(0, lost(0.0)), (30, lost(7.0)), (60, lost(7.0))]);
+        assert!(!Window::of([&once]).loses_spans);
+        close(Window::of([&once]).counted.spans_lost, 7.0);
+        let twice = history([
+            (0, lost(0.0)),
+            (30, lost(7.0)),
+            (60, lost(7.0)),
+            (90, lost(8.0)),
+        ]);
+        assert!(Window::of([&once, &twice]).loses_spans);
     }
 
     #[test]

@@ -11,8 +11,12 @@ use candlepower_api::{
 pub(in crate::deployment) struct Choice {
     /// Never `Auto`.
     pub(in crate::deployment) metrics: MetricsMode,
+    /// Why, as the end of a sentence.
+    pub(in crate::deployment) metrics_because: &'static str,
     /// Never `Auto`.
     pub(in crate::deployment) tracing: TracingMode,
+    /// Why, as the end of a sentence.
+    pub(in crate::deployment) tracing_because: &'static str,
     /// Where the server sends its spans.
     pub(in crate::deployment) endpoint: Option<String>,
     /// What the cluster serves, which a PodMonitor depends on.
@@ -21,11 +25,16 @@ pub(in crate::deployment) struct Choice {
     pub(in crate::deployment) prometheus_url: Option<String>,
 }
 
+/// What the resource's own modes are told with.
+const AS_ASKED: &str = "because the resource asks for it";
+
 impl Default for Choice {
     fn default() -> Self {
         Self {
             metrics: MetricsMode::None,
+            metrics_because: AS_ASKED,
             tracing: TracingMode::None,
+            tracing_because: AS_ASKED,
             endpoint: None,
             served: Served::default(),
             prometheus_url: None,
@@ -39,24 +48,45 @@ pub(in crate::deployment) fn choose(
     served: Served,
     settings: &MonitoringConfig,
 ) -> Choice {
-    let metrics = match wish.metrics.mode {
-        MetricsMode::Auto if served.pod_monitor => MetricsMode::PodMonitor,
-        MetricsMode::Auto => MetricsMode::Sidecar,
-        mode => mode,
+    let (metrics, metrics_because) = match wish.metrics.mode {
+        MetricsMode::Auto if served.pod_monitor => (
+            MetricsMode::PodMonitor,
+            "because the cluster serves PodMonitor",
+        ),
+        MetricsMode::Auto => (
+            MetricsMode::Sidecar,
+            "because the cluster does not serve PodMonitor",
+        ),
+        mode => (mode, AS_ASKED),
     };
     let own = wish.tracing.endpoint.as_ref();
-    let (tracing, endpoint) = match wish.tracing.mode {
-        TracingMode::Auto => match own.or(settings.otlp_endpoint.as_ref()) {
-            Some(endpoint) => (TracingMode::Endpoint, Some(endpoint.clone())),
-            None => (TracingMode::Sidecar, Some(beside())),
+    let (tracing, endpoint, tracing_because) = match wish.tracing.mode {
+        TracingMode::Auto => match (own, &settings.otlp_endpoint) {
+            (Some(endpoint), _) => (
+                TracingMode::Endpoint,
+                Some(endpoint.clone()),
+                "because the resource names it",
+            ),
+            (None, Some(endpoint)) => (
+                TracingMode::Endpoint,
+                Some(endpoint.clone()),
+                "because the operator's --otlp-endpoint names it",
+            ),
+            (None, None) => (
+                TracingMode::Sidecar,
+                Some(beside()),
+                "because no collector is named",
+            ),
         },
-        TracingMode::Endpoint => (TracingMode::Endpoint, own.cloned()),
-        TracingMode::Sidecar => (TracingMode::Sidecar, Some(beside())),
-        TracingMode::None => (TracingMode::None, None),
+        TracingMode::Endpoint => (TracingMode::Endpoint, own.cloned(), AS_ASKED),
+        TracingMode::Sidecar => (TracingMode::Sidecar, Some(beside()), AS_ASKED),
+        TracingMode::None => (TracingMode::None, None, AS_ASKED),
     };
     Choice {
         metrics,
+        metrics_because,
         tracing,
+        tracing_because,
         endpoint,
         served,
         prometheus_url: settings.prometheus_url.clone(),
@@ -101,11 +131,21 @@ mod tests {
 
     #[test]
     fn left_alone_metrics_go_where_the_cluster_collects_them() {
-        assert_eq!(chosen(json!({}), BARE, &[]).metrics, MetricsMode::Sidecar);
-        assert_eq!(
-            chosen(json!({}), STACK, &[]).metrics,
-            MetricsMode::PodMonitor
-        );
+        for (served, mode, because) in [
+            (
+                BARE,
+                MetricsMode::Sidecar,
+                "because the cluster does not serve PodMonitor",
+            ),
+            (
+                STACK,
+                MetricsMode::PodMonitor,
+                "because the cluster serves PodMonitor",
+            ),
+        ] {
+            let choice = chosen(json!({}), served, &[]);
+            assert_eq!((choice.metrics, choice.metrics_because), (mode, because));
+        }
     }
 
     #[test]
@@ -115,7 +155,9 @@ mod tests {
             ("None", MetricsMode::None),
         ] {
             let wish = json!({"metrics": {"mode": mode}});
-            assert_eq!(chosen(wish, BARE, &[]).metrics, expected);
+            let choice = chosen(wish, BARE, &[]);
+            assert_eq!(choice.metrics, expected);
+            assert_eq!(choice.metrics_because, "because the resource asks for it");
         }
         let wish = json!({"metrics": {"mode": "Sidecar"}});
         assert_eq!(chosen(wish, STACK, &[]).metrics, MetricsMode::Sidecar);
@@ -131,37 +173,46 @@ mod tests {
                 &operators[..],
                 TracingMode::Endpoint,
                 Some("http://own:4317"),
+                "because the resource names it",
             ),
             (
                 json!({}),
                 &operators[..],
                 TracingMode::Endpoint,
                 Some("http://ours:4317"),
+                "because the operator's --otlp-endpoint names it",
             ),
             (
                 json!({}),
                 &[],
                 TracingMode::Sidecar,
                 Some("http://127.0.0.1:4317"),
+                "because no collector is named",
             ),
             (
                 json!({"tracing": {"mode": "None", "endpoint": "http://own:4317"}}),
                 &operators[..],
                 TracingMode::None,
                 None,
+                "because the resource asks for it",
             ),
             (
                 json!({"tracing": {"mode": "Sidecar"}}),
                 &operators[..],
                 TracingMode::Sidecar,
                 Some("http://127.0.0.1:4317"),
+                "because the resource asks for it",
             ),
         ];
-        for (wish, arguments, mode, endpoint) in cases {
+        for (wish, arguments, mode, endpoint, because) in cases {
             let choice = chosen(wish.clone(), BARE, arguments);
             assert_eq!(
-                (choice.tracing, choice.endpoint.as_deref()),
-                (mode, endpoint),
+                (
+                    choice.tracing,
+                    choice.endpoint.as_deref(),
+                    choice.tracing_because
+                ),
+                (mode, endpoint, because),
                 "{wish}"
             );
         }

@@ -44,6 +44,14 @@ pub(super) struct Plan<'a> {
     pub(super) jaeger: Sidecar,
 }
 
+/// The pods that serve.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) addresses: Vec<String>,
+    /// How many of them have served for so long that Prometheus must have found them.
+    pub(super) settled: usize,
+}
+
 impl Monitoring {
     /// What is to be done for the resource that was `observed`.
     pub(super) fn plan(&self, observed: &Observed) -> Plan<'_> {
@@ -68,13 +76,14 @@ impl Monitoring {
         &self,
         resource: &LLMDeployment,
         choice: &Choice,
-        ready_pods: Vec<String>,
+        serving: Serving,
     ) -> Option<prometheus::Finding> {
         let namespace = resource.namespace()?;
         let name = resource.name_any();
         let addresses = match choice.metrics {
-            _ if ready_pods.is_empty() => return None,
-            MetricsMode::Sidecar => ready_pods
+            _ if serving.addresses.is_empty() => return None,
+            MetricsMode::Sidecar => serving
+                .addresses
                 .iter()
                 .filter_map(|ip| prometheus::address(ip))
                 .collect(),
@@ -101,6 +110,7 @@ impl Monitoring {
             namespace,
             name,
             groups,
+            expected: serving.settled,
         };
         Some(self.verifier.finding(&resource.uid()?, question).await)
     }

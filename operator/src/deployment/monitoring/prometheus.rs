@@ -30,6 +30,8 @@ pub(super) struct Question {
     pub(super) name: String,
     /// Groups with alerts that must be loaded.
     pub(super) groups: Vec<String>,
+    /// Targets that there must be at least: pods that have served for a while.
+    pub(super) expected: usize,
 }
 
 /// What Prometheus says about a resource.
@@ -39,6 +41,8 @@ pub(in crate::deployment) struct Finding {
     pub(in crate::deployment) unreachable: Option<String>,
     /// Targets that are scraped.
     pub(in crate::deployment) up: usize,
+    /// Targets that there must be at least.
+    pub(in crate::deployment) expected: usize,
     /// Targets whose last scrape failed.
     pub(in crate::deployment) down: usize,
     /// Groups with alerts that are not loaded.
@@ -50,6 +54,7 @@ impl Finding {
     pub(in crate::deployment) fn is_well(&self) -> bool {
         self.unreachable.is_none()
             && self.up > 0
+            && self.up >= self.expected
             && self.down == 0
             && self.missing_groups.is_empty()
     }
@@ -66,6 +71,7 @@ impl Finding {
             Self {
                 unreachable: sum.unreachable.or(one.unreachable),
                 up: sum.up + one.up,
+                expected: sum.expected,
                 down: sum.down + one.down,
                 missing_groups,
             }
@@ -96,7 +102,10 @@ impl Verifier {
             .addresses
             .iter()
             .map(|address| self.ask(address, &question));
-        let finding = Finding::merged(join_all(asked).await);
+        let finding = Finding {
+            expected: question.expected,
+            ..Finding::merged(join_all(asked).await)
+        };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, (at, ..)| at.elapsed() < 2 * WHILE_WELL);
         known.insert(uid.to_owned(), (Instant::now(), question, finding.clone()));
@@ -134,10 +143,10 @@ impl Verifier {
             )?
         };
         Ok(Finding {
-            unreachable: None,
             up,
             down,
             missing_groups,
+            ..Finding::default()
         })
     }
 
@@ -243,6 +252,7 @@ mod tests {
             namespace: "team".into(),
             name: "tiny".into(),
             groups: vec!["candlepower:team:tiny:alerts".into()],
+            expected: 1,
         }
     }
 
@@ -276,6 +286,11 @@ mod tests {
         };
         let silent = unreachable("http://p:9090", "refused");
         assert!(Finding::merged([well.clone(), well.clone()]).is_well());
+        let one_of_two = Finding {
+            expected: 2,
+            ..well.clone()
+        };
+        assert!(!one_of_two.is_well(), "a pod that serves is not scraped");
         let both = Finding::merged([well, silent]);
         assert!(!both.is_well());
         assert_eq!(both.unreachable.as_deref(), Some("http://p:9090: refused"));

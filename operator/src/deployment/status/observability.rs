@@ -43,7 +43,7 @@ pub(super) fn observability_ready(
         Outcome::Applied(applied) => {
             let scaled_to_zero = resource.spec.desired_replicas() == 0;
             let found = verdict(observed, applied, pods, scaled_to_zero);
-            with_unread(found, observed)
+            with_unread(with_lost_spans(found, resource, observed), observed)
         }
     };
     Verdict::new(names::OBSERVABILITY_READY, truth, reason, message)
@@ -92,6 +92,13 @@ fn verdict(
     }
     match &observed.finding {
         Some(finding) => judged(choice, finding),
+        None if choice.metrics == MetricsMode::PodMonitor && !choice.served.prometheus_rule => no(
+            names::RULES_NOT_LOADED,
+            format!(
+                "{}; the cluster does not serve PrometheusRule, so that no alert can fire: install all CRDs of prometheus-operator",
+                chosen(choice)
+            ),
+        ),
         None if choice.metrics == MetricsMode::PodMonitor => (
             Truth::Unknown,
             names::NOT_VERIFIED,
@@ -127,6 +134,31 @@ fn with_unread(found: Found, observed: &Observed) -> Found {
     (Truth::False, names::NOT_SCRAPED, message)
 }
 
+/// The verdict, unless it would be good although spans are lost on their way.
+fn with_lost_spans(found: Found, resource: &LLMDeployment, observed: &Observed) -> Found {
+    let would_be_good = matches!(
+        found.1,
+        names::COLLECTING | names::NOT_VERIFIED | names::PROMETHEUS_UNREACHABLE
+    );
+    let choice = &observed.choice;
+    let lost = observed.reading.as_ref().is_some_and(|it| it.loses_spans);
+    if !(would_be_good && lost) || choice.tracing == TracingMode::None {
+        return found;
+    }
+    let cure = match choice.tracing {
+        TracingMode::Sidecar => {
+            "raise the chart's sidecars.jaeger.memoryLimit, or lower sidecars.jaeger.maxTraces"
+        }
+        _ => "look at the collector, at network policies, and at the pods' logs",
+    };
+    let message = format!(
+        "{}; spans were lost time and again in the last {}: {cure}",
+        chosen(choice),
+        resource.spec.alerts.window
+    );
+    (Truth::False, names::TRACES_NOT_EXPORTED, message)
+}
+
 /// What Prometheus' answer means.
 fn judged(choice: &Choice, finding: &Finding) -> Found {
     if let Some(why) = &finding.unreachable {
@@ -155,6 +187,20 @@ fn judged(choice: &Choice, finding: &Finding) -> Found {
                 "Prometheus cannot scrape {} of {} targets: check network policies, and /metrics of the pods",
                 finding.down,
                 finding.up + finding.down
+            ),
+        );
+    }
+    if finding.up < finding.expected {
+        let cure = match choice.metrics {
+            MetricsMode::PodMonitor => "look at its page of targets, and at the PodMonitor",
+            _ => "look at the log of the Prometheus in the others",
+        };
+        return (
+            Truth::False,
+            names::NOT_SCRAPED,
+            format!(
+                "Prometheus scrapes {} of {} pods that have served for two minutes: {cure}",
+                finding.up, finding.expected
             ),
         );
     }
@@ -187,7 +233,7 @@ fn judged(choice: &Choice, finding: &Finding) -> Found {
     )
 }
 
-/// The choice in words.
+/// The choice in words, and why.
 fn chosen(choice: &Choice) -> String {
     let metrics = match choice.metrics {
         MetricsMode::PodMonitor => "metrics by PodMonitor",
@@ -199,7 +245,10 @@ fn chosen(choice: &Choice) -> String {
         (_, Some(endpoint)) => format!("traces to {endpoint}"),
         _ => "no traces".to_owned(),
     };
-    format!("{metrics}, {traces}")
+    format!(
+        "{metrics} {}, {traces} {}",
+        choice.metrics_because, choice.tracing_because
+    )
 }
 
 /// A sidecar that cannot do its work.
@@ -307,6 +356,20 @@ mod tests {
             (Finding { down: 1, ..well() }, "False NotScraped"),
             (
                 Finding {
+                    expected: 1,
+                    ..well()
+                },
+                "True Collecting",
+            ),
+            (
+                Finding {
+                    expected: 2,
+                    ..well()
+                },
+                "False NotScraped",
+            ),
+            (
+                Finding {
                     missing_groups: vec!["a".into()],
                     ..well()
                 },
@@ -334,6 +397,14 @@ mod tests {
         assert_eq!(
             found(json!({}), STACK, ready_pod(), None),
             "Unknown NotVerified"
+        );
+        let without_rules = Served {
+            prometheus_rule: false,
+            ..STACK
+        };
+        assert_eq!(
+            found(json!({}), without_rules, ready_pod(), None),
+            "False RulesNotLoaded"
         );
         assert_eq!(
             found(asked, BARE, ready_pod(), None),
@@ -383,6 +454,62 @@ mod tests {
             told.ends_with("c: no answer within 1s; and 2 more)"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn the_message_says_what_was_chosen_and_why() {
+        let resource = resource(json!({"observability": {"metrics": {"mode": "Sidecar"}}}));
+        let told = chosen(&choice(
+            &resource,
+            STACK,
+            &["--otlp-endpoint", "http://c:4317"],
+        ));
+        assert_eq!(
+            told,
+            "metrics by a Prometheus beside the model because the resource asks for it, \
+             traces to http://c:4317 because the operator's --otlp-endpoint names it"
+        );
+    }
+
+    #[test]
+    fn spans_that_are_lost_spoil_a_good_verdict_and_no_other() {
+        let told = |spec: Value, pod: ObservedPod, finding: Option<Finding>| {
+            let resource = resource(spec);
+            let observed = Observed {
+                choice: choice(&resource, BARE, &[]),
+                pods: vec![pod],
+                finding,
+                reading: Some(Reading {
+                    loses_spans: true,
+                    ..Reading::default()
+                }),
+                ..Observed::default()
+            };
+            let outcome = Outcome::Applied(Box::default());
+            let pods: Vec<_> = observed.pods.iter().collect();
+            observability_ready(&resource, &observed, &outcome, &pods)
+        };
+        let verdict = told(json!({}), ready_pod(), Some(well()));
+        assert_eq!(verdict.reason, "TracesNotExported");
+        assert!(
+            verdict
+                .message
+                .contains("in the last 5m: raise the chart's"),
+            "{}",
+            verdict.message
+        );
+        let untraced = json!({"observability": {"tracing": {"mode": "None"}}});
+        assert_eq!(
+            told(untraced, ready_pod(), Some(well())).reason,
+            "Collecting"
+        );
+        let down = Finding { down: 1, ..well() };
+        assert_eq!(
+            told(json!({}), ready_pod(), Some(down)).reason,
+            "NotScraped"
+        );
+        let nobody = told(json!({}), pod(json!({})), None);
+        assert_eq!(nobody.reason, "WaitingForPods");
     }
 
     #[test]
