@@ -9,7 +9,8 @@ import kube
 
 FOLDER = kube.E2E.parent / "docs" / "runbooks"
 PAGES = sorted(page.stem for page in FOLDER.glob("Candlepower*.md"))
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A block without a language is found, too: nobody would run what it says.
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def lines(page: str, language: str) -> list[str]:
