@@ -8,10 +8,7 @@ use kube::{
     Client,
     runtime::{events::Recorder, reflector::ObjectRef},
 };
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 /// What every reconcile of one controller shares.
 pub(super) struct Context {
@@ -25,7 +22,6 @@ pub(super) struct Context {
     pub(super) written: WrittenStatuses<LLMDeploymentStatus>,
     pub(super) monitoring: Arc<Monitoring>,
     pub(super) figures: Arc<Figures>,
-    pub(super) ready_times: Arc<ReadyTimes>,
 }
 
 /// The server that new resources get.
@@ -33,29 +29,4 @@ pub(super) struct Context {
 pub(super) struct ServerDefaults {
     pub(super) image: String,
     pub(super) pull_policy: PullPolicy,
-}
-
-/// How long each resource took to become Ready the last time that this process saw it, in seconds.
-#[derive(Debug, Default)]
-pub(super) struct ReadyTimes(Mutex<HashMap<String, f64>>);
-
-impl ReadyTimes {
-    /// The object with this uid has become Ready.
-    pub(super) fn note(&self, uid: &str, seconds: f64) {
-        self.lock().insert(uid.to_owned(), seconds);
-    }
-
-    /// How long the object with this uid took.
-    pub(super) fn of(&self, uid: &str) -> Option<f64> {
-        self.lock().get(uid).copied()
-    }
-
-    /// Forgets an object that is being deleted.
-    pub(super) fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, f64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

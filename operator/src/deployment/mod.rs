@@ -39,9 +39,6 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     let resource = object.0.as_ref().map_err(Error::malformed)?;
     // Nothing outside the cluster needs cleaning: owner references take the children along.
     if resource.metadata.deletion_timestamp.is_some() {
-        context
-            .ready_times
-            .forget(resource.metadata.uid.as_deref().unwrap_or_default());
         return Ok(Action::await_change());
     }
 

@@ -3,6 +3,7 @@
 pub(super) mod observability;
 mod pods;
 mod ready;
+mod startup;
 mod supported;
 mod words;
 
@@ -84,6 +85,7 @@ pub(super) fn derive(
             .iter()
             .find_map(|pod| pod.report.as_ref()?.model.clone())
             .or_else(|| previous.model.clone()),
+        startup: startup::startup(resource, previous, conditions.is_true(names::READY), now),
         conditions: conditions.into_list(),
         replicas: workload.replicas.unwrap_or_default(),
         ready_replicas: workload.ready_replicas.unwrap_or_default(),
@@ -206,35 +208,6 @@ pub(super) fn is_progress(reason: &str) -> bool {
     )
 }
 
-/// Seconds for which the resource had not been Ready, where it has just become so: since it was
-/// made, or since it was Ready the last time.
-fn time_to_ready(
-    resource: &LLMDeployment,
-    previous: &LLMDeploymentStatus,
-    current: &LLMDeploymentStatus,
-) -> Option<f64> {
-    let ready = |status: &LLMDeploymentStatus| {
-        let mut all = status.conditions.iter();
-        all.find(|condition| condition.type_ == names::READY)
-            .cloned()
-    };
-    let (before, now) = (ready(previous), ready(current)?);
-    let was_ready = before
-        .as_ref()
-        .is_some_and(|before| before.status == "True");
-    if was_ready || now.status != "True" {
-        return None;
-    }
-    let created = resource.metadata.creation_timestamp.as_ref()?.0;
-    let since = before.map_or(created, |before| before.last_transition_time.0);
-    Some(
-        now.last_transition_time
-            .0
-            .duration_since(since)
-            .as_secs_f64(),
-    )
-}
-
 /// Writes `status` if it says something new, and publishes what changed.
 pub(super) async fn update(
     resource: &LLMDeployment,
@@ -272,9 +245,6 @@ pub(super) async fn update(
     }) = written.0
     {
         context.written.note(&uid, status);
-    }
-    if let Some(seconds) = time_to_ready(resource, &observed.previous, status) {
-        context.ready_times.note(&uid, seconds);
     }
     events::publish_transitions(resource, &observed.previous, status, context).await;
     Ok(())
