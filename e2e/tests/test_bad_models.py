@@ -11,6 +11,7 @@ import pytest
 
 import kube
 import models
+import monitoring
 
 # name: (spec, condition, reason, words of the message)
 CASES: dict[str, tuple[dict[str, Any], str, str, list[str]]] = {
@@ -87,6 +88,17 @@ def test_a_failing_pod_keeps_its_reason_while_it_is_started_again(namespace: str
     for _ in range(10):
         resource = kube.get("llm", "missing", namespace)
         assert kube.condition(resource, "Ready")["reason"] == "ModelNotFound"
+
+
+def test_a_server_that_ends_at_once_again_and_again_is_an_alert_without_prometheus(namespace: str) -> None:
+    def firing() -> tuple[bool, Any]:
+        status = kube.get("llm", "truncated", namespace)["status"]
+        return "CandlepowerCrashLooping" in status.get("alerts", {}).get("firing", []), status
+
+    # The third restart comes about 70 s after the first start.
+    status = kube.wait_for("the alert of a crash loop", firing, 150)
+    assert status["alerts"]["runbooksUrl"].endswith("/docs/runbooks")
+    assert "CandlepowerCrashLooping" not in monitoring.firing("no-node", namespace)
 
 
 def test_the_events_warn_of_it(namespace: str) -> None:

@@ -41,6 +41,9 @@ pub struct LLMDeploymentStatus {
     /// The loaded model, as the server reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<LoadedModel>,
+    /// How long the pods that serve took to become Ready, or since when that is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup: Option<Startup>,
     /// Figures over the last minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance: Option<Performance>,
@@ -80,6 +83,17 @@ pub struct Load {
     /// Estimated time left in the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining: Option<Duration>,
+}
+
+/// One way to Ready. Time without wanted replicas belongs to none.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Startup {
+    /// When the resource was made or changed, or was Ready no more (RFC 3339).
+    pub began: String,
+    /// Time from then to Ready; absent until it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<Duration>,
 }
 
 /// Figures over the last minutes, merged over all pods.
@@ -126,4 +140,7 @@ pub struct AlertStatus {
     /// The same in a few characters, for the table of `kubectl get`.
     #[serde(default)]
     pub summary: String,
+    /// Folder of the runbooks; each alert's page is `<runbooksUrl>/<alert>.md`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbooks_url: Option<String>,
 }

@@ -1,5 +1,14 @@
 //! Alert names. Each has a page of the same name in docs/runbooks/.
 
+/// Where the runbooks are, unless the operator is told otherwise.
+pub const DEFAULT_RUNBOOKS: &str =
+    "https://github.com/candlepower/candlepower/blob/main/docs/runbooks";
+
+/// The page of an alert in a folder of runbooks.
+pub fn runbook(folder: &str, alert: &str) -> String {
+    format!("{}/{alert}.md", folder.trim_end_matches('/'))
+}
+
 /// The slowest twentieth of the requests waits too long for its first token.
 pub const TIME_TO_FIRST_TOKEN_HIGH: &str = "CandlepowerTimeToFirstTokenHigh";
 /// Memory, of the GPU where there is one, runs out.

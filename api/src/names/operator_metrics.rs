@@ -8,7 +8,10 @@ pub const INFO: &str = "candlepower_llmdeployment_info";
 pub const CONDITION: &str = "candlepower_llmdeployment_condition";
 /// Gauge by [`LABEL_STATE`]: `desired` or `ready`.
 pub const REPLICAS: &str = "candlepower_llmdeployment_replicas";
-/// Gauge, seconds: from the resource's creation, or its last change, to Ready.
+/// Counter by [`LABEL_POD`]: how often the pod's server was started again, by the pod's own count.
+pub const RESTARTS: &str = "candlepower_llmdeployment_restarts_total";
+/// Gauge, seconds: from the resource's creation or its last change, or from the moment in which it
+/// was Ready no more, to Ready.
 pub const TIME_TO_READY: &str = "candlepower_llmdeployment_time_to_ready_seconds";
 /// Gauge by [`LABEL_ALERT`] and `severity`: 1 while the operator sees the alert fire.
 pub const ALERT_FIRING: &str = "candlepower_llmdeployment_alert_firing";
@@ -44,6 +47,8 @@ pub const LABEL_CONDITION: &str = "condition";
 pub const LABEL_STATUS: &str = "status";
 /// `desired` or `ready`.
 pub const LABEL_STATE: &str = "state";
+/// A pod's name.
+pub const LABEL_POD: &str = "pod";
 /// An alert's name.
 pub const LABEL_ALERT: &str = "alert";
 /// `success` or `failure`.

@@ -3,7 +3,7 @@
 use super::{
     Guarded,
     caches::{self, Caches},
-    context::{Context, ReadyTimes, ServerDefaults},
+    context::{Context, ServerDefaults},
     error::Error,
     figures::{Figures, scrape::Scraper},
     monitoring::{
@@ -82,7 +82,6 @@ impl Controllers {
                 served: known,
                 verifier: Verifier::new(),
             }),
-            ready_times: Arc::default(),
         };
         let scopes: Vec<_> = config
             .namespaces()
@@ -91,9 +90,9 @@ impl Controllers {
             .collect();
         let caches = scopes
             .iter()
-            .map(|scope| scope.scraper.resources.clone())
+            .map(|scope| (scope.scraper.resources.clone(), scope.scraper.pods.clone()))
             .collect();
-        metrics.add(Box::new(State::new(caches, shared.ready_times)?))?;
+        metrics.add(Box::new(State::new(caches)?))?;
         Ok(Self {
             scopes,
             concurrency: config.concurrency,
@@ -160,7 +159,6 @@ struct Shared {
     probe: probe::Client,
     server: ServerDefaults,
     monitoring: Arc<Monitoring>,
-    ready_times: Arc<ReadyTimes>,
 }
 
 /// One controller, and what its reconciles share.
@@ -227,6 +225,7 @@ impl Scope {
             client: shared.probe.clone(),
             metrics: shared.metrics.clone(),
             figures: figures.clone(),
+            runbooks_url: shared.monitoring.settings.runbooks_url.clone(),
             tell,
         };
         // Without this filter each status that is written would start another reconcile.
@@ -265,7 +264,6 @@ impl Scope {
             written: WrittenStatuses::default(),
             monitoring: shared.monitoring.clone(),
             figures,
-            ready_times: shared.ready_times.clone(),
         };
         Self {
             controller,

@@ -128,7 +128,7 @@ mod tests {
         let with = |firing: &[&str]| LLMDeploymentStatus {
             alerts: Some(AlertStatus {
                 firing: firing.iter().map(|name| (*name).to_owned()).collect(),
-                summary: String::new(),
+                ..AlertStatus::default()
             }),
             ..LLMDeploymentStatus::default()
         };

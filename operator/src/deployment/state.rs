@@ -1,17 +1,17 @@
 //! Metrics about each resource, read from the cache when they are asked for: what a fleet's board
 //! needs, without kube-state-metrics. Labels come from resources, never from requests.
-use super::{Guarded, context::ReadyTimes};
+use super::{Guarded, caches::resource_name, figures::restarts};
 use candlepower_api::{
     deployment::LLMDeployment,
     names::{conditions, operator_metrics as names},
 };
+use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, runtime::reflector::Store};
 use prometheus::{
-    GaugeVec, Opts,
+    GaugeVec, IntCounterVec, Opts,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
-use std::sync::Arc;
 
 const CONDITIONS: [&str; 5] = [
     conditions::READY,
@@ -25,8 +25,7 @@ const SEVERITY: &str = "severity";
 
 /// The state of all resources.
 pub(super) struct State {
-    resources: Vec<Store<Guarded>>,
-    ready_times: Arc<ReadyTimes>,
+    caches: Vec<(Store<Guarded>, Store<Pod>)>,
     descriptions: Vec<Desc>,
 }
 
@@ -35,15 +34,15 @@ struct Series {
     info: GaugeVec,
     condition: GaugeVec,
     replicas: GaugeVec,
+    restarts: IntCounterVec,
     time_to_ready: GaugeVec,
     alert_firing: GaugeVec,
 }
 
 impl State {
-    /// The state of the resources in these caches.
+    /// The state of the resources and pods in these caches.
     pub(super) fn new(
-        resources: Vec<Store<Guarded>>,
-        ready_times: Arc<ReadyTimes>,
+        caches: Vec<(Store<Guarded>, Store<Pod>)>,
     ) -> Result<Self, prometheus::Error> {
         let descriptions = Series::new()?
             .all()
@@ -51,8 +50,7 @@ impl State {
             .flat_map(|series| series.desc().into_iter().cloned())
             .collect();
         Ok(Self {
-            resources,
-            ready_times,
+            caches,
             descriptions,
         })
     }
@@ -67,9 +65,14 @@ impl Collector for State {
         let Ok(series) = Series::new() else {
             return Vec::new();
         };
-        for guarded in self.resources.iter().flat_map(Store::state) {
-            if let Ok(resource) = &guarded.0 {
-                series.add(resource, &self.ready_times);
+        for (resources, pods) in &self.caches {
+            for guarded in resources.state() {
+                if let Ok(resource) = &guarded.0 {
+                    series.add(resource);
+                }
+            }
+            for pod in pods.state() {
+                series.add_pod(&pod);
             }
         }
         series
@@ -111,9 +114,20 @@ impl Series {
                 "Pods that are wanted, and pods that serve.",
                 &[names::LABEL_STATE],
             )?,
+            restarts: IntCounterVec::new(
+                Opts::new(
+                    names::RESTARTS,
+                    "How often the pod's server was started again.",
+                ),
+                &[
+                    names::LABEL_NAMESPACE,
+                    names::LABEL_LLM_DEPLOYMENT,
+                    names::LABEL_POD,
+                ],
+            )?,
             time_to_ready: gauge(
                 names::TIME_TO_READY,
-                "Seconds until the resource became Ready, since it was made or was last Ready.",
+                "Seconds until the resource became Ready, since it was made or changed, or was Ready no more.",
                 &[],
             )?,
             alert_firing: gauge(
@@ -124,17 +138,28 @@ impl Series {
         })
     }
 
-    fn all(&self) -> [&GaugeVec; 5] {
+    fn all(&self) -> [&dyn Collector; 6] {
         [
             &self.info,
             &self.condition,
             &self.replicas,
+            &self.restarts,
             &self.time_to_ready,
             &self.alert_firing,
         ]
     }
 
-    fn add(&self, resource: &LLMDeployment, ready_times: &ReadyTimes) {
+    fn add_pod(&self, pod: &Pod) {
+        let (Some(name), Some(restarts)) = (resource_name(pod), restarts::of(pod)) else {
+            return;
+        };
+        let namespace = pod.namespace().unwrap_or_default();
+        self.restarts
+            .with_label_values(&[namespace.as_str(), name, &pod.name_any()])
+            .inc_by(u64::try_from(restarts).unwrap_or_default());
+    }
+
+    fn add(&self, resource: &LLMDeployment) {
         let (namespace, name) = (
             resource.namespace().unwrap_or_default(),
             resource.name_any(),
@@ -176,8 +201,8 @@ impl Series {
         let desired = resource.spec.desired_replicas();
         set(&self.replicas, &["desired"], f64::from(desired));
         set(&self.replicas, &["ready"], f64::from(status.ready_replicas));
-        if let Some(seconds) = resource.uid().and_then(|uid| ready_times.of(&uid)) {
-            set(&self.time_to_ready, &[], seconds);
+        if let Some(took) = status.startup.as_ref().and_then(|startup| startup.took) {
+            set(&self.time_to_ready, &[], took.as_std().as_secs_f64());
         }
         for alert in status.alerts.iter().flat_map(|alerts| &alerts.firing) {
             set(&self.alert_firing, &[alert, severity(resource, alert)], 1.0);
@@ -194,7 +219,7 @@ fn severity(resource: &LLMDeployment, alert: &str) -> &'static str {
         alerts::MEMORY_HIGH => thresholds.memory_utilization.severity,
         alerts::ERROR_RATE_HIGH => thresholds.error_rate.severity,
         alerts::THROUGHPUT_LOW => thresholds.throughput.severity,
-        alerts::NOT_READY | alerts::NOT_SERVING => Severity::Critical,
+        alerts::NOT_READY | alerts::NOT_SERVING | alerts::CRASH_LOOPING => Severity::Critical,
         _ => Severity::Warning,
     };
     match severity {
@@ -213,13 +238,16 @@ mod tests {
 
     fn text(resource: &LLMDeployment) -> String {
         let series = Series::new().unwrap();
-        let times = ReadyTimes::default();
-        times.note("uid-1", 12.5);
-        series.add(resource, &times);
+        series.add(resource);
+        encoded(&series)
+    }
+
+    fn encoded(series: &Series) -> String {
         let families: Vec<_> = series
             .all()
             .into_iter()
             .flat_map(Collector::collect)
+            .filter(|family| !family.get_metric().is_empty())
             .collect();
         TextEncoder::new().encode_to_string(&families).unwrap()
     }
@@ -232,7 +260,8 @@ mod tests {
                 "readyReplicas": 0,
                 "conditions": [{"type": "Ready", "status": "True", "reason": "AllPodsReady",
                     "message": "", "lastTransitionTime": testing::NOW}],
-                "alerts": {"firing": ["CandlepowerErrorRateHigh"]},
+                "startup": {"began": testing::NOW, "took": "12500ms"},
+                "alerts": {"firing": ["CandlepowerErrorRateHigh", "CandlepowerCrashLooping"]},
             }))
             .unwrap(),
         );
@@ -245,8 +274,25 @@ mod tests {
             "candlepower_llmdeployment_replicas{llmdeployment=\"tiny\",namespace=\"team\",state=\"ready\"} 0",
             "candlepower_llmdeployment_time_to_ready_seconds{llmdeployment=\"tiny\",namespace=\"team\"} 12.5",
             "candlepower_llmdeployment_alert_firing{alert=\"CandlepowerErrorRateHigh\",llmdeployment=\"tiny\",namespace=\"team\",severity=\"critical\"} 1",
+            "candlepower_llmdeployment_alert_firing{alert=\"CandlepowerCrashLooping\",llmdeployment=\"tiny\",namespace=\"team\",severity=\"critical\"} 1",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn each_pod_s_restarts_are_counted_and_other_pods_are_not() {
+        let series = Series::new().unwrap();
+        let looping = testing::pod_in(json!({"waiting": {}}), json!({}), 7);
+        let mut pod = (*looping.pod).clone();
+        series.add_pod(&pod);
+        assert_eq!(encoded(&series), "", "a pod of nobody");
+        pod.metadata.labels =
+            Some([("candlepower.dev/llmdeployment".into(), "tiny".into())].into());
+        series.add_pod(&pod);
+        let text = encoded(&series);
+        let line = "candlepower_llmdeployment_restarts_total{llmdeployment=\"tiny\",namespace=\"team\",pod=\"tiny-1\"} 7";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("# TYPE candlepower_llmdeployment_restarts_total counter"));
     }
 }

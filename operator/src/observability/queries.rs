@@ -3,7 +3,7 @@
 use super::Subject;
 use candlepower_api::{
     deployment::LLMDeploymentSpec,
-    names::{buckets, metrics as names, operator_metrics as operator},
+    names::{buckets, conditions, metrics as names, operator_metrics as operator},
     value::Duration,
 };
 
@@ -115,11 +115,6 @@ impl Scope {
             self.each(metric),
             self.window
         )
-    }
-
-    /// 0 where `query` finds nothing, because a failure that never happened has no series.
-    pub fn or_zero(&self, query: &str) -> String {
-        format!("{query} or vector(0)")
     }
 
     /// A gauge of those processes that also export `other`.
@@ -324,6 +319,13 @@ impl Scope {
         )
     }
 
+    /// The same by the counts of the pods, which miss no restart. Only of pods that are there: one
+    /// that was replaced needs no help any more.
+    pub fn counted_restarts(&self) -> String {
+        let each = self.each(operator::RESTARTS);
+        format!("max {BY} (increase({each}[{}]) and {each})", self.window)
+    }
+
     /// 0 where at least one target cannot be scraped.
     pub fn reachable(&self) -> String {
         format!("min {BY} ({})", self.each(UP))
@@ -342,6 +344,16 @@ impl Scope {
             self.matchers,
             operator::LABEL_CONDITION,
             operator::LABEL_STATUS
+        )
+    }
+
+    /// 1 where the condition `Ready` holds although replicas are wanted and none serves, else 0.
+    pub fn ready_in_name_only(&self) -> String {
+        format!(
+            "({} == bool 1) * ({} == bool 0) * ({} > bool 0)",
+            self.condition(conditions::READY),
+            self.replicas("ready"),
+            self.replicas("desired")
         )
     }
 
@@ -382,9 +394,4 @@ pub fn edge_text(threshold: Duration) -> String {
         .find(|edge| **edge <= seconds + 1e-9)
         .or(edges.first())
         .map_or_else(|| "+Inf".to_owned(), ToString::to_string)
-}
-
-/// A number without the noise of binary fractions.
-pub fn number(value: f64) -> String {
-    ((value * 1e10).round() / 1e10).to_string()
 }

@@ -6,13 +6,17 @@ pub mod recording;
 mod tests;
 
 use super::Subject;
-use candlepower_api::deployment::Severity;
+use candlepower_api::{deployment::Severity, names::alerts::runbook};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Where the runbooks are, unless the operator is told otherwise.
-pub const DEFAULT_RUNBOOKS: &str =
-    "https://github.com/candlepower/candlepower/blob/main/docs/runbooks";
+pub use candlepower_api::names::alerts::DEFAULT_RUNBOOKS;
+
+/// A server that was started again this often within [`CRASH_LOOP`] ends again and again.
+pub const CRASH_LOOP_RESTARTS: i32 = 3;
+/// How far back the operator's own count of restarts is looked at. Kubernetes waits up to five
+/// minutes between two starts, so that fewer minutes would at times hold too few of them.
+pub const CRASH_LOOP: std::time::Duration = std::time::Duration::from_secs(20 * 60);
 
 /// A file of rules, or a PrometheusRule's `spec`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -91,7 +95,7 @@ struct Alert<'a> {
 
 impl Alert<'_> {
     fn into_rule(self, runbooks: &str) -> Rule {
-        let runbook = format!("{}/{}.md", runbooks.trim_end_matches('/'), self.name);
+        let runbook = runbook(runbooks, self.name);
         Rule {
             alert: Some(self.name.to_owned()),
             expr: self.expr,
@@ -127,6 +131,11 @@ const fn severity(severity: Severity) -> &'static str {
         Severity::Warning => "warning",
         Severity::Info => "info",
     }
+}
+
+/// A number without the noise of binary fractions.
+fn number(value: f64) -> String {
+    ((value * 1e10).round() / 1e10).to_string()
 }
 
 fn text_map<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {

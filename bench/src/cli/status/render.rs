@@ -6,6 +6,7 @@ use crate::{
 };
 use candlepower_api::{
     deployment::status::{LLMDeploymentStatus, Percentiles},
+    names::alerts as names,
     value::ByteSize,
 };
 use k8s_openapi::jiff::Timestamp;
@@ -118,13 +119,15 @@ fn figures(status: &LLMDeploymentStatus, now: Timestamp) -> String {
 }
 
 fn alerts(status: &LLMDeploymentStatus, paint: Paint) -> String {
-    let firing = status.alerts.iter().flat_map(|alerts| &alerts.firing);
+    let told = status.alerts.iter();
+    let folder = told.clone().find_map(|told| told.runbooks_url.as_deref());
+    // An operator of before did not tell.
+    let folder = folder.unwrap_or(names::DEFAULT_RUNBOOKS);
+    let firing = told.flat_map(|told| &told.firing);
     let lines: Vec<_> = firing
         .map(|name| {
-            format!(
-                "{}  see docs/runbooks/{name}.md",
-                paint.verdict(false, name)
-            )
+            let page = names::runbook(folder, name);
+            format!("{}  see {page}", paint.verdict(false, name))
         })
         .collect();
     if lines.is_empty() {
@@ -207,13 +210,21 @@ mod tests {
             "ObservabilityReady  True    Collecting    10m  the pods are scraped",
             "64.2 tokens/s, 1.5 requests/s, 0.5% errors (over 1m, 30s ago)",
             "time to first token    110ms  450ms  900ms",
-            "CandlepowerMemoryHigh  see docs/runbooks/CandlepowerMemoryHigh.md",
+            "CandlepowerMemoryHigh  see https://wiki.example/CandlepowerMemoryHigh.md",
             "http://prometheus.monitoring:9090",
             "beside the model in each pod, port 16686",
             "kubectl -n team port-forward pod/tiny-1 16686",
         ] {
             assert!(text.contains(expected), "{expected} is missing in:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_status_that_names_no_runbooks_leads_to_the_project_s_own() {
+        let alerts = serde_json::json!({"alerts": {"firing": ["CandlepowerQueueFull"]}});
+        let text = text(testing::deployment("team", "tiny", &alerts));
+        let page = "see https://github.com/candlepower/candlepower/blob/main/docs/runbooks/CandlepowerQueueFull.md";
+        assert!(text.contains(page), "{text}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a resource may be unready before that is an alert.
+/// How long a resource may be unready, or serve nothing, before that is an alert.
 const UNREADY: Duration = Duration::from_secs(600);
 /// How long requests may wait for a token.
 const NO_TOKEN: Duration = Duration::from_secs(120);
@@ -85,6 +85,7 @@ pub(super) fn holding(
     let weak = window
         .tokens_per_busy_second()
         .is_some_and(|rate| rate < f64::from(throughput.threshold));
+    let unready = unready(resource, now);
     [
         (
             alerts::TIME_TO_FIRST_TOKEN_HIGH,
@@ -106,12 +107,17 @@ pub(super) fn holding(
             throughput.enabled && weak,
             throughput.r#for.as_std(),
         ),
-        (alerts::NOT_READY, is_unready(resource, now), Duration::ZERO),
+        (
+            alerts::NOT_READY,
+            unready.is_some(),
+            unready.unwrap_or_default(),
+        ),
         (alerts::NOT_SERVING, window.stuck, NO_TOKEN),
+        (alerts::CRASH_LOOPING, window.crash_looping, Duration::ZERO),
         (alerts::QUEUE_FULL, window.counted.queue_full > 0.0, FULL),
         (
             alerts::TRACE_EXPORT_FAILING,
-            window.counted.spans_dropped > 0.0,
+            window.counted.spans_lost > 0.0,
             SPANS_LOST,
         ),
     ]
@@ -120,174 +126,37 @@ pub(super) fn holding(
     .collect()
 }
 
-/// Whether the resource has been unready for too long, as its last status says.
-fn is_unready(resource: &LLMDeployment, now: Timestamp) -> bool {
+/// Where the resource is not what it should be, as its last status says: how much longer that may
+/// be so. How long it has been unready, the condition tells.
+fn unready(resource: &LLMDeployment, now: Timestamp) -> Option<Duration> {
     if resource.spec.desired_replicas() == 0 {
-        return false;
+        return None;
     }
-    let status = resource.status.as_ref();
-    let ready = status.and_then(|status| {
-        let mut all = status.conditions.iter();
-        all.find(|condition| condition.type_ == conditions::READY)
-    });
-    ready.is_some_and(|ready| {
-        let since = now.duration_since(ready.last_transition_time.0);
-        ready.status == "False" && Duration::try_from(since).is_ok_and(|unready| unready >= UNREADY)
-    })
+    let status = resource.status.as_ref()?;
+    let mut all = status.conditions.iter();
+    let ready = all.find(|condition| condition.type_ == conditions::READY)?;
+    if ready.status == "True" {
+        return (status.ready_replicas == 0).then_some(UNREADY);
+    }
+    let since = now.duration_since(ready.last_transition_time.0);
+    let long = Duration::try_from(since).is_ok_and(|unready| unready >= UNREADY);
+    (ready.status == "False" && long).then_some(Duration::ZERO)
 }
 
 /// `status.alerts`; absent while nothing fires.
-pub(super) fn status(firing: Vec<String>) -> Option<AlertStatus> {
+pub(super) fn status(firing: Vec<String>, runbooks_url: &str) -> Option<AlertStatus> {
     let first = firing.first()?;
     let name = first.strip_prefix(COMMON_PREFIX).unwrap_or(first);
     let summary = match firing.len() {
         1 => name.to_owned(),
         more => format!("{name} +{}", more - 1),
     };
-    Some(AlertStatus { summary, firing })
+    Some(AlertStatus {
+        summary,
+        firing,
+        runbooks_url: Some(runbooks_url.to_owned()),
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::deployment::{
-        figures::{histogram::Histogram, snapshot::Counters},
-        testing,
-    };
-    use candlepower_api::names::buckets;
-    use serde_json::json;
-
-    fn names(spec: serde_json::Value, window: &Window) -> Vec<&'static str> {
-        let resource = testing::resource(spec);
-        holding(&resource, window, testing::now())
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect()
-    }
-
-    fn slow_window() -> Window {
-        let mut first_token = Histogram::new(buckets::TIME_TO_FIRST_TOKEN);
-        for le in [
-            "5", "7.5", "10", "20", "40", "80", "160", "640", "2560", "+Inf",
-        ] {
-            first_token.set(le, 10);
-        }
-        Window {
-            counted: Counters {
-                first_token,
-                tokens: 100.0,
-                succeeded: 90.0,
-                failed_by_server: 10.0,
-                ..Counters::zero()
-            },
-            tokens_per_second: 2.0,
-            busy: 0.5,
-            memory: Some(0.95),
-            ..Window::of([])
-        }
-    }
-
-    #[test]
-    fn the_four_alerts_hold_above_their_thresholds() {
-        let held = names(json!({}), &slow_window());
-        assert_eq!(
-            held,
-            [
-                alerts::TIME_TO_FIRST_TOKEN_HIGH,
-                alerts::MEMORY_HIGH,
-                alerts::ERROR_RATE_HIGH,
-                alerts::THROUGHPUT_LOW
-            ]
-        );
-    }
-
-    #[test]
-    fn an_alert_that_is_switched_off_or_allows_more_does_not_hold() {
-        let spec = json!({"alerts": {
-            "timeToFirstTokenP95": {"threshold": "30s"},
-            "memoryUtilization": {"threshold": "100%"},
-            "errorRate": {"enabled": false},
-            "throughput": {"threshold": 3},
-        }});
-        assert_eq!(names(spec, &slow_window()), Vec::<&str>::new());
-    }
-
-    #[test]
-    fn an_idle_server_raises_nothing_even_with_thresholds_of_zero() {
-        let spec = json!({"alerts": {"errorRate": {"threshold": "0%"}}});
-        assert_eq!(names(spec, &Window::of([])), Vec::<&str>::new());
-    }
-
-    #[test]
-    fn requests_without_tokens_a_full_queue_and_lost_spans_hold() {
-        let window = Window {
-            stuck: true,
-            counted: Counters {
-                queue_full: 1.0,
-                spans_dropped: 1.0,
-                ..Counters::zero()
-            },
-            ..Window::of([])
-        };
-        assert_eq!(
-            names(json!({}), &window),
-            [
-                alerts::NOT_SERVING,
-                alerts::QUEUE_FULL,
-                alerts::TRACE_EXPORT_FAILING
-            ]
-        );
-    }
-
-    #[test]
-    fn an_alert_fires_only_after_it_has_held_without_a_break() {
-        let mut pending = Pending::default();
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let hold = || vec![(alerts::MEMORY_HIGH, Duration::from_secs(60))];
-        assert!(pending.update(at(0), hold()).is_empty());
-        assert!(pending.update(at(59), hold()).is_empty());
-        assert_eq!(pending.update(at(60), hold()), [alerts::MEMORY_HIGH]);
-        assert!(pending.update(at(61), vec![]).is_empty());
-        assert!(pending.update(at(62), hold()).is_empty(), "it begins anew");
-    }
-
-    #[test]
-    fn an_alert_that_fired_before_the_operator_was_restarted_goes_on_while_it_holds() {
-        let hold = || vec![(alerts::MEMORY_HIGH, Duration::from_secs(60))];
-        let mut pending = Pending::after(status(vec![alerts::MEMORY_HIGH.to_owned()]).as_ref());
-        let start = Instant::now();
-        assert_eq!(pending.update(start, hold()), [alerts::MEMORY_HIGH]);
-        assert!(pending.update(start, vec![]).is_empty());
-        assert!(pending.update(start, hold()).is_empty(), "it begins anew");
-    }
-
-    #[test]
-    fn the_table_shows_one_alert_and_how_many_more() {
-        let told = |firing: &[&str]| {
-            status(firing.iter().map(|name| (*name).to_owned()).collect()).map(|told| told.summary)
-        };
-        assert_eq!(told(&[]), None);
-        assert_eq!(told(&[alerts::QUEUE_FULL]).unwrap(), "QueueFull");
-        assert_eq!(
-            told(&[alerts::MEMORY_HIGH, alerts::QUEUE_FULL]).unwrap(),
-            "MemoryHigh +1"
-        );
-    }
-
-    #[test]
-    fn a_resource_that_has_been_unready_for_long_is_told() {
-        let mut resource = testing::resource(json!({}));
-        let unready = |since: &str| {
-            serde_json::from_value(json!({"conditions": [{
-                "type": "Ready", "status": "False", "reason": "CrashLoop", "message": "",
-                "lastTransitionTime": since,
-            }]}))
-            .unwrap()
-        };
-        resource.status = Some(unready("2026-01-01T11:49:00Z"));
-        assert!(is_unready(&resource, testing::now()));
-        resource.status = Some(unready("2026-01-01T11:59:00Z"));
-        assert!(!is_unready(&resource, testing::now()));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 mod alerts;
 mod histogram;
 mod performance;
+pub(super) mod restarts;
 pub(super) mod scrape;
 mod snapshot;
 mod unread;
@@ -30,6 +31,8 @@ pub(super) struct Reading {
     pub(super) alerts: Option<AlertStatus>,
     /// Pods that are not in it, because they give no metrics.
     pub(super) unread: Vec<Unread>,
+    /// Whether spans were lost in the window, time and again.
+    pub(super) loses_spans: bool,
 }
 
 impl Reading {
@@ -39,6 +42,7 @@ impl Reading {
             performance: status.and_then(|status| status.performance.clone()),
             alerts: status.and_then(|status| status.alerts.clone()),
             unread: Vec::new(),
+            loses_spans: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::{
     Figures, Key, Reading, alerts,
     alerts::Pending,
     performance,
+    restarts::Restarts,
     snapshot::{self, Snapshot},
     unread::Failures,
     window::{History, Window},
@@ -39,6 +40,8 @@ pub(in crate::deployment) struct Scraper {
     pub(in crate::deployment) client: probe::Client,
     pub(in crate::deployment) metrics: Arc<Metrics>,
     pub(in crate::deployment) figures: Arc<Figures>,
+    /// Folder of the runbooks.
+    pub(in crate::deployment) runbooks_url: String,
     /// Takes the resources that are to be reconciled.
     pub(in crate::deployment) tell: UnboundedSender<ObjectRef<Guarded>>,
 }
@@ -51,6 +54,7 @@ struct Memory {
     /// By the resource's uid.
     pending: HashMap<String, Pending>,
     failures: Failures,
+    restarts: Restarts,
 }
 
 /// What was seen of one pod.
@@ -82,14 +86,21 @@ impl Scraper {
             .into_iter()
             .filter_map(|resource| Some(((resource.namespace()?, resource.name_any()), resource)))
             .collect();
-        let asked = self.pods.state().into_iter().filter_map(|pod| target(&pod));
+        let pods = self.pods.state();
+        let asked: Vec<_> = pods.iter().filter_map(|pod| target(pod)).collect();
         let answers = stream::iter(asked)
             .map(|target| async { (self.ask(&target.address).await, target) })
             .buffer_unordered(AT_ONCE)
             .collect::<Vec<_>>()
             .await;
         memory.take(answers, &resources);
-        let changed = self.figures.replace(readings(&resources, memory));
+        memory.restarts.take(
+            Instant::now(),
+            Timestamp::now(),
+            pods.iter().map(AsRef::as_ref),
+        );
+        let readings = readings(&resources, memory, &self.runbooks_url);
+        let changed = self.figures.replace(readings);
         for (namespace, name) in changed {
             // Nobody listens once the controller has stopped.
             let _ = self
@@ -210,11 +221,13 @@ fn parsed(resource: &Arc<Guarded>) -> Option<&LLMDeployment> {
 fn readings(
     resources: &HashMap<Key, Arc<Guarded>>,
     memory: &mut Memory,
+    runbooks_url: &str,
 ) -> HashMap<Key, (Reading, Reading)> {
     let mut pods: HashMap<&Key, Vec<&Seen>> = HashMap::new();
     for seen in memory.pods.values() {
         pods.entry(&seen.resource).or_default().push(seen);
     }
+    let looping = memory.restarts.looping();
     let now = Timestamp::now();
     resources
         .iter()
@@ -228,7 +241,8 @@ fn readings(
                     .pending
                     .entry(resource.uid().unwrap_or_default())
                     .or_insert_with(|| Pending::after(told.alerts.as_ref()));
-                reading(resource, pods, pending, now)
+                let window = window_of(resource, pods, looping.contains(key));
+                reading(resource, &window, pending, now, runbooks_url)
             } else {
                 told.clone()
             };
@@ -238,27 +252,37 @@ fn readings(
         .collect()
 }
 
-fn reading(
-    resource: &LLMDeployment,
-    pods: &[&Seen],
-    pending: &mut Pending,
-    now: Timestamp,
-) -> Reading {
+fn window_of(resource: &LLMDeployment, pods: &[&Seen], crash_looping: bool) -> Window {
     let length = resource.spec.alerts.window;
     let (live, gone): (Vec<&Seen>, Vec<&Seen>) = pods.iter().partition(|seen| seen.lives);
     let mut window = Window::of(live.iter().map(|seen| &seen.history));
     for seen in gone {
         window.add_gone(&seen.history, length.as_std());
     }
-    let holding = alerts::holding(resource, &window, now);
-    let performance = performance::performance(&window, length).map(|figures| Performance {
+    Window {
+        crash_looping,
+        ..window
+    }
+}
+
+fn reading(
+    resource: &LLMDeployment,
+    window: &Window,
+    pending: &mut Pending,
+    now: Timestamp,
+    runbooks_url: &str,
+) -> Reading {
+    let length = resource.spec.alerts.window;
+    let holding = alerts::holding(resource, window, now);
+    let performance = performance::performance(window, length).map(|figures| Performance {
         observed_at: now.round(Unit::Second).unwrap_or(now).to_string(),
         ..figures
     });
     Reading {
         performance,
-        alerts: alerts::status(pending.update(Instant::now(), holding)),
+        alerts: alerts::status(pending.update(Instant::now(), holding), runbooks_url),
         unread: Vec::new(),
+        loses_spans: window.loses_spans,
     }
 }
 

@@ -1,8 +1,10 @@
 //! Alerts on symptoms that users notice, and on the few causes that come before them.
-use super::{Alert, Rule, recording as recorded, text_map};
+use super::{
+    Alert, CRASH_LOOP, CRASH_LOOP_RESTARTS, Rule, number, recording as recorded, text_map,
+};
 use crate::observability::{
     Subject,
-    queries::{self, Scope, number},
+    queries::{self, Scope},
 };
 use candlepower_api::{
     deployment::{Severity, TracingMode},
@@ -137,16 +139,18 @@ fn not_ready(subject: &Subject<'_>, scope: &Scope) -> Alert<'static> {
     Alert {
         name: names::NOT_READY,
         expr: format!(
-            "{} == 0 or {loaded}({} == 0 and {} > 0)",
+            "{} == 0 or {loaded}({} == 0 and {} > 0) or {} == 1",
             scope.reachable(),
             scope.condition(conditions::READY),
-            scope.replicas("desired")
+            scope.replicas("desired"),
+            scope.ready_in_name_only()
         ),
         hold: "10m".to_owned(),
         severity: Severity::Critical,
         summary: "Nothing serves, or not everything that should.",
-        description: "a pod cannot be scraped, has no model loaded, or the resource is not Ready."
-            .to_owned(),
+        description:
+            "a pod cannot be scraped, has no model loaded, or the resource is not Ready, or is so although no pod serves."
+                .to_owned(),
     }
 }
 
@@ -164,14 +168,24 @@ fn not_serving(subject: &Subject<'_>, scope: &Scope) -> Alert<'static> {
     }
 }
 
+/// Seen by Prometheus itself, and by the operator: of a server that lives for a second, Prometheus
+/// scrapes hardly any life.
 fn crash_looping(scope: &Scope) -> Alert<'static> {
     Alert {
         name: names::CRASH_LOOPING,
-        expr: format!("{} >= 3", scope.over("15m").restarts()),
+        expr: format!(
+            "{} >= {CRASH_LOOP_RESTARTS} or {} >= {CRASH_LOOP_RESTARTS}",
+            scope.over("15m").restarts(),
+            scope
+                .over(&format!("{}m", CRASH_LOOP.as_secs() / 60))
+                .counted_restarts()
+        ),
         hold: "0s".to_owned(),
         severity: Severity::Critical,
         summary: "The server ends and starts again and again.",
-        description: "the server of one pod started {{ $value }} times in 15 minutes.".to_owned(),
+        description:
+            "the server of one pod was started again {{ $value | humanize }} times within 20 minutes."
+                .to_owned(),
     }
 }
 

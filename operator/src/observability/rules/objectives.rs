@@ -1,10 +1,7 @@
 //! Burn rates of error budgets, over several windows: a fast burn wakes somebody soon, a slow one
 //! is seen before the budget of 30 days is gone.
-use super::{Alert, Rule, record};
-use crate::observability::{
-    Subject,
-    queries::{Scope, number},
-};
+use super::{Alert, Rule, number, record};
+use crate::observability::{Subject, queries::Scope};
 use candlepower_api::{
     deployment::Severity,
     names::alerts as names,

@@ -79,6 +79,7 @@ fn scraper() -> Scraper {
         client: probe::Client::new(),
         metrics: Arc::new(Metrics::new().unwrap()),
         figures: Arc::default(),
+        runbooks_url: String::new(),
         tell: unbounded().0,
     }
 }
