@@ -8,17 +8,34 @@ use axum::{
     routing::get,
 };
 use candlepower_api::names::paths;
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
-use tokio::net::TcpListener;
+use std::{net::SocketAddr, sync::Arc};
+use tokio::{net::TcpListener, sync::watch};
 
-/// True once all caches have been filled.
-pub type Readiness = Arc<AtomicBool>;
+/// Whether the caches of all controllers are filled, each of which tells by a channel.
+#[derive(Clone, Debug)]
+pub struct Readiness(Vec<watch::Receiver<bool>>);
+
+impl Readiness {
+    /// Ready once each of `filled` is true.
+    pub fn new(filled: impl IntoIterator<Item = watch::Receiver<bool>>) -> Self {
+        Self(filled.into_iter().collect())
+    }
+
+    /// Tells the log when it is.
+    pub async fn announce(mut self) {
+        for filled in &mut self.0 {
+            // An error means that the operator stops before.
+            if filled.wait_for(|filled| *filled).await.is_err() {
+                return;
+            }
+        }
+        tracing::info!("the caches are filled");
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.iter().all(|filled| *filled.borrow())
+    }
+}
 
 #[derive(Clone)]
 struct Served {
@@ -67,7 +84,7 @@ async fn export(State(served): State<Served>) -> Response {
 }
 
 async fn readiness(State(served): State<Served>) -> Response {
-    if served.ready.load(Ordering::Relaxed) {
+    if served.ready.is_ready() {
         "ok".into_response()
     } else {
         (
@@ -75,5 +92,22 @@ async fn readiness(State(served): State<Served>) -> Response {
             "the caches are still being filled from the API server",
         )
             .into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_controller_whose_caches_are_not_filled_is_enough_not_to_be_ready() {
+        let (deployments, deployments_filled) = watch::channel(false);
+        let (benchmarks, benchmarks_filled) = watch::channel(false);
+        let ready = Readiness::new([deployments_filled, benchmarks_filled]);
+        assert!(!ready.is_ready());
+        deployments.send_replace(true);
+        assert!(!ready.is_ready());
+        benchmarks.send_replace(true);
+        assert!(ready.is_ready());
     }
 }

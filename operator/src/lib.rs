@@ -4,6 +4,7 @@
 //! - [`deployment`]: the controller of `LLMDeployment`;
 //! - [`benchmark`]: the controller of `LLMBenchmark`;
 //! - [`http`], [`metrics`], [`telemetry`]: how the operator itself is watched;
+//! - `queue`, `status`: what the controllers share: how reconciles are run, how a status is written;
 //! - [`backoff`]: when to try again after a failure.
 #![forbid(unsafe_code)]
 
@@ -19,8 +20,10 @@ pub mod http;
 pub mod metrics;
 pub mod observability;
 mod pod_security;
+mod queue;
 pub mod shutdown;
 mod sorted;
+mod status;
 pub mod telemetry;
 mod watches;
 mod written;
@@ -61,7 +64,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let mut controllers = deployment::Controllers::new(&client, &config, &metrics)?;
     let views = controllers.take_views();
     let benchmarks = benchmark::Controllers::new(&client, &config, &metrics, views)?;
-    let server = http::Server::bind(config.listen, metrics, controllers.readiness()).await?;
+    let ready = http::Readiness::new(controllers.filling().chain(benchmarks.filling()));
+    let server = http::Server::bind(config.listen, metrics, ready.clone()).await?;
 
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -70,6 +74,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         server_image = config.server_image,
         "the operator runs"
     );
+    tokio::spawn(ready.announce());
     // The endpoint goes last, so that the last reconciles can still be scraped.
     let serving = tokio::spawn(server.serve());
     tokio::join!(controllers.run(&shutdown), benchmarks.run(&shutdown));

@@ -1,45 +1,8 @@
-//! `spec.profile` and `spec.scenarios`: how much load, for how long.
+//! `spec.scenarios`: how much load, for how long.
 use crate::value::{Duration, Percentage};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time;
-
-/// A set of scenarios.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// 10, 25, 50 and 100 users for 5, 10, 10 and 15 minutes.
-    #[default]
-    Standard,
-    /// The same shape in about 3 minutes.
-    Quick,
-    /// The scenarios of the resource.
-    Custom,
-}
-
-impl Profile {
-    /// How long its load lasts, without what lies between the scenarios.
-    pub fn longest(self, scenarios: &[Scenario]) -> time::Duration {
-        match self {
-            Self::Standard => time::Duration::from_secs(40 * 60),
-            Self::Quick => time::Duration::from_secs(3 * 60),
-            Self::Custom => scenarios
-                .iter()
-                .fold(time::Duration::ZERO, |sum, scenario| {
-                    sum.saturating_add(scenario.duration.as_std())
-                }),
-        }
-    }
-
-    /// How many scenarios it has.
-    pub fn count(self, scenarios: &[Scenario]) -> usize {
-        match self {
-            Self::Standard | Self::Quick => 4,
-            Self::Custom => scenarios.len(),
-        }
-    }
-}
 
 /// One level of load.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]

@@ -2,13 +2,15 @@
 pub mod job;
 mod load;
 mod objectives;
+mod profile;
 mod schedule;
 pub mod status;
 mod target;
 mod workload;
 
-pub use load::{Arrival, Profile, Scenario, StopWhen};
+pub use load::{Arrival, Scenario, StopWhen};
 pub use objectives::{LatencyObjective, Objectives};
+pub use profile::{Level, Profile};
 pub use schedule::{ConcurrencyPolicy, Records};
 pub use status::LLMBenchmarkStatus;
 pub use target::{MetricsDialect, MetricsSource, Target};

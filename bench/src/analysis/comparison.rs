@@ -212,20 +212,10 @@ fn verdict(before: Estimate, after: Estimate, more_is_better: bool) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        analysis::testing::{Plant, objectives},
-        report::{Options, Report, build},
-    };
+    use crate::{analysis::testing::Plant, report::Report};
 
     fn report(change: impl FnOnce(&mut Plant)) -> Report {
-        let mut plant = Plant::default();
-        change(&mut plant);
-        let (run, evidence) = Plant::run(&[plant]);
-        let options = Options {
-            objectives: objectives(),
-            ..Options::default()
-        };
-        build(&run, &evidence, &options)
+        Plant::report(&[Plant::with(change)])
     }
 
     fn side<'a>(name: &'a str, report: &'a Report) -> Side<'a> {

@@ -15,6 +15,7 @@ use crate::{
     },
     objectives::{Objective, of_resource},
     record::{AppliedLoad, ErrorClass, GeneratorHealth, Outcome, RequestRecord, Run, ScenarioRun},
+    report::{Options, Report, build},
 };
 use candlepower_api::{
     benchmark::{Objectives, Workload},
@@ -106,6 +107,23 @@ pub(crate) fn objectives() -> Vec<Objective> {
 }
 
 impl Plant {
+    /// The healthy run with a change.
+    pub(crate) fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut plant = Self::default();
+        change(&mut plant);
+        plant
+    }
+
+    /// The report of runs at several levels.
+    pub(crate) fn report(levels: &[Self]) -> Report {
+        let (run, evidence) = Self::run(levels);
+        let options = Options {
+            objectives: objectives(),
+            ..Options::default()
+        };
+        build(&run, &evidence, &options)
+    }
+
     fn server_first(&self) -> f64 {
         self.tokenize + self.queue + self.prefill
     }

@@ -1,8 +1,8 @@
 //! What every reconcile of one controller shares.
 use super::Guarded;
 use crate::{
-    backoff::Backoff, config::benchmark::BenchmarkConfig, deployment, error::Error,
-    metrics::ControllerMetrics, written::WrittenStatuses,
+    config::benchmark::BenchmarkConfig, deployment, error::Error, metrics::ControllerMetrics,
+    written::WrittenStatuses,
 };
 use candlepower_api::benchmark::LLMBenchmarkStatus;
 use k8s_openapi::api::{
@@ -11,10 +11,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Client,
-    runtime::{
-        events::Recorder,
-        reflector::{ObjectRef, Store},
-    },
+    runtime::{events::Recorder, reflector::Store},
 };
 use tokio::sync::watch;
 
@@ -24,7 +21,6 @@ pub(super) struct Context {
     pub(super) caches: Caches,
     pub(super) recorder: Recorder,
     pub(super) metrics: ControllerMetrics,
-    pub(super) backoff: Backoff<ObjectRef<Guarded>>,
     pub(super) settings: BenchmarkConfig,
     pub(super) written: WrittenStatuses<LLMBenchmarkStatus>,
 }

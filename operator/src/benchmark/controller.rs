@@ -7,11 +7,10 @@ use super::{
     state::State,
 };
 use crate::{
-    backoff::Backoff,
     config::{Config, benchmark::BenchmarkConfig},
     deployment::views::{Touched, Views},
-    error::Error,
     metrics::{BENCHMARK_CONTROLLER, ControllerMetrics, Metrics},
+    queue::Queue,
     shutdown::Shutdown,
     watches::{self, api, cached},
     written::WrittenStatuses,
@@ -23,7 +22,6 @@ use kube::{
     Client,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt,
-        controller::{self, Action},
         events::{Recorder, Reporter},
         predicates,
         reflector::{ObjectRef, Store},
@@ -67,6 +65,12 @@ impl Controllers {
             scopes,
             concurrency: config.concurrency,
         })
+    }
+
+    /// Become true once the caches are filled.
+    pub(crate) fn filling(&self) -> impl Iterator<Item = watch::Receiver<bool>> {
+        let scopes = self.scopes.iter();
+        scopes.map(|scope| scope.context.caches.filled.subscribe())
     }
 
     /// Runs until the shutdown, and until the reconciles that run then have ended, within reason.
@@ -143,7 +147,6 @@ impl Scope {
             },
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
-            backoff: Backoff::default(),
             settings: shared.settings.clone(),
             written: WrittenStatuses::default(),
         };
@@ -157,16 +160,12 @@ impl Scope {
     async fn run(self, concurrency: u16, shutdown: Shutdown) {
         let (context, others) = (self.context.clone(), self.others);
         let filling = tokio::spawn(async move { context.caches.watch_filling(others).await });
-        self.controller
-            .with_config(controller::Config::default().concurrency(concurrency))
-            .graceful_shutdown_on(shutdown.wait())
-            .run(
-                reconcile_and_count,
-                |object, error, context| after_failure(&object, error, &context),
-                self.context,
-            )
-            .for_each(|_| future::ready(()))
-            .await;
+        let queue = Queue {
+            concurrency,
+            metrics: self.context.metrics.clone(),
+            shutdown,
+        };
+        queue.run(self.controller, reconcile, self.context).await;
         filling.abort();
     }
 }
@@ -217,26 +216,4 @@ fn all_where(
         .filter(|guarded| guarded.0.as_ref().is_ok_and(&is_concerned))
         .map(|guarded| ObjectRef::from_obj(&**guarded))
         .collect()
-}
-
-async fn reconcile_and_count(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
-    let reference = ObjectRef::from_obj(&*object);
-    let result = Box::pin(reconcile(object, context.clone())).await;
-    if result.is_ok() {
-        context.metrics.reconciled();
-        context.backoff.succeeded(&reference);
-    }
-    result
-}
-
-fn after_failure(object: &Guarded, error: &Error, context: &Context) -> Action {
-    let reference = ObjectRef::from_obj(object);
-    context.metrics.failed(error.category());
-    if !error.is_retryable() {
-        tracing::error!(%error, "given up until the benchmark changes");
-        return Action::await_change();
-    }
-    let delay = context.backoff.failed(&reference);
-    tracing::warn!(%error, retry_in = ?delay, "a reconcile of a benchmark failed");
-    Action::requeue(delay)
 }

@@ -1,13 +1,8 @@
 //! What every reconcile of one controller shares.
-use super::{Guarded, caches::Caches, figures::Figures, monitoring::Monitoring, probe};
-use crate::{
-    backoff::Backoff, config::PullPolicy, metrics::ControllerMetrics, written::WrittenStatuses,
-};
+use super::{caches::Caches, figures::Figures, monitoring::Monitoring, probe};
+use crate::{config::PullPolicy, metrics::ControllerMetrics, written::WrittenStatuses};
 use candlepower_api::deployment::LLMDeploymentStatus;
-use kube::{
-    Client,
-    runtime::{events::Recorder, reflector::ObjectRef},
-};
+use kube::{Client, runtime::events::Recorder};
 use std::sync::Arc;
 
 /// What every reconcile of one controller shares.
@@ -16,7 +11,6 @@ pub(super) struct Context {
     pub(super) caches: Caches,
     pub(super) recorder: Recorder,
     pub(super) metrics: ControllerMetrics,
-    pub(super) backoff: Backoff<ObjectRef<Guarded>>,
     pub(super) probe: probe::Client,
     pub(super) server: ServerDefaults,
     pub(super) written: WrittenStatuses<LLMDeploymentStatus>,

@@ -4,7 +4,6 @@ use super::{
     Guarded,
     caches::{self, Caches},
     context::{Context, ServerDefaults},
-    error::Error,
     figures::{Figures, scrape::Scraper},
     monitoring::{
         Monitoring,
@@ -17,16 +16,15 @@ use super::{
     views::{self, Views},
 };
 use crate::{
-    backoff::Backoff,
     config::Config,
-    http::Readiness,
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
+    queue::Queue,
     shutdown::Shutdown,
     watches::{self, api, cached, reflected},
     written::WrittenStatuses,
 };
 use candlepower_api::names::labels;
-use futures::{StreamExt, channel::mpsc, future};
+use futures::{channel::mpsc, future};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod, Service},
@@ -35,17 +33,13 @@ use kube::{
     Client,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt,
-        controller::{self, Action},
         events::{Recorder, Reporter},
         predicates,
         reflector::ObjectRef,
         watcher,
     },
 };
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// The controllers of all watched namespaces.
@@ -53,7 +47,6 @@ pub struct Controllers {
     scopes: Vec<Scope>,
     concurrency: u16,
     figures_interval: Duration,
-    ready: Readiness,
     client: Client,
     discovery_interval: Duration,
     served: watch::Sender<Option<Served>>,
@@ -97,7 +90,6 @@ impl Controllers {
             scopes,
             concurrency: config.concurrency,
             figures_interval: config.figures_interval.as_std(),
-            ready: Readiness::default(),
             client: client.clone(),
             discovery_interval: config.monitoring.discovery_interval.as_std(),
             served,
@@ -112,32 +104,20 @@ impl Controllers {
             .collect()
     }
 
-    /// Becomes true once every cache is filled.
-    pub fn readiness(&self) -> Readiness {
-        self.ready.clone()
+    /// Become true once the caches are filled.
+    pub(crate) fn filling(&self) -> impl Iterator<Item = watch::Receiver<bool>> {
+        let scopes = self.scopes.iter();
+        scopes.map(|scope| scope.context.caches.filling())
     }
 
     /// Runs until the shutdown, and until the reconciles that run then have ended, within reason.
     pub async fn run(self, shutdown: &Shutdown) {
-        let contexts: Vec<_> = self
-            .scopes
-            .iter()
-            .map(|scope| scope.context.clone())
-            .collect();
-        let ready = self.ready;
         tokio::spawn(served::follow(
             self.client,
             self.discovery_interval,
             self.served,
             shutdown.clone(),
         ));
-        tokio::spawn(async move {
-            let filled = contexts.iter().map(|context| context.caches.filled());
-            if future::try_join_all(filled).await.is_ok() {
-                ready.store(true, Ordering::Relaxed);
-                tracing::info!("the caches are filled");
-            }
-        });
         let running = self
             .scopes
             .into_iter()
@@ -258,7 +238,6 @@ impl Scope {
             ),
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
-            backoff: Backoff::default(),
             probe: shared.probe.clone(),
             server: shared.server.clone(),
             written: WrittenStatuses::default(),
@@ -280,28 +259,12 @@ impl Scope {
             context.caches.watch_filling().await;
             scraper.run(figures_interval).await;
         });
-        self.controller
-            .with_config(controller::Config::default().concurrency(concurrency))
-            .graceful_shutdown_on(shutdown.wait())
-            .run(
-                reconcile_and_count,
-                |object, error, context| after_failure(&object, error, &context),
-                self.context,
-            )
-            .for_each(|result| {
-                // A reconcile's own failure was logged where it happened.
-                if let Err(error) = result
-                    && !matches!(
-                        error,
-                        controller::Error::ReconcilerFailed(..)
-                            | controller::Error::ObjectNotFound(_)
-                    )
-                {
-                    tracing::warn!(%error, "the controller's queue reports a failure");
-                }
-                future::ready(())
-            })
-            .await;
+        let queue = Queue {
+            concurrency,
+            metrics: self.context.metrics.clone(),
+            shutdown,
+        };
+        queue.run(self.controller, reconcile, self.context).await;
         scraping.abort();
     }
 }
@@ -310,26 +273,4 @@ impl Scope {
 fn resource_of(pod: &Pod) -> Option<ObjectRef<Guarded>> {
     let name = caches::resource_name(pod)?;
     Some(ObjectRef::new(name).within(pod.metadata.namespace.as_deref()?))
-}
-
-async fn reconcile_and_count(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
-    let reference = ObjectRef::from_obj(&*object);
-    let result = Box::pin(reconcile(object, context.clone())).await;
-    if result.is_ok() {
-        context.metrics.reconciled();
-        context.backoff.succeeded(&reference);
-    }
-    result
-}
-
-fn after_failure(object: &Guarded, error: &Error, context: &Context) -> Action {
-    let reference = ObjectRef::from_obj(object);
-    context.metrics.failed(error.category());
-    if !error.is_retryable() {
-        tracing::error!(%error, "given up until the resource changes");
-        return Action::await_change();
-    }
-    let delay = context.backoff.failed(&reference);
-    tracing::warn!(%error, retry_in = ?delay, "a reconcile failed");
-    Action::requeue(delay)
 }

@@ -34,12 +34,19 @@ pub struct Sampling {
     pub frequency_penalty: f64,
     /// Added to the logits of these tokens.
     pub logit_bias: Vec<(u32, f32)>,
+    /// Tokens that the answer has before the model may end it; [`Self::NEVER_ENDS`]: it may not.
+    pub min_tokens: usize,
     /// What the answer has to follow.
     pub grammar: Option<Grammar>,
     /// The same seed picks the same tokens; without one, each request differs.
     pub seed: Option<u64>,
     /// Report each token's log probability, with those of this many of the likeliest tokens.
     pub logprobs: Option<usize>,
+}
+
+impl Sampling {
+    /// As [`Self::min_tokens`]: only the longest length ends the answer.
+    pub const NEVER_ENDS: usize = usize::MAX;
 }
 
 impl Default for Sampling {
@@ -53,6 +60,7 @@ impl Default for Sampling {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             logit_bias: Vec::new(),
+            min_tokens: 0,
             grammar: None,
             seed: None,
             logprobs: None,

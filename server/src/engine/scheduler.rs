@@ -235,7 +235,7 @@ impl Scheduler {
             self.next_id += 1;
             self.running.push(Running {
                 id,
-                sampler: Sampler::new(&next.request, id.0),
+                sampler: Sampler::new(&next.request, &self.end_tokens, id.0),
                 max_tokens: next.request.max_tokens,
                 deadline: next.request.deadline,
                 tokens: next.request.prompt,

@@ -1,7 +1,11 @@
-//! Request bodies: read up to the limit, parsed as JSON, every complaint in OpenAI's shape.
+//! Bodies of the generation routes: read up to the limit, parsed as JSON, every complaint in OpenAI's
+//! shape. Each has fields of its own route and the parameters that all of them share. serde could
+//! flatten the one into the other, but would then name neither the place of a wrong value nor the
+//! fields that there are.
 use super::{
     error::{ApiError, ErrorKind},
     fields,
+    parameters::Parameters,
     state::AppState,
 };
 use axum::{
@@ -12,22 +16,32 @@ use axum::{
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::{borrow::Cow, sync::LazyLock};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
-/// A body of the form `T`, whose fields have been checked by [`fields::check`].
-#[derive(Debug)]
-pub struct JsonBody<T>(pub T);
+/// A body whose fields have been checked by [`fields::check`].
+#[derive(Clone, Debug)]
+pub struct JsonBody<Own> {
+    /// What only this route has.
+    pub own: Own,
+    /// What all have.
+    pub parameters: Parameters,
+}
 
 /// How far beyond the limit a body is read and thrown away, in multiples of the limit: a client
 /// that is cut off while it sends sees a broken connection instead of the answer.
 const DISCARDED: usize = 8;
 
-impl<T: DeserializeOwned> FromRequest<AppState> for JsonBody<T> {
+impl<Own: DeserializeOwned> FromRequest<AppState> for JsonBody<Own> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         check_content_type(request.headers())?;
         let bytes = read(request.into_body(), state.options.body_limit).await?;
-        parse(&bytes).map(Self)
+        parse(&bytes)
     }
 }
 
@@ -81,7 +95,7 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
 }
 
 /// Parses and checks a body.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+pub(super) fn parse<Own: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<Own>, ApiError> {
     let malformed = |error: serde_json::Error| {
         ApiError::new(
             ErrorKind::InvalidRequest,
@@ -90,11 +104,32 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     };
     let mut object: Map<String, Value> = serde_json::from_slice(bytes).map_err(malformed)?;
     fields::check(&mut object)?;
-    serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
+    let shared = SHARED.iter().filter_map(|name| object.remove_entry(name));
+    let parameters = of_fields(shared.collect())?;
+    Ok(JsonBody {
+        own: of_fields(object)?,
+        parameters,
+    })
+}
+
+/// The names of the fields that all bodies share.
+static SHARED: LazyLock<Vec<String>> = LazyLock::new(|| match Parameters::schema() {
+    RefOr::T(Schema::Object(object)) => object.properties.into_keys().collect(),
+    _ => Vec::new(),
+});
+
+fn of_fields<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let path = error.path().to_string();
-        let problem = error.into_inner().to_string();
+        let mut problem = error.into_inner().to_string();
         match fields::unknown(&problem) {
-            Some(name) => fields::unknown_error(&within(&path, &name), &problem),
+            Some(name) => {
+                if path == "." || path == name {
+                    // One of the body itself: serde told those of the route alone.
+                    problem.extend(SHARED.iter().map(|known| format!(", `{known}`")));
+                }
+                fields::unknown_error(&within(&path, &name), &problem)
+            }
             None if path == "." => ApiError::new(ErrorKind::InvalidRequest, problem),
             None => {
                 let message = format!("{path}: {problem}");
@@ -102,6 +137,30 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             }
         }
     })
+}
+
+/// As one object with all of the fields.
+impl<Own: ToSchema> PartialSchema for JsonBody<Own> {
+    fn schema() -> RefOr<Schema> {
+        let mut own = Own::schema();
+        if let RefOr::T(Schema::Object(own)) = &mut own
+            && let RefOr::T(Schema::Object(shared)) = Parameters::schema()
+        {
+            own.properties.extend(shared.properties);
+        }
+        own
+    }
+}
+
+impl<Own: ToSchema> ToSchema for JsonBody<Own> {
+    fn name() -> Cow<'static, str> {
+        Own::name()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Own::schemas(schemas);
+        Parameters::schemas(schemas);
+    }
 }
 
 /// The whole path of the unknown field `name`, of which `path` may be the parent or already all.
@@ -133,12 +192,9 @@ mod tests {
 
     #[test]
     fn a_good_body_is_parsed() {
-        assert_eq!(
-            parse::<Form>(br#"{"name": "a", "parts": null}"#)
-                .unwrap()
-                .name,
-            "a"
-        );
+        let body = br#"{"name": "a", "parts": null, "seed": 1}"#;
+        let body = parse::<Form>(body).unwrap();
+        assert_eq!((&*body.own.name, body.parameters.seed), ("a", Some(1)));
     }
 
     #[test]
@@ -155,10 +211,32 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_type_of_a_shared_field_names_its_place_too() {
+        let error = error(r#"{"name": "a", "seed": "two"}"#);
+        assert_eq!(error.param.as_deref(), Some("seed"));
+        assert!(error.message.contains("\"two\""), "{}", error.message);
+    }
+
+    #[test]
     fn an_unknown_field_is_named_with_the_known_ones() {
         let error = error(r#"{"name": "a", "nmae": 1}"#);
         assert_eq!(error.param.as_deref(), Some("nmae"));
-        assert!(error.message.contains("`name`"), "{}", error.message);
+        for known in ["`name`", "`parts`", "`temperature`", "`min_tokens`"] {
+            assert!(error.message.contains(known), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn the_shared_fields_are_told_of_the_body_alone() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Outer {
+            #[allow(dead_code, reason = "only its type matters")]
+            inner: Form,
+        }
+        let error = parse::<Outer>(br#"{"inner": {"name": "a", "nmae": 1}}"#).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("inner.nmae"));
+        assert!(!error.message.contains("temperature"), "{}", error.message);
     }
 
     #[test]

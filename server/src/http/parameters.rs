@@ -26,35 +26,54 @@ pub enum Stop {
 /// From token ids, written as texts, to what is added to their logits.
 pub type LogitBias = BTreeMap<String, f32>;
 
-/// The parameters as a request gives them.
-#[derive(Clone, Debug, Default)]
+/// The parameters as a request of any route gives them.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Parameters {
+    /// 0 picks the most likely token; higher values vary more.
+    #[schema(minimum = 0, maximum = 2, default = 1.0)]
+    pub temperature: Option<f64>,
+    /// Pick from the smallest set of tokens whose probabilities sum to this.
+    #[schema(exclusive_minimum = 0, maximum = 1, default = 1.0)]
+    pub top_p: Option<f64>,
+    /// Pick from this many of the likeliest tokens; 0 or -1: from all.
+    #[schema(minimum = -1, default = -1)]
+    pub top_k: Option<i64>,
+    /// Pick from tokens at least this times as likely as the likeliest.
+    #[schema(minimum = 0, maximum = 1, default = 0.0)]
+    pub min_p: Option<f64>,
+    /// Above 1, tokens that prompt or answer have become less likely.
+    #[schema(exclusive_minimum = 0, maximum = 2, default = 1.0)]
+    pub repetition_penalty: Option<f64>,
+    /// Above 0, tokens that the answer has become less likely.
+    #[schema(minimum = -2, maximum = 2, default = 0.0)]
+    pub presence_penalty: Option<f64>,
+    /// Above 0, tokens become less likely each time that the answer has them.
+    #[schema(minimum = -2, maximum = 2, default = 0.0)]
+    pub frequency_penalty: Option<f64>,
+    /// From token ids to -100 (never) … 100 (always), which is added to their logits.
+    pub logit_bias: Option<LogitBias>,
+    /// The same seed picks the same tokens.
+    pub seed: Option<i64>,
+    /// Texts that end the answer; they are not part of it.
+    pub stop: Option<Stop>,
+    /// Go on to the longest length: the model cannot end the answer, stop strings can.
+    #[serde(default)]
+    pub ignore_eos: bool,
+    /// Tokens before which neither the model nor a stop string ends the answer.
+    #[schema(default = 0)]
+    pub min_tokens: Option<usize>,
+}
+
+/// What not all routes name alike, or have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
     /// Answers to the one prompt, 1 to 128.
     pub n: Option<usize>,
     /// Most tokens to generate.
     pub max_tokens: Option<usize>,
-    /// 0 to 2.
-    pub temperature: Option<f64>,
-    /// 1 or more; 0 and -1 mean all.
-    pub top_k: Option<i64>,
-    /// Above 0, up to 1.
-    pub top_p: Option<f64>,
-    /// 0 to 1.
-    pub min_p: Option<f64>,
-    /// Above 0, up to 2.
-    pub repetition_penalty: Option<f64>,
-    /// -2 to 2.
-    pub presence_penalty: Option<f64>,
-    /// -2 to 2.
-    pub frequency_penalty: Option<f64>,
-    /// -100 to 100 for each token.
-    pub logit_bias: Option<LogitBias>,
-    /// The same seed picks the same tokens.
-    pub seed: Option<i64>,
     /// Report log probabilities, with those of this many of the likeliest tokens.
     pub logprobs: Option<usize>,
-    /// Texts that end the answer.
-    pub stop: Option<Stop>,
 }
 
 /// The parameters after validation, in the engine's terms.
@@ -70,27 +89,36 @@ pub struct Controls {
     pub format: Option<(&'static str, GrammarSource)>,
     /// Texts that end the answer.
     pub stop: Vec<String>,
+    /// Tokens that it has before one of them may.
+    pub min_tokens: usize,
 }
 
 impl Parameters {
     /// Checks each value.
-    pub fn validate(self) -> Result<Controls, ApiError> {
-        if self.max_tokens == Some(0) {
+    pub fn validate(self, counts: Counts) -> Result<Controls, ApiError> {
+        if counts.max_tokens == Some(0) {
             return Err(ApiError::invalid(
                 "max_tokens",
                 "max_tokens is 0; write 1 or more",
             ));
         }
-        let choices = self.n.unwrap_or(1);
+        let choices = counts.n.unwrap_or(1);
         if !(1..=MAX_CHOICES).contains(&choices) {
             return Err(ApiError::invalid(
                 "n",
                 format!("n is {choices}; write a number from 1 to {MAX_CHOICES}"),
             ));
         }
+        let min_tokens = self.min_tokens.unwrap_or_default();
+        if let Some(most) = counts.max_tokens.filter(|most| min_tokens > *most) {
+            let message = format!(
+                "min_tokens is {min_tokens} and max_tokens is {most}; write no more than max_tokens"
+            );
+            return Err(ApiError::invalid("min_tokens", message));
+        }
         Ok(Controls {
             choices,
-            max_tokens: self.max_tokens,
+            max_tokens: counts.max_tokens,
             sampling: Sampling {
                 temperature: within("temperature", self.temperature, 1.0, 0.0..=2.0)?,
                 top_k: top_k(self.top_k)?,
@@ -110,13 +138,42 @@ impl Parameters {
                     -2.0..=2.0,
                 )?,
                 logit_bias: logit_bias(self.logit_bias.unwrap_or_default())?,
+                min_tokens: if self.ignore_eos {
+                    Sampling::NEVER_ENDS
+                } else {
+                    min_tokens
+                },
                 grammar: None,
                 seed: self.seed.map(i64::cast_unsigned),
-                logprobs: self.logprobs,
+                logprobs: counts.logprobs,
             },
             format: None,
             stop: stops(self.stop)?,
+            min_tokens,
         })
+    }
+}
+
+impl Controls {
+    /// With a form that the answer has to follow, and the field that says so. It ends where the form
+    /// is complete, so that nothing else may be said of its end.
+    pub fn in_form(
+        mut self,
+        form: Option<(&'static str, GrammarSource)>,
+    ) -> Result<Self, ApiError> {
+        let field = match self.sampling.min_tokens {
+            0 => None,
+            Sampling::NEVER_ENDS => Some("ignore_eos"),
+            _ => Some("min_tokens"),
+        };
+        if let (Some(field), Some((form, _))) = (field, &form) {
+            let message = format!(
+                "{field} and {form} contradict each other, because an answer ends where its form is complete; leave one of them out"
+            );
+            return Err(ApiError::invalid(field, message));
+        }
+        self.format = form;
+        Ok(self)
     }
 }
 
@@ -212,153 +269,4 @@ fn stops(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn param(parameters: Parameters) -> Option<String> {
-        parameters.validate().unwrap_err().param
-    }
-
-    #[test]
-    fn nothing_given_means_openais_defaults() {
-        let controls = Parameters::default().validate().unwrap();
-        assert_eq!(
-            controls,
-            Controls {
-                choices: 1,
-                max_tokens: None,
-                sampling: Sampling::default(),
-                format: None,
-                stop: vec![]
-            }
-        );
-    }
-
-    #[test]
-    fn the_edges_are_valid() {
-        for (temperature, top_p) in [(0.0, 1.0), (2.0, 1e-9)] {
-            let parameters = Parameters {
-                temperature: Some(temperature),
-                top_p: Some(top_p),
-                max_tokens: Some(1),
-                seed: Some(-1),
-                ..Parameters::default()
-            };
-            assert_eq!(parameters.validate().unwrap().sampling.seed, Some(u64::MAX));
-        }
-    }
-
-    #[test]
-    fn values_beyond_the_edges_are_refused_by_name() {
-        type Set = fn(&mut Parameters, f64);
-        let numbers: [(&str, Set, &[f64]); 6] = [
-            (
-                "temperature",
-                |p, value| p.temperature = Some(value),
-                &[-0.1, 2.1],
-            ),
-            ("top_p", |p, value| p.top_p = Some(value), &[0.0, 1.1]),
-            ("min_p", |p, value| p.min_p = Some(value), &[-0.1, 1.1]),
-            (
-                "repetition_penalty",
-                |p, value| p.repetition_penalty = Some(value),
-                &[0.0, 2.1],
-            ),
-            (
-                "presence_penalty",
-                |p, value| p.presence_penalty = Some(value),
-                &[-2.1, 2.1],
-            ),
-            (
-                "frequency_penalty",
-                |p, value| p.frequency_penalty = Some(value),
-                &[-2.1, 2.1],
-            ),
-        ];
-        for (name, set, values) in numbers {
-            for &value in values.iter().chain(&[f64::NAN]) {
-                let mut parameters = Parameters::default();
-                set(&mut parameters, value);
-                let error = parameters.validate().unwrap_err();
-                assert_eq!(error.param.as_deref(), Some(name));
-                assert!(
-                    error.message.contains("write a number"),
-                    "{}",
-                    error.message
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn counts_beyond_the_edges_are_refused_by_name() {
-        let given = Parameters::default;
-        for (name, parameters) in [
-            (
-                "max_tokens",
-                Parameters {
-                    max_tokens: Some(0),
-                    ..given()
-                },
-            ),
-            (
-                "n",
-                Parameters {
-                    n: Some(0),
-                    ..given()
-                },
-            ),
-            (
-                "n",
-                Parameters {
-                    n: Some(129),
-                    ..given()
-                },
-            ),
-            (
-                "top_k",
-                Parameters {
-                    top_k: Some(-2),
-                    ..given()
-                },
-            ),
-        ] {
-            assert_eq!(param(parameters).as_deref(), Some(name));
-        }
-        for stops in [vec![String::new()], vec!["a".to_owned(); 5]] {
-            let parameters = Parameters {
-                stop: Some(Stop::Several(stops)),
-                ..given()
-            };
-            assert_eq!(param(parameters).unwrap(), "stop");
-        }
-        assert!(likeliest("logprobs", 5, 5).is_ok());
-        assert!(likeliest("logprobs", 6, 5).is_err());
-    }
-
-    #[test]
-    fn minus_one_and_zero_switch_top_k_off() {
-        for (given, expected) in [(-1, None), (0, None), (1, Some(1)), (40, Some(40))] {
-            let parameters = Parameters {
-                top_k: Some(given),
-                ..Parameters::default()
-            };
-            assert_eq!(parameters.validate().unwrap().sampling.top_k, expected);
-        }
-    }
-
-    #[test]
-    fn a_bias_is_for_token_ids_within_a_hundred() {
-        let biased = |token: &str, bias| Parameters {
-            logit_bias: Some(LogitBias::from([(token.to_owned(), bias)])),
-            ..Parameters::default()
-        };
-        let controls = biased("42", -100.0).validate().unwrap();
-        assert_eq!(controls.sampling.logit_bias, [(42, -100.0)]);
-        for (token, bias) in [("42", 100.1), ("hello", 1.0), ("-1", 1.0)] {
-            let error = biased(token, bias).validate().unwrap_err();
-            assert_eq!(error.param.as_deref(), Some("logit_bias"));
-            assert!(error.message.contains(token), "{}", error.message);
-        }
-    }
-}
+mod tests;

@@ -26,15 +26,12 @@ impl StopMatcher {
         }
     }
 
-    /// Adds the next piece of the answer.
-    pub fn push(&mut self, piece: &str) -> Matched {
+    /// Adds the next piece of the answer, which a stop string ends with it if it `may_end`. One
+    /// that only begins in a piece before that still counts.
+    pub fn push(&mut self, piece: &str, may_end: bool) -> Matched {
         self.held.push_str(piece);
-        if let Some(start) = self
-            .stops
-            .iter()
-            .filter_map(|stop| self.held.find(stop))
-            .min()
-        {
+        let found = self.stops.iter().filter_map(|stop| self.held.find(stop));
+        if let Some(start) = found.min().filter(|_| may_end) {
             self.held.truncate(start);
             return Matched {
                 text: std::mem::take(&mut self.held),
@@ -77,7 +74,7 @@ mod tests {
         let mut matcher = StopMatcher::new(stops.iter().map(|&stop| stop.to_owned()).collect());
         let mut sent = String::new();
         for piece in pieces {
-            let found = matcher.push(piece);
+            let found = matcher.push(piece, true);
             sent.push_str(&found.text);
             if found.stopped {
                 return (sent, true);
@@ -112,19 +109,28 @@ mod tests {
     fn text_that_cannot_begin_a_stop_string_is_sent_at_once() {
         let mut matcher = StopMatcher::new(vec!["\n\n".into()]);
         assert_eq!(
-            matcher.push("line\n"),
+            matcher.push("line\n", true),
             Matched {
                 text: "line".into(),
                 stopped: false
             }
         );
         assert_eq!(
-            matcher.push("é"),
+            matcher.push("é", true),
             Matched {
                 text: "\né".into(),
                 stopped: false
             }
         );
+    }
+
+    #[test]
+    fn too_early_a_stop_string_is_text_unless_it_ends_later() {
+        let mut matcher = StopMatcher::new(vec!["END".into()]);
+        let passed = matcher.push("END E", false);
+        assert_eq!((&*passed.text, passed.stopped), ("END ", false));
+        let stopped = matcher.push("ND", true);
+        assert_eq!((&*stopped.text, stopped.stopped), ("", true));
     }
 
     #[test]

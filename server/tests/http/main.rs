@@ -10,6 +10,7 @@ mod cancel;
 mod chat_completions;
 mod completions;
 mod deadlines;
+mod ending;
 mod errors;
 mod failures;
 mod faults;

@@ -113,12 +113,7 @@ pub(super) fn context_limit(patient: &Patient<'_>) -> Option<Recommendation> {
         .harm(Class::Capacity)
         .or_else(|| patient.finding(Class::KvCachePressure))?;
     let limit = patient.model?.context_length?;
-    let longest = patient
-        .workload
-        .prompts
-        .iter()
-        .map(|one| one.tokens)
-        .max()?;
+    let longest = patient.longest_prompt()?;
     let needed = u64::try_from(longest + patient.workload.output_tokens).ok()?;
     // With half as much again for what tests do not show.
     let proposed = (needed + needed / 2).next_multiple_of(64);
@@ -187,10 +182,8 @@ pub(super) fn flash_attention(patient: &Patient<'_>) -> Option<Recommendation> {
     let (finding, level) = patient.finding(Class::Compute)?;
     let on_gpu = patient.model?.device.as_deref() == Some("cuda");
     let long = patient
-        .workload
-        .prompts
-        .iter()
-        .any(|one| one.tokens >= 2048);
+        .longest_prompt()
+        .is_some_and(|tokens| tokens >= 2048);
     let prefill = level.observed.prefill_seconds?;
     if !on_gpu || !long {
         return None;

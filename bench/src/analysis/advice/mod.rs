@@ -121,6 +121,11 @@ impl<'a> Patient<'a> {
         self.finding(class)
             .filter(|(finding, _)| finding.severity != Severity::Acceptable)
     }
+
+    /// Tokens of the longest prompt that the workload has.
+    fn longest_prompt(&self) -> Option<i32> {
+        self.workload.prompts.iter().map(|one| one.tokens).max()
+    }
 }
 
 /// A finding's figures as text.

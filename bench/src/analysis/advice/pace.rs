@@ -137,12 +137,7 @@ pub(super) fn prefill_chunk(patient: &Patient<'_>) -> Option<Recommendation> {
     })?;
     let gaps = level.figures.itl?;
     let now = spec.engine.prefill_chunk;
-    let longest = patient
-        .workload
-        .prompts
-        .iter()
-        .map(|one| one.tokens)
-        .max()?;
+    let longest = patient.longest_prompt()?;
     if longest.min(now) < 128 {
         return None;
     }

@@ -1,19 +1,8 @@
 use super::*;
-use crate::{
-    analysis::testing::{Plant, objectives},
-    evidence::series::Quantity,
-    report::{Options, build},
-};
+use crate::{analysis::testing::Plant, evidence::series::Quantity};
 
 fn advice(change: impl FnOnce(&mut Plant)) -> Vec<Recommendation> {
-    let mut plant = Plant::default();
-    change(&mut plant);
-    let (run, evidence) = Plant::run(&[plant]);
-    let options = Options {
-        objectives: objectives(),
-        ..Options::default()
-    };
-    build(&run, &evidence, &options).recommendations
+    Plant::report(&[Plant::with(change)]).recommendations
 }
 
 fn patch(all: &[Recommendation], id: &str) -> serde_json::Value {

@@ -1,5 +1,5 @@
 //! Losses outside the server: the load generator, the way in, and the way out.
-use super::{Class, Confidence, Finding, Severity, Source, View, proof};
+use super::{Class, Confidence, Finding, Severity, Source, View, ms, proof};
 use crate::load::health::{BUSY, problems};
 
 /// Lag beyond this share of the median TTFT changes what the figures say.
@@ -120,8 +120,4 @@ pub(super) fn slow_client(view: View<'_>) -> Option<Finding> {
             ),
         ]),
     )
-}
-
-fn ms(seconds: f64) -> String {
-    format!("{:.1} ms", seconds * 1e3)
 }

@@ -1,5 +1,5 @@
 //! What limits the model's own work: memory bandwidth, arithmetic, or neither.
-use super::{Class, Confidence, Finding, Severity, Source, View, proof};
+use super::{Class, Confidence, Finding, Severity, Source, View, percent, proof};
 use crate::objectives::Metric;
 
 const MEMORY_BOUND: f64 = 0.6;
@@ -8,10 +8,6 @@ const UNUSED: f64 = 0.3;
 /// Overhead is what is left where nothing else explains as much.
 const EXPLAINED: f64 = 0.3;
 const BUSY: f64 = 0.8;
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
-}
 
 /// The limit of the model's own work. It does harm only where pace itself misses its objectives.
 pub(super) fn limit(view: View<'_>, explained: f64) -> Option<Finding> {

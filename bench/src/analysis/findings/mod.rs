@@ -239,6 +239,14 @@ impl Finding {
     }
 }
 
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn ms(seconds: f64) -> String {
+    format!("{:.1} ms", seconds * 1e3)
+}
+
 /// All findings, the worst first; each class once.
 pub fn findings(scene: Scene<'_>) -> Vec<Finding> {
     let mut all: Vec<Finding> = vec![];

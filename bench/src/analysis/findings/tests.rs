@@ -2,28 +2,13 @@ use super::*;
 use crate::{
     analysis::testing::{Plant, objectives},
     evidence::series::Quantity,
-    report::{Options, Report, build},
+    report::{Options, build},
 };
-
-fn report(plants: &[Plant]) -> Report {
-    let (run, evidence) = Plant::run(plants);
-    let options = Options {
-        objectives: objectives(),
-        ..Options::default()
-    };
-    build(&run, &evidence, &options)
-}
 
 /// The primary bottleneck of a planted run.
 fn primary_of(plant: Plant) -> Option<Class> {
-    let report = report(&[plant]);
+    let report = Plant::report(&[plant]);
     report.conclusion.primary_bottleneck
-}
-
-fn with(change: impl FnOnce(&mut Plant)) -> Plant {
-    let mut plant = Plant::default();
-    change(&mut plant);
-    plant
 }
 
 /// Sets a gauge or a counter of the server.
@@ -34,7 +19,7 @@ fn set(all: &mut Vec<(Quantity, f64)>, quantity: Quantity, value: f64) {
 
 #[test]
 fn a_healthy_run_has_no_bottleneck() {
-    let report = report(&[Plant::default()]);
+    let report = Plant::report(&[Plant::default()]);
     assert_eq!(
         report.conclusion.primary_bottleneck, None,
         "{:#?}",
@@ -50,7 +35,7 @@ fn a_healthy_run_has_no_bottleneck() {
 
 #[test]
 fn a_cpu_limit_that_stops_threads_is_named() {
-    let plant = with(|plant| {
+    let plant = Plant::with(|plant| {
         plant.tpot = 80.0;
         set(&mut plant.gauges, Quantity::CpuLimit, 0.5);
         set(&mut plant.counters, Quantity::CpuSeconds, 0.5);
@@ -62,13 +47,13 @@ fn a_cpu_limit_that_stops_threads_is_named() {
 
 #[test]
 fn a_batch_of_one_makes_requests_queue_and_the_cause_says_so() {
-    let plant = with(|plant| {
+    let plant = Plant::with(|plant| {
         plant.queue = 4_000.0;
         plant.deployment.engine.max_batch_size = 1;
         set(&mut plant.gauges, Quantity::Running, 1.0);
         set(&mut plant.gauges, Quantity::Waiting, 7.0);
     });
-    let report = report(&[plant]);
+    let report = Plant::report(&[plant]);
     let first = &report.findings[0];
     assert_eq!(
         (first.class, first.severity),
@@ -79,24 +64,24 @@ fn a_batch_of_one_makes_requests_queue_and_the_cause_says_so() {
 
 #[test]
 fn a_wait_for_company_makes_requests_queue_and_the_cause_says_so() {
-    let plant = with(|plant| {
+    let plant = Plant::with(|plant| {
         plant.queue = 600.0;
         plant.deployment.engine.max_batch_wait = "600ms".parse().unwrap();
     });
-    let report = report(&[plant]);
+    let report = Plant::report(&[plant]);
     assert_eq!(report.conclusion.primary_bottleneck, Some(Class::Queueing));
     assert!(report.findings[0].cause.contains("for company"));
 }
 
 #[test]
 fn a_full_kv_cache_is_named_instead_of_the_queue_that_it_causes() {
-    let plant = with(|plant| {
+    let plant = Plant::with(|plant| {
         plant.queue = 3_000.0;
         set(&mut plant.gauges, Quantity::Running, 2.0);
         set(&mut plant.gauges, Quantity::Waiting, 6.0);
         set(&mut plant.gauges, Quantity::KvCacheUsage, 0.97);
     });
-    let report = report(&[plant]);
+    let report = Plant::report(&[plant]);
     assert_eq!(
         report.conclusion.primary_bottleneck,
         Some(Class::KvCachePressure)
@@ -111,31 +96,31 @@ fn a_full_kv_cache_is_named_instead_of_the_queue_that_it_causes() {
 
 #[test]
 fn weights_that_fill_the_memory_are_named() {
-    let plant = with(|plant| set(&mut plant.gauges, Quantity::MemoryLimit, 120e6));
+    let plant = Plant::with(|plant| set(&mut plant.gauges, Quantity::MemoryLimit, 120e6));
     assert_eq!(primary_of(plant), Some(Class::Capacity));
 }
 
 #[test]
 fn a_slow_tokenizer_is_named() {
-    let plant = with(|plant| plant.tokenize = 400.0);
+    let plant = Plant::with(|plant| plant.tokenize = 400.0);
     assert_eq!(primary_of(plant), Some(Class::Tokenisation));
 }
 
 #[test]
 fn a_first_request_that_waits_for_the_model_is_a_cold_start() {
     assert_eq!(
-        primary_of(with(|plant| plant.cold = 3_000.0)),
+        primary_of(Plant::with(|plant| plant.cold = 3_000.0)),
         Some(Class::ColdStart)
     );
 }
 
 #[test]
 fn time_lost_before_the_server_is_upstream() {
-    let plant = with(|plant| {
+    let plant = Plant::with(|plant| {
         plant.way_in = 700.0;
         set(&mut plant.gauges, Quantity::Running, 3.0);
     });
-    let report = report(&[plant]);
+    let report = Plant::report(&[plant]);
     let first = &report.findings[0];
     assert_eq!(
         (first.class, first.confidence),
@@ -146,14 +131,14 @@ fn time_lost_before_the_server_is_upstream() {
 #[test]
 fn tokens_that_are_taken_slowly_are_a_slow_client() {
     assert_eq!(
-        primary_of(with(|plant| plant.way_out = 60.0)),
+        primary_of(Plant::with(|plant| plant.way_out = 60.0)),
         Some(Class::SlowClient)
     );
 }
 
 #[test]
 fn a_load_generator_that_lags_voids_the_verdict() {
-    let report = report(&[with(|plant| plant.generator.lag_p99 = 90_000)]);
+    let report = Plant::report(&[Plant::with(|plant| plant.generator.lag_p99 = 90_000)]);
     assert_eq!(
         report.conclusion.primary_bottleneck,
         Some(Class::OverloadedGenerator)
@@ -163,7 +148,7 @@ fn a_load_generator_that_lags_voids_the_verdict() {
 
 #[test]
 fn slow_tokens_with_all_bandwidth_used_are_bound_by_memory() {
-    let plant = with(|plant| {
+    let plant = Plant::with(|plant| {
         plant.tpot = 150.0;
         plant.weights = 1_200_000_000;
     });
@@ -172,7 +157,7 @@ fn slow_tokens_with_all_bandwidth_used_are_bound_by_memory() {
 
 #[test]
 fn slow_tokens_with_all_arithmetic_used_are_bound_by_compute() {
-    let plant = with(|plant| {
+    let plant = Plant::with(|plant| {
         plant.tpot = 150.0;
         plant.prefill = 900.0;
         plant.weights = 1_200_000_000;
@@ -184,13 +169,13 @@ fn slow_tokens_with_all_arithmetic_used_are_bound_by_compute() {
 
 #[test]
 fn slow_tokens_with_nothing_used_are_overhead() {
-    let plant = with(|plant| plant.tpot = 150.0);
+    let plant = Plant::with(|plant| plant.tpot = 150.0);
     assert_eq!(primary_of(plant), Some(Class::Overhead));
 }
 
 #[test]
 fn what_was_not_exported_is_not_found() {
-    let (run, _) = Plant::run(&[with(|plant| plant.queue = 4_000.0)]);
+    let (run, _) = Plant::run(&[Plant::with(|plant| plant.queue = 4_000.0)]);
     let options = Options {
         objectives: objectives(),
         ..Options::default()
@@ -202,7 +187,7 @@ fn what_was_not_exported_is_not_found() {
 
 #[test]
 fn every_finding_has_figures_and_their_sources() {
-    let report = report(&[with(|plant| {
+    let report = Plant::report(&[Plant::with(|plant| {
         plant.queue = 4_000.0;
         plant.tokenize = 900.0;
         plant.way_out = 90.0;

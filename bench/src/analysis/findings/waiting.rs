@@ -1,5 +1,5 @@
 //! Losses inside the server around the model: CPU quota, queue, KV cache, memory, tokenizer.
-use super::{Class, Confidence, Finding, Proof, Severity, Source, View, proof};
+use super::{Class, Confidence, Finding, Proof, Severity, Source, View, ms, percent, proof};
 use candlepower_api::names::spans;
 
 /// Fewer throttled periods than this are bursts that nobody waits for.
@@ -13,14 +13,6 @@ const KV_FULL: f64 = 0.9;
 const WEIGHTS_SHARE: f64 = 0.75;
 const TOKENISE_SHARE: f64 = 0.1;
 const TOKENISE_SECONDS: f64 = 0.005;
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
-fn ms(seconds: f64) -> String {
-    format!("{:.1} ms", seconds * 1e3)
-}
 
 /// The container's quota stops its threads.
 pub(super) fn throttled(view: View<'_>) -> Option<Finding> {

@@ -100,10 +100,7 @@ impl Chart {
 
     /// A line through values.
     pub(super) fn curve(&mut self, values: &[(f64, f64)], class: &str) {
-        let places: Vec<_> = values
-            .iter()
-            .map(|&(x, y)| (self.x.place(x), self.y.place(y)))
-            .collect();
+        let places: Vec<_> = values.iter().map(|&value| self.place(value)).collect();
         if places.len() > 1 {
             self.line(&places, class);
         }
@@ -117,17 +114,8 @@ impl Chart {
         class: &str,
         title: String,
     ) {
-        let (px, py) = (self.x.place(x), self.y.place(y));
-        if let Some((low, high)) = interval {
-            let whisker = [(px, self.y.place(low)), (px, self.y.place(high))];
-            self.line(&whisker, &format!("{class} whisker"));
-        }
-        self.picture.shapes.push(Shape::Dot {
-            x: px,
-            y: py,
-            class: class.to_owned(),
-            title,
-        });
+        let whisker = interval.map(|(low, high)| [(x, low), (x, high)]);
+        self.mark((x, y), whisker, class, title);
     }
 
     /// A dot with a whisker along the x axis, in the row at `y`.
@@ -138,23 +126,38 @@ impl Chart {
         class: &str,
         title: String,
     ) {
-        let (px, py) = (self.x.place(x), self.y.place(y));
-        if let Some((low, high)) = interval {
-            let whisker = [(self.x.place(low), py), (self.x.place(high), py)];
-            self.line(&whisker, &format!("{class} whisker"));
+        let whisker = interval.map(|(low, high)| [(low, y), (high, y)]);
+        self.mark((x, y), whisker, class, title);
+    }
+
+    /// A dot, and behind it a whisker from one value to another.
+    fn mark(
+        &mut self,
+        value: (f64, f64),
+        whisker: Option<[(f64, f64); 2]>,
+        class: &str,
+        title: String,
+    ) {
+        if let Some(ends) = whisker {
+            self.curve(&ends, &format!("{class} whisker"));
         }
+        let (x, y) = self.place(value);
         self.picture.shapes.push(Shape::Dot {
-            x: px,
-            y: py,
+            x,
+            y,
             class: class.to_owned(),
             title,
         });
     }
 
+    fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        (self.x.place(x), self.y.place(y))
+    }
+
     /// Words at a value.
-    pub(super) fn note(&mut self, (x, y): (f64, f64), text: &str) {
-        let place = (self.x.place(x) + 3.0, self.y.place(y) + 11.0);
-        self.words(place, "start", "note", text.to_owned());
+    pub(super) fn note(&mut self, value: (f64, f64), text: &str) {
+        let (x, y) = self.place(value);
+        self.words((x + 3.0, y + 11.0), "start", "note", text.to_owned());
     }
 
     /// A band from one x to another, over the whole height.

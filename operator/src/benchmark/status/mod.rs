@@ -7,7 +7,6 @@ mod regressed;
 mod tests;
 
 use super::{
-    Guarded,
     apply::Outcome,
     build::names,
     context::Context,
@@ -20,22 +19,18 @@ use crate::{
     conditions::{Conditions, Truth, Verdict},
     error::Error,
     events::publish,
+    status::write,
 };
 use candlepower_api::{
-    GROUP, VERSION,
     benchmark::{
         LLMBenchmark, LLMBenchmarkStatus,
         job::{Progress, Summary},
         status::{ScenarioProgress, ScheduleStatus},
     },
-    names::{conditions, labels::OPERATOR_NAME},
+    names::conditions,
 };
 use k8s_openapi::jiff::Timestamp;
-use kube::{
-    Api, Resource, ResourceExt,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::{Resource, ResourceExt};
 
 /// What `resource` is like at the time `now`.
 pub(super) fn derive(
@@ -216,39 +211,18 @@ pub(super) async fn update(
     status: &LLMBenchmarkStatus,
     context: &Context,
 ) -> Result<(), Error> {
-    if *status == observed.previous {
+    let Context {
+        client,
+        metrics,
+        written,
+        ..
+    } = context;
+    let previous = &observed.previous;
+    if !write(resource, previous, status, client, metrics, written).await? {
         return Ok(());
     }
-    let namespace = resource.namespace().ok_or(Error::Incomplete("namespace"))?;
-    let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
-    let patch = json!({
-        "apiVersion": format!("{GROUP}/{VERSION}"),
-        "kind": "LLMBenchmark",
-        // With the uid, a resource that was deleted and created again is not mistaken for this.
-        "metadata": {"name": resource.name_any(), "namespace": namespace, "uid": uid},
-        "status": status,
-    });
-    let resources: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
-    let params = PatchParams::apply(OPERATOR_NAME).force();
-    let written = match resources
-        .patch_status(&resource.name_any(), &params, &Patch::Apply(&patch))
-        .await
-    {
-        Ok(written) => written,
-        // Deleted in the meantime.
-        Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(()),
-        Err(error) => return Err(Error::Status(Box::new(error))),
-    };
-    context.metrics.wrote("LLMBenchmark/status");
-    if let Ok(LLMBenchmark {
-        status: Some(status),
-        ..
-    }) = written.0
-    {
-        context.written.note(&uid, status);
-    }
-    let events = events::transitions(&observed.previous, status);
+    let events = events::transitions(previous, status);
     let about = resource.object_ref(&());
-    publish(&context.recorder, &context.metrics, &events, &about).await;
+    publish(&context.recorder, metrics, &events, &about).await;
     Ok(())
 }

@@ -8,7 +8,6 @@ mod supported;
 mod words;
 
 use super::{
-    Guarded,
     apply::Outcome,
     build::{self, labels},
     context::Context,
@@ -17,19 +16,17 @@ use super::{
     events,
     figures::{self, Reading},
 };
-use crate::conditions::{self, Conditions};
+use crate::{
+    conditions::{self, Conditions},
+    status::write,
+};
 use candlepower_api::{
-    GROUP, VERSION,
     deployment::{LLMDeployment, LLMDeploymentStatus, status::Load},
-    names::{conditions as names, labels::OPERATOR_NAME},
+    names::conditions as names,
     server_config::LoadStage,
 };
 use k8s_openapi::{api::apps::v1::DeploymentStatus, jiff::Timestamp};
-use kube::{
-    Api, ResourceExt,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::ResourceExt;
 use std::time::Duration;
 
 /// Loading is followed this closely.
@@ -215,38 +212,17 @@ pub(super) async fn update(
     status: &LLMDeploymentStatus,
     context: &Context,
 ) -> Result<(), Error> {
-    if *status == observed.previous {
+    let Context {
+        client,
+        metrics,
+        written,
+        ..
+    } = context;
+    let previous = &observed.previous;
+    if !write(resource, previous, status, client, metrics, written).await? {
         return Ok(());
     }
-    let namespace = resource.namespace().ok_or(Error::Incomplete("namespace"))?;
-    let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
-    let patch = json!({
-        "apiVersion": format!("{GROUP}/{VERSION}"),
-        "kind": "LLMDeployment",
-        // With the uid, a resource that was deleted and created again is not mistaken for this.
-        "metadata": {"name": resource.name_any(), "namespace": namespace, "uid": uid},
-        "status": status,
-    });
-    let resources: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
-    let params = PatchParams::apply(OPERATOR_NAME).force();
-    let written = match resources
-        .patch_status(&resource.name_any(), &params, &Patch::Apply(&patch))
-        .await
-    {
-        Ok(written) => written,
-        // Deleted in the meantime.
-        Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(()),
-        Err(error) => return Err(Error::Status(Box::new(error))),
-    };
-    context.metrics.wrote("LLMDeployment/status");
-    if let Ok(LLMDeployment {
-        status: Some(status),
-        ..
-    }) = written.0
-    {
-        context.written.note(&uid, status);
-    }
-    events::publish_transitions(resource, &observed.previous, status, context).await;
+    events::publish_transitions(resource, previous, status, context).await;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::SignedDuration,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 mod troubles;
 

@@ -1,11 +1,12 @@
 //! Picks the next token from a row of logits.
 //!
-//! The order is that of Transformers' generation (`generation/utils.py`): bias, penalties, what
-//! a grammar allows, temperature, `top_k`, `top_p`, `min_p`; presence and frequency penalties, which Transformers
+//! The order is that of Transformers' generation (`generation/utils.py`): bias, penalties, whether
+//! the answer may end, what a grammar allows, temperature, `top_k`, `top_p`, `min_p`; presence and frequency penalties, which Transformers
 //! lacks, come after the repetition penalty as in vLLM's sampler. Log probabilities are the
 //! model's own, taken before all of that, as vLLM reports them.
 mod adjustments;
 mod draw;
+mod ending;
 mod grammar;
 mod logprobs;
 mod random;
@@ -13,6 +14,7 @@ mod row;
 
 use super::request::{GenerationError, GenerationRequest, Logprobs, Sampling};
 use adjustments::Adjustments;
+use ending::Ending;
 pub use grammar::Grammar;
 use random::Random;
 
@@ -32,15 +34,18 @@ pub(super) struct Picked {
 pub(super) struct Sampler {
     sampling: Sampling,
     adjustments: Adjustments,
+    ending: Ending,
     random: Random,
 }
 
 impl Sampler {
-    /// A sampler for `request`. `salt` sets requests without a seed apart.
-    pub(super) fn new(request: &GenerationRequest, salt: u64) -> Self {
+    /// A sampler for `request`, whose answer ends with one of `end_tokens`. `salt` sets requests
+    /// without a seed apart.
+    pub(super) fn new(request: &GenerationRequest, end_tokens: &[u32], salt: u64) -> Self {
         let sampling = request.sampling.clone();
         Self {
             adjustments: Adjustments::new(&sampling, &request.prompt),
+            ending: Ending::new(sampling.min_tokens, end_tokens),
             random: sampling
                 .seed
                 .map_or_else(|| Random::arbitrary(salt), Random::new),
@@ -52,6 +57,7 @@ impl Sampler {
     pub(super) fn pick(&mut self, mut logits: Vec<f32>) -> Result<Picked, GenerationError> {
         let own = self.sampling.logprobs.map(|count| (logits.clone(), count));
         self.adjustments.apply(&mut logits);
+        self.ending.restrict(&mut logits);
         if let Some(grammar) = &mut self.sampling.grammar {
             grammar.restrict(&mut logits)?;
         }
@@ -62,6 +68,7 @@ impl Sampler {
             draw::draw(logits, best, &self.sampling, self.random.next())
         };
         self.adjustments.note(token);
+        self.ending.note();
         if let Some(grammar) = &mut self.sampling.grammar {
             grammar.note(token)?;
         }

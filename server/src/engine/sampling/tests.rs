@@ -8,7 +8,7 @@ fn sampler(sampling: Sampling, prompt: &[u32]) -> Sampler {
         deadline: None,
         sampling,
     };
-    Sampler::new(&request, 0)
+    Sampler::new(&request, &[0], 0)
 }
 
 fn greedy() -> Sampling {
@@ -101,4 +101,32 @@ fn log_probabilities_are_the_models_own_whatever_changes_the_pick() {
     assert!((logprobs.picked - 0.5_f32.ln()).abs() < 1e-6);
     assert_eq!(logprobs.likeliest.len(), 1);
     assert_eq!(logprobs.likeliest[0].0, 0);
+}
+
+#[test]
+fn the_model_cannot_end_an_answer_before_it_has_the_tokens_it_needs() {
+    let patient = |min_tokens| Sampling {
+        min_tokens,
+        ..greedy()
+    };
+    let picks = |min_tokens| {
+        let mut sampler = sampler(patient(min_tokens), &[]);
+        let picks = (0..4).map(|_| token(&mut sampler, &[9.0, 1.0, 2.0]));
+        picks.collect::<Vec<_>>()
+    };
+    assert_eq!(picks(0), [0, 0, 0, 0]);
+    assert_eq!(picks(2), [2, 2, 0, 0]);
+    assert_eq!(picks(Sampling::NEVER_ENDS), [2, 2, 2, 2]);
+}
+
+#[test]
+fn an_end_that_is_withheld_hides_no_damage() {
+    let sampling = Sampling {
+        min_tokens: 1,
+        ..greedy()
+    };
+    assert!(matches!(
+        sampler(sampling, &[]).pick(vec![f32::NAN, 1.0]),
+        Err(GenerationError::NotANumber)
+    ));
 }

@@ -1,6 +1,7 @@
 //! One of the answers to a prompt: tokens to text, stop strings, log probabilities.
 use crate::{
     engine::{FinishReason, Generation, GenerationEvent, Logprobs},
+    http::parameters::Controls,
     text::{StopMatcher, TextError, TokenStream, Tokenizer},
 };
 use std::{
@@ -32,6 +33,8 @@ struct Running {
     generation: Generation,
     text: TokenStream,
     stop: StopMatcher,
+    /// Tokens that the answer has before a stop string may end it.
+    min_tokens: usize,
 }
 
 /// What an answer goes on with.
@@ -83,13 +86,14 @@ impl Choice {
         generation: Generation,
         tokenizer: &Tokenizer,
         text: TokenStream,
-        stop: Vec<String>,
+        controls: &Controls,
     ) -> Self {
         Self {
             running: Some(Running {
                 generation,
                 text,
-                stop: StopMatcher::new(stop),
+                stop: StopMatcher::new(controls.stop.clone()),
+                min_tokens: controls.min_tokens,
             }),
             tokenizer: tokenizer.clone(),
             tokens: 0,
@@ -121,7 +125,7 @@ impl Choice {
             return Ok((Addition::default(), true));
         };
         let piece = running.text.push(id)?;
-        let matched = running.stop.push(&piece);
+        let matched = running.stop.push(&piece, self.tokens >= running.min_tokens);
         if let Some(logprobs) = logprobs {
             let entry = self.spell(id, &logprobs);
             self.waiting.push_back(entry);
@@ -138,10 +142,16 @@ impl Choice {
         &mut self,
         reason: FinishReason,
     ) -> Result<(Addition, FinishReason), TextError> {
-        let Some(Running { text, mut stop, .. }) = self.running.take() else {
+        let Some(Running {
+            text,
+            mut stop,
+            min_tokens,
+            ..
+        }) = self.running.take()
+        else {
             return Ok((Addition::default(), reason));
         };
-        let matched = stop.push(&text.finish()?);
+        let matched = stop.push(&text.finish()?, self.tokens >= min_tokens);
         if matched.stopped {
             return Ok((self.add(matched.text), FinishReason::Stop));
         }

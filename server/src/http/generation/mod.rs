@@ -82,7 +82,7 @@ pub async fn begin(
             generation
                 .map(|running| {
                     let text = text_after(&model.tokenizer, conversation, &prompt);
-                    Choice::new(running, &model.tokenizer, text, controls.stop.clone())
+                    Choice::new(running, &model.tokenizer, text, &controls)
                 })
                 .map_err(|error| refusal(&error))
         })

@@ -6,7 +6,7 @@ use crate::{
         generation::{self, Addition, Completion, Prompt, Task, Timings, Usage, Whole, sse},
         json_body::JsonBody,
         middleware::observe::Observed,
-        parameters::{LogitBias, Parameters, Stop},
+        parameters::Counts,
         state::AppState,
     },
 };
@@ -29,37 +29,13 @@ pub struct GenerateRequest {
     /// Most tokens to generate.
     #[schema(minimum = 1, default = 128)]
     pub max_tokens: Option<usize>,
-    /// 0 picks the most likely token; higher values vary more.
-    #[schema(minimum = 0, maximum = 2, default = 1.0)]
-    pub temperature: Option<f64>,
-    /// Pick from the smallest set of tokens whose probabilities sum to this.
-    #[schema(exclusive_minimum = 0, maximum = 1, default = 1.0)]
-    pub top_p: Option<f64>,
-    /// Pick from this many of the likeliest tokens; 0 or -1: from all.
-    #[schema(minimum = -1, default = -1)]
-    pub top_k: Option<i64>,
-    /// Pick from tokens at least this times as likely as the likeliest.
-    #[schema(minimum = 0, maximum = 1, default = 0.0)]
-    pub min_p: Option<f64>,
-    /// Above 1, tokens that prompt or answer have become less likely.
-    #[schema(exclusive_minimum = 0, maximum = 2, default = 1.0)]
-    pub repetition_penalty: Option<f64>,
-    /// Above 0, tokens that the answer has become less likely.
-    #[schema(minimum = -2, maximum = 2, default = 0.0)]
-    pub presence_penalty: Option<f64>,
-    /// Above 0, tokens become less likely each time that the answer has them.
-    #[schema(minimum = -2, maximum = 2, default = 0.0)]
-    pub frequency_penalty: Option<f64>,
-    /// From token ids to -100 (never) … 100 (always), which is added to their logits.
-    pub logit_bias: Option<LogitBias>,
-    /// The same seed picks the same tokens.
-    pub seed: Option<i64>,
-    /// Texts that end the answer; they are not part of it.
-    pub stop: Option<Stop>,
     /// Send the text as it comes, and everything else at the end.
     #[serde(default)]
     pub stream: bool,
 }
+
+/// The whole body.
+pub type GenerateBody = JsonBody<GenerateRequest>;
 
 /// The answer, and what it took.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -123,7 +99,7 @@ impl sse::Chunks for Chunks {
     path = "/generate",
     tag = "Simple",
     operation_id = "generate",
-    request_body(content = GenerateRequest, example = json!({
+    request_body(content = GenerateBody, example = json!({
         "prompt": "The capital of France is",
         "max_tokens": 32,
         "temperature": 0
@@ -137,11 +113,11 @@ impl sse::Chunks for Chunks {
 pub async fn generate(
     State(state): State<AppState>,
     Extension(observed): Extension<Observed>,
-    JsonBody(request): JsonBody<GenerateRequest>,
+    body: GenerateBody,
 ) -> Result<Response, ApiError> {
     let model = state.model().await?;
-    let stream = request.stream;
-    let answer = generation::begin(&state, model, observed, task(request)?).await?;
+    let stream = body.own.stream;
+    let answer = generation::begin(&state, model, observed, task(body)?).await?;
     if stream {
         return Ok(sse::respond(answer, Chunks::default()));
     }
@@ -152,22 +128,15 @@ pub async fn generate(
     Ok(Json(response(content.text, reason, &completion)).into_response())
 }
 
-fn task(request: GenerateRequest) -> Result<Task, ApiError> {
-    let controls = Parameters {
+fn task(body: GenerateBody) -> Result<Task, ApiError> {
+    let JsonBody {
+        own: request,
+        parameters,
+    } = body;
+    let controls = parameters.validate(Counts {
         max_tokens: request.max_tokens.or(Some(MAX_TOKENS)),
-        temperature: request.temperature,
-        top_k: request.top_k,
-        top_p: request.top_p,
-        min_p: request.min_p,
-        repetition_penalty: request.repetition_penalty,
-        presence_penalty: request.presence_penalty,
-        frequency_penalty: request.frequency_penalty,
-        logit_bias: request.logit_bias,
-        seed: request.seed,
-        stop: request.stop,
-        ..Parameters::default()
-    }
-    .validate()?;
+        ..Counts::default()
+    })?;
     Ok(Task {
         operation: "text_completion",
         prompt: Prompt::Text(request.prompt),

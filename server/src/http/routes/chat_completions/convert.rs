@@ -3,7 +3,7 @@ use super::{
     logprobs,
     tools::{self, AnswerCall, CallReader, Offer},
     types::{
-        AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatLogprobs, ChatRequest, Choice,
+        AnswerMessage, ChatBody, ChatCompletion, ChatCompletionChunk, ChatLogprobs, Choice,
         ChunkChoice, Content, Delta, Message, Role, TextPart,
     },
 };
@@ -13,14 +13,19 @@ use crate::{
         error::ApiError,
         generation::{Addition, Completion, Prompt, Task, Usage, Whole, sse::Chunks},
         identity::{self, StreamForm},
-        parameters::Parameters,
+        json_body::JsonBody,
+        parameters::Counts,
         response_format::ResponseFormat,
     },
     text::ChatMessage,
 };
 
 /// The task that a request asks for, the form of its answer, and whether tools are offered.
-pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm, bool), ApiError> {
+pub(super) fn task(body: ChatBody) -> Result<(Task, StreamForm, bool), ApiError> {
+    let JsonBody {
+        own: request,
+        parameters,
+    } = body;
     if request.messages.is_empty() {
         return Err(ApiError::invalid(
             "messages",
@@ -28,29 +33,18 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm, bool), Api
         ));
     }
     let form = StreamForm::new(request.stream, request.stream_options)?;
-    let mut controls = Parameters {
+    let mut controls = parameters.validate(Counts {
         n: request.n,
         logprobs: logprobs::wanted(request.logprobs, request.top_logprobs)?,
         max_tokens: max_tokens(request.max_tokens, request.max_completion_tokens)?,
-        temperature: request.temperature,
-        top_k: request.top_k,
-        top_p: request.top_p,
-        min_p: request.min_p,
-        repetition_penalty: request.repetition_penalty,
-        presence_penalty: request.presence_penalty,
-        frequency_penalty: request.frequency_penalty,
-        logit_bias: request.logit_bias,
-        seed: request.seed,
-        stop: request.stop,
-    }
-    .validate()?;
+    })?;
     let parallel = request.parallel_tool_calls.unwrap_or(true);
     let offer = Offer::new(&request.tools, request.tool_choice, parallel)?;
     controls.stop.extend(offer.stop);
     let format = request
         .response_format
         .and_then(ResponseFormat::into_grammar);
-    controls.format = match (format, offer.grammar) {
+    let grammar = match (format, offer.grammar) {
         (Some(_), Some(_)) => {
             return Err(ApiError::invalid(
                 "response_format",
@@ -60,6 +54,7 @@ pub(super) fn task(request: ChatRequest) -> Result<(Task, StreamForm, bool), Api
         (Some(format), None) => Some(format),
         (None, calls) => calls.map(|calls| ("tools", calls)),
     };
+    let controls = controls.in_form(grammar)?;
     let messages = request.messages.into_iter().enumerate();
     let messages = messages
         .map(|(index, message)| convert(index, message))
@@ -296,14 +291,15 @@ const fn choice_with(index: usize, delta: Delta) -> ChunkChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::json_body;
     use serde_json::json;
 
-    fn request(fields: &serde_json::Value) -> ChatRequest {
+    fn request(fields: &serde_json::Value) -> ChatBody {
         let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "a"}]});
         body.as_object_mut()
             .unwrap()
             .extend(fields.as_object().unwrap().clone());
-        serde_json::from_value(body).unwrap()
+        json_body::parse(body.to_string().as_bytes()).unwrap()
     }
 
     #[test]

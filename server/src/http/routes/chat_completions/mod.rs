@@ -7,7 +7,6 @@ pub mod types;
 use crate::http::{
     error::{ApiError, ErrorBody},
     generation::{self, sse},
-    json_body::JsonBody,
     middleware::observe::Observed,
     state::AppState,
 };
@@ -16,7 +15,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use types::{ChatCompletion, ChatRequest};
+use types::{ChatBody, ChatCompletion};
 
 /// The next message of a conversation.
 ///
@@ -27,7 +26,7 @@ use types::{ChatCompletion, ChatRequest};
     path = "/v1/chat/completions",
     tag = "OpenAI",
     operation_id = "createChatCompletion",
-    request_body(content = ChatRequest, example = json!({
+    request_body(content = ChatBody, example = json!({
         "model": "smollm2",
         "messages": [{"role": "user", "content": "What is the capital of France?"}],
         "max_tokens": 64
@@ -41,10 +40,10 @@ use types::{ChatCompletion, ChatRequest};
 pub async fn chat_completions(
     State(state): State<AppState>,
     Extension(observed): Extension<Observed>,
-    JsonBody(request): JsonBody<ChatRequest>,
+    body: ChatBody,
 ) -> Result<Response, ApiError> {
-    let model = state.model_named(&request.model).await?;
-    let (task, form, tools) = convert::task(request)?;
+    let model = state.model_named(&body.own.model).await?;
+    let (task, form, tools) = convert::task(body)?;
     let envelope = convert::Envelope::new(&model.facts.name);
     let answer_form = convert::AnswerForm {
         include_usage: form.include_usage,

@@ -1,10 +1,6 @@
 //! The bodies of `POST /v1/chat/completions`.
 use super::tools::{AnswerCall, MadeCall, Tool, ToolChoice};
-use crate::http::{
-    generation::Usage,
-    parameters::{LogitBias, Stop},
-    response_format::ResponseFormat,
-};
+use crate::http::{generation::Usage, json_body::JsonBody, response_format::ResponseFormat};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -23,31 +19,6 @@ pub struct ChatRequest {
     /// OpenAI's newer name of `max_tokens`.
     #[schema(minimum = 1)]
     pub max_completion_tokens: Option<usize>,
-    /// 0 picks the most likely token; higher values vary more.
-    #[schema(minimum = 0, maximum = 2, default = 1.0)]
-    pub temperature: Option<f64>,
-    /// Pick from the smallest set of tokens whose probabilities sum to this.
-    #[schema(exclusive_minimum = 0, maximum = 1, default = 1.0)]
-    pub top_p: Option<f64>,
-    /// Pick from this many of the likeliest tokens; 0 or -1: from all.
-    #[schema(minimum = -1, default = -1)]
-    pub top_k: Option<i64>,
-    /// Pick from tokens at least this times as likely as the likeliest.
-    #[schema(minimum = 0, maximum = 1, default = 0.0)]
-    pub min_p: Option<f64>,
-    /// Above 1, tokens that prompt or answer have become less likely.
-    #[schema(exclusive_minimum = 0, maximum = 2, default = 1.0)]
-    pub repetition_penalty: Option<f64>,
-    /// Above 0, tokens that the answer has become less likely.
-    #[schema(minimum = -2, maximum = 2, default = 0.0)]
-    pub presence_penalty: Option<f64>,
-    /// Above 0, tokens become less likely each time that the answer has them.
-    #[schema(minimum = -2, maximum = 2, default = 0.0)]
-    pub frequency_penalty: Option<f64>,
-    /// From token ids to -100 (never) … 100 (always), which is added to their logits.
-    pub logit_bias: Option<LogitBias>,
-    /// The same seed picks the same tokens.
-    pub seed: Option<i64>,
     /// Answers to the one prompt; each is a generation of its own.
     #[schema(minimum = 1, maximum = 128, default = 1)]
     pub n: Option<usize>,
@@ -67,14 +38,15 @@ pub struct ChatRequest {
     pub parallel_tool_calls: Option<bool>,
     /// What form the answer has.
     pub response_format: Option<ResponseFormat>,
-    /// Texts that end the answer; they are not part of it.
-    pub stop: Option<Stop>,
     /// Send the answer as it comes.
     #[serde(default)]
     pub stream: bool,
     /// What else a stream holds.
     pub stream_options: Option<StreamOptions>,
 }
+
+/// The whole body.
+pub type ChatBody = JsonBody<ChatRequest>;
 
 /// What else a stream holds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]

@@ -1,14 +1,13 @@
 //! Completion requests to tasks, answers to completions.
-use super::types::{
-    CompletionLogprobs, CompletionRequest, PromptField, TextChoice, TextCompletion,
-};
+use super::types::{CompletionBody, CompletionLogprobs, PromptField, TextChoice, TextCompletion};
 use crate::{
     engine::FinishReason,
     http::{
         error::ApiError,
         generation::{Addition, Completion, Prompt, Task, TokenLogprob, Usage, Whole, sse::Chunks},
         identity::{self, StreamForm},
-        parameters::{self, Parameters},
+        json_body::JsonBody,
+        parameters::{self, Counts},
         response_format::ResponseFormat,
     },
 };
@@ -19,36 +18,29 @@ const MAX_TOKENS: usize = 16;
 const MAX_LOGPROBS: usize = 5;
 
 /// The task that a request asks for, and the form of its answer.
-pub(super) fn task(request: CompletionRequest) -> Result<(Task, StreamForm), ApiError> {
+pub(super) fn task(body: CompletionBody) -> Result<(Task, StreamForm), ApiError> {
+    let JsonBody {
+        own: request,
+        parameters,
+    } = body;
     let form = StreamForm::new(request.stream, request.stream_options)?;
     let logprobs = request
         .logprobs
         .map(|count| parameters::likeliest("logprobs", count, MAX_LOGPROBS))
         .transpose()?;
-    let mut controls = Parameters {
+    let controls = parameters.validate(Counts {
         n: request.n,
         logprobs,
         max_tokens: request.max_tokens.or(Some(MAX_TOKENS)),
-        temperature: request.temperature,
-        top_k: request.top_k,
-        top_p: request.top_p,
-        min_p: request.min_p,
-        repetition_penalty: request.repetition_penalty,
-        presence_penalty: request.presence_penalty,
-        frequency_penalty: request.frequency_penalty,
-        logit_bias: request.logit_bias,
-        seed: request.seed,
-        stop: request.stop,
-    }
-    .validate()?;
-    controls.format = request
+    })?;
+    let format = request
         .response_format
         .and_then(ResponseFormat::into_grammar);
     Ok((
         Task {
             operation: "text_completion",
             prompt: prompt(request.prompt)?,
-            controls,
+            controls: controls.in_form(format)?,
         },
         form,
     ))
@@ -164,11 +156,12 @@ impl Chunks for CompletionChunks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::json_body;
     use serde_json::{Value, json};
 
     fn parsed(prompt_field: &Value) -> Result<Prompt, ApiError> {
         let body = json!({"model": "m", "prompt": prompt_field});
-        task(serde_json::from_value(body).unwrap()).map(|(task, _)| task.prompt)
+        task(json_body::parse(body.to_string().as_bytes()).unwrap()).map(|(task, _)| task.prompt)
     }
 
     #[test]
@@ -193,7 +186,7 @@ mod tests {
     #[test]
     fn the_default_length_is_openais() {
         let body = json!({"model": "m", "prompt": "a"});
-        let (task, _) = task(serde_json::from_value(body).unwrap()).unwrap();
+        let (task, _) = task(json_body::parse(body.to_string().as_bytes()).unwrap()).unwrap();
         assert_eq!(task.controls.max_tokens, Some(16));
     }
 }

@@ -5,7 +5,6 @@ pub mod types;
 use crate::http::{
     error::{ApiError, ErrorBody},
     generation::{self, sse},
-    json_body::JsonBody,
     middleware::observe::Observed,
     state::AppState,
 };
@@ -14,7 +13,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use types::{CompletionRequest, TextCompletion};
+use types::{CompletionBody, TextCompletion};
 
 /// A text goes on.
 ///
@@ -25,7 +24,7 @@ use types::{CompletionRequest, TextCompletion};
     path = "/v1/completions",
     tag = "OpenAI",
     operation_id = "createCompletion",
-    request_body(content = CompletionRequest, example = json!({
+    request_body(content = CompletionBody, example = json!({
         "model": "smollm2",
         "prompt": "The capital of France is",
         "max_tokens": 16
@@ -39,10 +38,10 @@ use types::{CompletionRequest, TextCompletion};
 pub async fn completions(
     State(state): State<AppState>,
     Extension(observed): Extension<Observed>,
-    JsonBody(request): JsonBody<CompletionRequest>,
+    body: CompletionBody,
 ) -> Result<Response, ApiError> {
-    let model = state.model_named(&request.model).await?;
-    let (task, form) = convert::task(request)?;
+    let model = state.model_named(&body.own.model).await?;
+    let (task, form) = convert::task(body)?;
     let logprobs = task.controls.sampling.logprobs.is_some();
     let chunks = convert::CompletionChunks::new(&model.facts.name, form.include_usage, logprobs);
     let answer = generation::begin(&state, model, observed, task).await?;

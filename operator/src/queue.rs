@@ -1,0 +1,159 @@
+//! The queue of a controller: every reconcile is counted, one that failed is tried again when that
+//! may help, and what goes wrong in the queue itself is logged.
+use crate::{backoff::Backoff, error::Error, metrics::ControllerMetrics, shutdown::Shutdown};
+use futures::{StreamExt, future};
+use kube::{
+    Resource,
+    runtime::{
+        Controller,
+        controller::{self, Action},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use std::{fmt::Debug, sync::Arc};
+
+/// How the queue of one controller is worked off.
+pub(crate) struct Queue {
+    /// Reconciles at once.
+    pub(crate) concurrency: u16,
+    pub(crate) metrics: ControllerMetrics,
+    /// Ends it; reconciles that run then come to their end.
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Queue {
+    /// Calls `reconcile` for each object that `controller` names, until the shutdown.
+    pub(crate) async fn run<K, C, F>(
+        self,
+        controller: Controller<K>,
+        reconcile: fn(Arc<K>, Arc<C>) -> F,
+        context: Arc<C>,
+    ) where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        F: Future<Output = Result<Action, Error>> + Send + 'static,
+    {
+        let attempts = Arc::new(Attempts::new(self.metrics));
+        let counting = attempts.clone();
+        controller
+            .with_config(controller::Config::default().concurrency(self.concurrency))
+            .graceful_shutdown_on(self.shutdown.wait())
+            .run(
+                move |object: Arc<K>, context| {
+                    let attempts = counting.clone();
+                    let reference = ObjectRef::from_obj(&*object);
+                    // The reconcile itself is large, and most of the time there is none.
+                    let reconciling = Box::pin(reconcile(object, context));
+                    async move {
+                        let result = reconciling.await;
+                        if result.is_ok() {
+                            attempts.succeeded(&reference);
+                        }
+                        result
+                    }
+                },
+                move |object, error, _| attempts.failed(&ObjectRef::from_obj(&*object), error),
+                context,
+            )
+            .for_each(|result| {
+                if let Some(error) = result.err().filter(is_of_queue) {
+                    tracing::warn!(%error, "the controller's queue reports a failure");
+                }
+                future::ready(())
+            })
+            .await;
+    }
+}
+
+/// Whether a failure was not told elsewhere: a reconcile's own was logged where it happened, and an
+/// object that is gone needs no reconcile.
+const fn is_of_queue(error: &controller::Error<Error, watcher::Error>) -> bool {
+    !matches!(
+        error,
+        controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)
+    )
+}
+
+/// Counts how reconciles end, and says when to try again.
+struct Attempts<K: Resource<DynamicType = ()>> {
+    metrics: ControllerMetrics,
+    backoff: Backoff<ObjectRef<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + 'static> Attempts<K> {
+    fn new(metrics: ControllerMetrics) -> Self {
+        Self {
+            metrics,
+            backoff: Backoff::default(),
+        }
+    }
+
+    fn succeeded(&self, object: &ObjectRef<K>) {
+        self.metrics.reconciled();
+        self.backoff.succeeded(object);
+    }
+
+    /// The log's span names the object.
+    fn failed(&self, object: &ObjectRef<K>, error: &Error) -> Action {
+        self.metrics.failed(error.category());
+        if !error.is_retryable() {
+            tracing::error!(%error, "given up until the resource changes");
+            return Action::await_change();
+        }
+        let delay = self.backoff.failed(object);
+        tracing::warn!(%error, retry_in = ?delay, "a reconcile failed");
+        Action::requeue(delay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{BENCHMARK_CONTROLLER, Metrics};
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    fn attempts() -> (Attempts<ConfigMap>, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let controller = ControllerMetrics::new(&metrics, BENCHMARK_CONTROLLER);
+        (Attempts::new(controller), metrics)
+    }
+
+    fn unreachable() -> Error {
+        let gone = kube::Error::LinesCodecMaxLineLengthExceeded;
+        Error::Status(Box::new(gone))
+    }
+
+    #[test]
+    fn only_what_may_change_by_itself_is_tried_again_and_both_are_counted() {
+        let (attempts, metrics) = attempts();
+        let object = ObjectRef::new("a");
+        let given_up = attempts.failed(&object, &Error::Incomplete("uid"));
+        assert_eq!(given_up, Action::await_change());
+        let again = attempts.failed(&object, &unreachable());
+        assert_ne!(again, Action::await_change());
+        attempts.succeeded(&object);
+        let text = metrics.encode().unwrap();
+        for line in [
+            "candlepower_operator_reconciles_total{controller=\"llmbenchmark\",result=\"failure\"} 2",
+            "candlepower_operator_reconciles_total{controller=\"llmbenchmark\",result=\"success\"} 1",
+            "candlepower_operator_reconcile_failures_total{category=\"internal\",controller=\"llmbenchmark\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_logged_or_needs_nothing_is_not_reported_again() {
+        let gone = Box::new(ObjectRef::<ConfigMap>::new("a").erase());
+        assert!(!is_of_queue(&controller::Error::ObjectNotFound(
+            gone.clone()
+        )));
+        assert!(!is_of_queue(&controller::Error::ReconcilerFailed(
+            Error::Stopping,
+            gone
+        )));
+        let watch = watcher::Error::NoResourceVersion;
+        assert!(is_of_queue(&controller::Error::QueueError(watch)));
+    }
+}
