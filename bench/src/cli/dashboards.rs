@@ -30,7 +30,8 @@ pub(super) struct Dashboards {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Tool {
-    tool: &'static str,
+    #[serde(rename = "tool")]
+    name: &'static str,
     links: Vec<Link>,
     #[serde(skip_serializing_if = "Option::is_none")]
     absent: Option<String>,
@@ -80,7 +81,7 @@ impl Dashboards {
 /// A line for each link, and for each tool without one.
 fn text(tools: &[Tool]) -> String {
     let lines = tools.iter().flat_map(|tool| {
-        let name = tool.tool;
+        let name = tool.name;
         let absent = tool.absent.iter();
         let absent = absent.map(move |why| format!("{name:<12}absent: {why}\n"));
         let links = tool.links.iter().map(move |link| {
@@ -133,7 +134,7 @@ async fn open(
         tokio::spawn(cluster::serve(client.clone(), at, listener));
     }
     Ok(Tool {
-        tool,
+        name: tool,
         links,
         absent,
     })
@@ -164,7 +165,7 @@ mod tests {
     fn programs_and_people_read_the_same_links() {
         let tools = [
             Tool {
-                tool: "Jaeger",
+                name: "Jaeger",
                 links: vec![Link {
                     url: "http://localhost:16686".to_owned(),
                     namespace: "team".to_owned(),
@@ -173,7 +174,7 @@ mod tests {
                 absent: None,
             },
             Tool {
-                tool: "Grafana",
+                name: "Grafana",
                 links: vec![],
                 absent: Some("no Service".to_owned()),
             },

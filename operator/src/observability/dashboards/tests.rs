@@ -205,11 +205,11 @@ fn links(panel: &Value) -> Vec<(String, Value)> {
         .flatten()
         .map(|link| {
             let url = link["url"].as_str().unwrap();
-            let panes = url.strip_prefix("/explore?schemaVersion=1&panes=").unwrap();
-            let panes: Value = serde_json::from_str(panes).unwrap();
-            assert_eq!(panes["traces"]["datasource"], "${traces}", "{url}");
-            assert_eq!(panes["traces"]["range"]["from"], "${__from}", "{url}");
-            let query = panes["traces"]["queries"][0].clone();
+            let text = url.strip_prefix("/explore?schemaVersion=1&panes=").unwrap();
+            let explored: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(explored["traces"]["datasource"], "${traces}", "{url}");
+            assert_eq!(explored["traces"]["range"]["from"], "${__from}", "{url}");
+            let query = explored["traces"]["queries"][0].clone();
             assert_eq!(query["datasource"]["uid"], "${traces}", "{url}");
             (link["title"].as_str().unwrap().to_owned(), query)
         })
@@ -250,7 +250,11 @@ fn every_panel_with_exemplars_leads_to_the_trace_of_each() {
 fn errors_and_the_fleet_lead_to_the_traces_that_explain_them() {
     let found: Vec<_> = ["errors", "fleet"]
         .into_iter()
-        .flat_map(|name| panels(&generic()[name]).cloned().collect::<Vec<_>>())
+        .flat_map(|name| {
+            panels(&generic()[name])
+                .map(Value::clone)
+                .collect::<Vec<_>>()
+        })
         .flat_map(|panel| {
             let links = links(&panel).into_iter();
             links.map(move |(link, query)| (title(&panel), link, query))

@@ -143,7 +143,7 @@ fn a_resource_that_has_been_unready_for_long_is_told() {
 }
 
 fn unready_for(resource: &LLMDeployment) -> Option<Duration> {
-    super::unready(resource, testing::now())
+    unready(resource, testing::now())
 }
 
 #[test]
