@@ -190,8 +190,10 @@ mod tests {
     fn a_line_within_a_request_has_its_trace_id_at_the_top() {
         let lines = written(|| {
             let request = tracing::error_span!("request", trace_id = "0af7");
-            let within = tracing::info_span!("within", part = 1);
-            request.in_scope(|| within.in_scope(|| tracing::info!("inherited")));
+            request.in_scope(|| {
+                let within = tracing::info_span!("within", part = 1);
+                within.in_scope(|| tracing::info!("inherited"));
+            });
             request.in_scope(|| tracing::info!(trace_id = "77", "its own"));
             tracing::info!("outside");
         });

@@ -83,7 +83,8 @@ fn prometheus(valid: &Valid<'_>) -> Value {
 /// traces, so that their number alone does not bound the memory: before it runs out, spans are
 /// refused, which the server counts as lost, where the kernel would take all traces away.
 fn jaeger(settings: &MonitoringConfig) -> Value {
-    let part = |percent: u64| (settings.jaeger_memory_limit.bytes() / 100 * percent / MEBIBYTE).max(1);
+    let part =
+        |percent: u64| (settings.jaeger_memory_limit.bytes() / 100 * percent / MEBIBYTE).max(1);
     json!({
         "service": {
             "extensions": ["jaeger_storage", "jaeger_query"],
