@@ -24,7 +24,8 @@ SERVERS = ("stand-in", "candlepower-server")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="e2e/truth/run", description="Measures whether the load generator's figures are true.")
+    about = "Measures whether the load generator's figures are true."
+    parser = argparse.ArgumentParser(prog="e2e/truth/run", description=about)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of: {' '.join(PARTS)} (all of them)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the three tools (%(default)s)")
     parser.add_argument("--users", type=int, nargs="+", default=[4, 16], help="numbers of users of the three tools")

@@ -11,8 +11,7 @@ from servers import cpu_seconds
 from tables import difference, milliseconds, table
 
 PER_TOKEN = 20  # milliseconds: 2,000 streams are 100,000 tokens/s
-# Streams, and how many tokens the server sends at once: what a send costs the kernel is what ends a server's core.
-LEVELS = ((500, 1), (1000, 1), (2000, 1), (2000, 2))
+STREAMS = (500, 1000, 2000)
 SECONDS = 24
 GOAL = {"streams": 2000, "tokens_per_second": 100_000, "memory_mib": 200}
 
@@ -45,19 +44,18 @@ def problems(found: list[str]) -> str:
 def generator(tools: Tools, server_core: int) -> dict[str, Any]:
     """How many streams one core holds, and which side gives way first."""
     rows = []
-    for streams, at_once in LEVELS:
+    for streams in STREAMS:
         port = free_port()
-        command = [str(tools.release / "examples/stand_in_server"), "--port", str(port)]
-        command += ["--per-token", f"{PER_TOKEN}ms", "--at-once", str(at_once)]
+        command = [str(tools.release / "examples/stand_in_server"), "--port", str(port), "--per-token", f"{PER_TOKEN}ms"]
         with closing(Server("stand-in", on_cores([server_core], command), port, tools.logs / "stand-in.log", "/health")) as server:
-            rows.append(one_level(tools, server, streams, at_once))
+            rows.append(one_level(tools, server, streams))
     print()
-    print(table(["streams", "tokens at once", "tokens/s wanted", "tokens/s", "generator, of a core", "server, of a core",
-                 "memory", "timer lag P99", "problems"], [level_cells(row) for row in rows]))  # fmt: skip
+    print(table(["streams", "tokens/s wanted", "tokens/s", "generator, of a core", "server, of a core", "memory",
+                 "timer lag P99", "problems"], [level_cells(row) for row in rows]))  # fmt: skip
     return {"levels": rows, "goal": GOAL}
 
 
-def one_level(tools: Tools, server: Server, streams: int, at_once: int) -> dict[str, Any]:
+def one_level(tools: Tools, server: Server, streams: int) -> dict[str, Any]:
     before, began = cpu_seconds(server), time.monotonic()
     command = [str(tools.release / "examples/load_cost"), f"http://{server.address}", "--json"]
     command += ["--streams", str(streams), "--duration", f"{SECONDS}s"]
@@ -66,7 +64,6 @@ def one_level(tools: Tools, server: Server, streams: int, at_once: int) -> dict[
     figures, health = cost["figures"], cost["generator"]
     return {
         "streams": streams,
-        "at_once": at_once,
         "wanted": streams * 1000 / PER_TOKEN,
         "tokens_per_second": figures["outputTokensPerSecond"],
         "failed": figures["failed"],
@@ -83,7 +80,6 @@ def one_level(tools: Tools, server: Server, streams: int, at_once: int) -> dict[
 def level_cells(row: dict[str, Any]) -> list[str]:
     return [
         f"{row['streams']:,}",
-        f"{row['at_once']}",
         f"{row['wanted']:,.0f}",
         f"{row['tokens_per_second']:,.0f}",
         f"{row['generator_cores']:.0%}",
