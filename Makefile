@@ -20,7 +20,7 @@ SHELL_SCRIPTS := $(shell git ls-files -co --exclude-standard | xargs -r grep -lE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test rules-test build images \
-        cluster-test e2e measure cost perf fuzz example pictures up monitoring down
+        cluster-test e2e measure cost perf truth fuzz example pictures up monitoring down
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,12 @@ perf: ## Speed and memory beside llama.cpp and FastAPI with Transformers
 
 example: build ## Make the report of docs/examples anew, in a quarter of an hour
 	@e2e/example
+
+# Parts and options of e2e/truth/run, such as TRUTH="tools --rounds 1".
+TRUTH ?=
+
+truth: ## Whether the load generator's figures are true, beside a server's log and other tools
+	@e2e/truth/run $(TRUTH)
 
 pictures: build ## Draw the dashboards for the documentation, from a model under load
 	@DASHBOARD_PICTURES=$(CURDIR)/docs/pictures e2e/run -k dashboards

@@ -14,6 +14,7 @@ use candlepower_bench::{
     },
 };
 use clap::Parser;
+use serde_json::json;
 
 /// Holds many streams open at once and prints what that took.
 #[derive(Parser)]
@@ -29,6 +30,9 @@ struct Flags {
     /// How long, a third of it warm-up.
     #[arg(long, default_value = "30s")]
     duration: Duration,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -62,6 +66,12 @@ async fn main() -> Result<(), load::Error> {
     let run = load::run(&plan, &mut (), CancellationToken::new()).await?;
     for scenario in &run.scenarios {
         let (figures, health) = (Figures::of(scenario), &scenario.generator);
+        if flags.json {
+            let all =
+                json!({"figures": figures, "generator": health, "problems": problems(health)});
+            println!("{all}");
+            continue;
+        }
         println!("streams          {}", flags.streams);
         println!("tokens/s         {:.0}", figures.output_tokens_per_second);
         println!("answers, errors  {}, {}", figures.succeeded, figures.failed);

@@ -45,6 +45,9 @@ struct Flags {
     /// Share of streams that break.
     #[arg(long, default_value = "0%")]
     break_rate: Percentage,
+    /// Log requests without a trace as well, for /log.
+    #[arg(long)]
+    log_untraced: bool,
     /// Answer without streams.
     #[arg(long)]
     no_streaming: bool,
@@ -65,6 +68,7 @@ fn main() {
         error_rate: flags.error_rate.fraction(),
         break_rate: flags.break_rate.fraction(),
         streaming: !flags.no_streaming,
+        log_untraced: flags.log_untraced,
         ..Laws::default()
     };
     let server = StandIn::at(([127, 0, 0, 1], flags.port).into(), laws);

@@ -10,93 +10,32 @@ mod common;
 mod stand_in;
 
 use candlepower_bench::{
-    figures::{Distribution, Figures, tpot, ttft},
+    figures::{Figures, tpot, ttft},
     load::health::problems,
-    objectives::{Objective, goodput},
     record::ScenarioRun,
 };
-use common::{alone, only, plan, run, scenario, successes, users};
-use stand_in::{Entry, StandIn, laws::Laws};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
+use common::{
+    alone, only, plan, run, scenario, successes,
+    truth::{Row, Truth, Unit},
+    users,
 };
+use stand_in::{StandIn, laws::Laws};
+use std::time::Duration;
 
 /// Times on a machine that is busy with something else prove nothing: try again.
 const ATTEMPTS: usize = 5;
-
-/// What the server did, on the load generator's clock.
-struct Truth {
-    log: BTreeMap<String, Entry>,
-    /// Time 0 of the run.
-    origin: Instant,
-}
-
-impl Truth {
-    /// Both clocks are one; its origin is told by the request whose head was read soonest.
-    fn of(server: &StandIn, scenario: &ScenarioRun) -> Self {
-        let log = server.log().clone();
-        let origins = scenario.requests.iter().filter_map(|one| {
-            let entry = log.get(&one.trace_id)?;
-            Some(entry.received - Duration::from_micros(one.sent))
-        });
-        let origin = origins.min().unwrap();
-        Self { log, origin }
-    }
-
-    fn micros(&self, moment: Instant) -> u64 {
-        u64::try_from(moment.saturating_duration_since(self.origin).as_micros()).unwrap()
-    }
-
-    /// Over the requests that count, by the server's times.
-    fn over(&self, run: &ScenarioRun, value: impl Fn(&Entry) -> u64) -> Distribution {
-        let inside = |sent: u64| run.window.0 <= sent && sent < run.window.1;
-        let counted = successes(run).filter(|one| inside(one.sent));
-        Distribution::of(counted.map(|one| value(&self.log[&one.trace_id]))).unwrap()
-    }
-
-    fn tokens_per_second(&self, run: &ScenarioRun) -> f64 {
-        let tokens = self.log.values().flat_map(|entry| &entry.tokens);
-        let inside = tokens.map(|&time| self.micros(time));
-        let inside = inside.filter(|time| run.window.0 <= *time && *time < run.window.1);
-        inside.count() as f64 / seconds(run)
-    }
-}
-
-fn seconds(run: &ScenarioRun) -> f64 {
-    (run.window.1 - run.window.0) as f64 / 1e6
-}
-
-fn between(from: Instant, to: Instant) -> u64 {
-    u64::try_from((to - from).as_micros()).unwrap()
-}
+/// TTFT that some requests keep and some do not.
+const LIMIT: Duration = Duration::from_millis(250);
 
 /// Within 2% or 1 ms.
 fn close(what: &str, measured: u64, truth: u64) -> Result<(), String> {
-    let difference = measured.abs_diff(truth);
-    if difference <= 1_000 || difference as f64 <= 0.02 * truth as f64 {
-        return Ok(());
-    }
-    Err(format!("{what}: {measured} µs measured, {truth} µs true"))
-}
-
-fn all_close(
-    what: &str,
-    measured: Option<Distribution>,
-    truth: &Distribution,
-) -> Result<(), String> {
-    let measured = measured.ok_or(format!("no {what}"))?;
-    close(&format!("{what} P50"), measured.p50, truth.p50)?;
-    close(&format!("{what} P95"), measured.p95, truth.p95)?;
-    close(&format!("{what} P99"), measured.p99, truth.p99)
-}
-
-/// Within 1%.
-fn same_rate(what: &str, measured: f64, truth: f64) -> Result<(), String> {
-    if (measured / truth - 1.0).abs() <= 0.01 {
-        return Ok(());
-    }
-    Err(format!("{what}: {measured} measured, {truth} true"))
+    let row = Row {
+        what: what.to_owned(),
+        unit: Unit::Micros,
+        measured: measured as f64,
+        truth: truth as f64,
+    };
+    row.check()
 }
 
 /// Tries until the machine was quiet; what differs on a quiet machine fails the test.
@@ -146,29 +85,27 @@ fn compare(server: &StandIn, run: &ScenarioRun) -> Result<(), String> {
         figures.succeeded > 150 && figures.failed == 0,
         "{figures:?}"
     );
-    let ttft_true = truth.over(run, |entry| between(entry.received, entry.tokens[0]));
-    all_close("TTFT", figures.ttft, &ttft_true)?;
-    let tpot_true = truth.over(run, |entry| between(entry.tokens[0], entry.tokens[15]) / 15);
-    all_close("TPOT", figures.tpot, &tpot_true)?;
-    let whole = truth.over(run, |entry| {
-        between(entry.received, entry.finished.unwrap())
-    });
-    all_close("E2E", figures.e2e, &whole)?;
-    let rate = truth.tokens_per_second(run);
-    same_rate("throughput", figures.output_tokens_per_second, rate)?;
-    let good = truth.log.values().filter(|entry| {
-        let finished = entry.finished.map(|time| truth.micros(time));
-        finished.is_some_and(|time| run.window.0 <= time && time < run.window.1)
-            && between(entry.received, entry.tokens[0]) <= 250_000
-    });
-    let limit: Objective = "ttft-p95=250ms".parse().unwrap();
-    let measured = goodput(run, &[limit]);
-    let good = good.count() as f64 / seconds(run);
+    let rows = truth.rows(run, LIMIT);
+    let good = rows.iter().find(|row| row.what == "goodput").unwrap();
     assert!(
-        measured > 0.0 && measured < figures.requests_per_second,
+        good.measured > 0.0 && good.measured < figures.requests_per_second,
         "the limit divides them"
     );
-    same_rate("goodput", measured, good)
+    rows.iter().try_for_each(Row::check)
+}
+
+#[test]
+fn shares_of_critical_paths_are_those_of_the_servers_log() {
+    let _alone = alone();
+    let server = StandIn::start(laws());
+    let plan = plan(server.url(), 16, vec![scenario("a", users(30), 2_000)]);
+    let run = only(run(&plan).unwrap());
+    let shares = Truth::of(&server, &run).shares();
+    let queue = &shares[0];
+    assert!(queue.truth > 0.05, "requests waited: {queue:?}");
+    for row in shares {
+        row.check().unwrap();
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What tests of the load generator share.
 #![allow(dead_code, reason = "each test program uses some of it")]
+pub mod truth;
 
 use candlepower_api::benchmark::{PromptMix, Workload};
 use candlepower_bench::{

@@ -38,6 +38,8 @@ pub struct Laws {
     pub template: u32,
     /// The key that requests need.
     pub api_key: Option<String>,
+    /// Whether requests without a trace are logged: other tools send none.
+    pub log_untraced: bool,
 }
 
 impl Default for Laws {
@@ -60,6 +62,7 @@ impl Default for Laws {
             natural_length: None,
             template: 11,
             api_key: None,
+            log_untraced: false,
         }
     }
 }

@@ -38,6 +38,21 @@ pub struct Entry {
 /// Requests by their trace id.
 pub type Log = Arc<Mutex<BTreeMap<String, Entry>>>;
 
+/// All finished requests as lists of microseconds: received, first token, last token, end, and the
+/// number of tokens.
+fn times(log: &BTreeMap<String, Entry>) -> String {
+    let origin = log.values().map(|entry| entry.received).min();
+    let since = |moment: Instant| moment.duration_since(origin.unwrap_or(moment)).as_micros();
+    let rows = log.values().filter_map(|entry| {
+        let (first, last) = (entry.tokens.first()?, entry.tokens.last()?);
+        let times = [entry.received, *first, *last, entry.finished?].map(since);
+        let [received, first, last, finished] = times;
+        let count = entry.tokens.len();
+        Some(format!("[{received},{first},{last},{finished},{count}]"))
+    });
+    format!("[{}]", rows.collect::<Vec<_>>().join(","))
+}
+
 /// A running server; it ends when it is dropped.
 pub struct StandIn {
     pub address: SocketAddr,

@@ -33,6 +33,7 @@ struct Server {
 #[derive(Deserialize)]
 struct Asked {
     messages: Vec<Message>,
+    #[serde(alias = "max_completion_tokens")]
     max_tokens: u32,
     #[serde(default)]
     stream: bool,
@@ -51,7 +52,31 @@ struct StreamOptions {
 
 #[derive(Deserialize)]
 struct Message {
-    content: String,
+    content: Text,
+}
+
+/// As a whole, or in parts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Whole(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Deserialize)]
+struct Part {
+    text: String,
+}
+
+impl Text {
+    /// Each word is a token.
+    fn tokens(&self) -> usize {
+        let words = |text: &str| text.split_whitespace().count();
+        match self {
+            Self::Whole(text) => words(text),
+            Self::Parts(parts) => parts.iter().map(|part| words(&part.text)).sum(),
+        }
+    }
 }
 
 /// Serves until the runtime ends.
@@ -107,6 +132,11 @@ impl Server {
             (401, "wrong key")
         } else if head.path == "/v1/models" {
             return http::whole(writer, 200, r#"{"data":[{"id":"stand-in"}]}"#).await;
+        } else if head.path == "/health" {
+            return http::whole(writer, 200, "{}").await;
+        } else if head.path == "/log" {
+            let times = super::times(&self.log.lock().unwrap());
+            return http::whole(writer, 200, &times).await;
         } else if head.path != "/v1/chat/completions" {
             (404, "no such route")
         } else {
@@ -124,17 +154,20 @@ impl Server {
     fn check(&self, head: &Head, body: &[u8]) -> Result<(Asked, String), Refused> {
         let trace = head.header("traceparent");
         let trace = trace.and_then(|value| value.split('-').nth(1));
-        let trace = trace.unwrap_or_default().to_owned();
+        let mut trace = trace.unwrap_or_default().to_owned();
         let asked: Asked =
             serde_json::from_slice(body).map_err(|_| (400, "no request of the API"))?;
         let foreign = asked.ignore_eos || asked.others.contains_key("min_tokens");
         if self.laws.strict && foreign {
             return Err((400, "unknown field"));
         }
-        if trace.is_empty() {
+        if trace.is_empty() && !self.laws.log_untraced {
             return Ok((asked, trace));
         }
         let number = self.requests.fetch_add(1, Relaxed);
+        if trace.is_empty() {
+            trace = format!("untraced-{number}");
+        }
         if Dice::new(self.laws.seed ^ 7, number).share() < self.laws.error_rate {
             return Err((500, "failed as the laws say"));
         }
@@ -179,12 +212,9 @@ impl Server {
         answer.write(writer).await
     }
 
-    /// Each word is a token.
     fn content(&self, asked: &Asked, trace: String) -> Content {
-        let words = asked.messages.iter();
-        let words = words
-            .map(|one| one.content.split_whitespace().count())
-            .sum::<usize>();
+        let messages = asked.messages.iter();
+        let words: usize = messages.map(|one| one.content.tokens()).sum();
         let natural = self.laws.natural_length.filter(|_| !asked.ignore_eos);
         let mut dice = Dice::new(self.laws.seed ^ 9, self.requests.load(Relaxed));
         let tokens = asked.max_tokens.min(natural.unwrap_or(u32::MAX));
