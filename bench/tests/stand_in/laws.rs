@@ -3,6 +3,7 @@ use std::time::Duration;
 
 /// The laws of a server. Everything at its default is instantaneous and never fails.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Laws {
     /// The same seed draws the same jitter and failures for the same request order.
     pub seed: u64,
