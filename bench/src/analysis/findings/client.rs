@@ -53,14 +53,48 @@ pub(super) fn generator(view: View<'_>) -> Option<Finding> {
     ]))
 }
 
-/// Clients wait longer for the first token than the server says that it took.
-pub(super) fn upstream(view: View<'_>) -> Option<Finding> {
+/// A time as clients saw it, and the part of it that the server saw.
+struct Loss {
+    client: f64,
+    server: f64,
+}
+
+impl Loss {
+    fn seconds(&self) -> f64 {
+        self.client - self.server
+    }
+
+    fn share(&self) -> f64 {
+        self.seconds() / self.client
+    }
+
+    /// Unless it is within what means of different sets of requests differ by.
+    fn noticeable(self) -> Option<Self> {
+        (self.share() >= LOSS && self.seconds() >= NOTICEABLE).then_some(self)
+    }
+}
+
+/// What is lost until the first token.
+fn before_first_token(view: View<'_>) -> Option<Loss> {
     let (client, server) = (view.ttft()?, view.level.observed.first_token_seconds?);
-    let lost = client - server;
-    let share = lost / client;
-    if share < LOSS || lost < NOTICEABLE {
+    Loss { client, server }.noticeable()
+}
+
+/// What is lost between the first token and the last.
+fn between_tokens(view: View<'_>) -> Option<Loss> {
+    let client = view.level.figures.e2e?.mean / 1e6 - view.ttft()?;
+    let server = view.level.observed.decode_seconds?;
+    Loss { client, server }.noticeable()
+}
+
+/// Clients wait longer for the first token than the server says that it took. Who takes tokens slowly
+/// takes the first one late, too: where more is lost after it, that is the reason.
+pub(super) fn upstream(view: View<'_>) -> Option<Finding> {
+    let loss = before_first_token(view)?;
+    if between_tokens(view).is_some_and(|later| later.seconds() > loss.seconds()) {
         return None;
     }
+    let (client, server, share) = (loss.client, loss.server, loss.share());
     let observed = &view.level.observed;
     let inside = observed.running.zip(observed.waiting).map(|(a, b)| a + b);
     let flight = view.level.concurrency;
@@ -91,13 +125,8 @@ pub(super) fn upstream(view: View<'_>) -> Option<Finding> {
 
 /// The answer takes longer to arrive than the server took to make it.
 pub(super) fn slow_client(view: View<'_>) -> Option<Finding> {
-    let client = view.level.figures.e2e?.mean / 1e6 - view.ttft()?;
-    let server = view.level.observed.decode_seconds?;
-    let lost = client - server;
-    let share = lost / client;
-    if share < LOSS || lost < NOTICEABLE {
-        return None;
-    }
+    let loss = between_tokens(view)?;
+    let (client, server, share) = (loss.client, loss.server, loss.share());
     let cause = "tokens are made faster than they are taken: the client reads slowly, or the way \
                  back to it is slow";
     Some(

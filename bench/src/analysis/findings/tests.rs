@@ -145,6 +145,17 @@ fn tokens_that_are_taken_slowly_are_a_slow_client() {
 }
 
 #[test]
+fn a_first_token_that_is_taken_as_slowly_as_the_others_is_not_upstream() {
+    let report = Plant::report(&[Plant::with(|plant| {
+        plant.way_in = 70.0;
+        plant.way_out = 60.0;
+    })]);
+    let classes: Vec<_> = report.findings.iter().map(|one| one.class).collect();
+    assert!(classes.contains(&Class::SlowClient), "{classes:?}");
+    assert!(!classes.contains(&Class::Upstream), "{classes:?}");
+}
+
+#[test]
 fn a_load_generator_that_lags_voids_the_verdict() {
     let report = Plant::report(&[Plant::with(|plant| plant.generator.lag_p99 = 90_000)]);
     assert_eq!(
