@@ -4,14 +4,19 @@ use crate::record::ErrorClass;
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response, StatusCode, Uri,
-    body::{Bytes, Incoming},
+    body::{Body as _, Bytes, Frame, Incoming},
     client::conn::http1::{self, SendRequest},
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT},
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use std::time::Duration;
-use tokio::{net::TcpStream, task::AbortHandle, time::timeout};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tokio::{net::TcpStream, time::timeout};
 use tower::ServiceExt;
 
 /// Where chats are answered.
@@ -93,12 +98,30 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 /// An open connection; it closes when it is dropped.
 pub(super) struct Connection {
     sender: SendRequest<Body>,
-    driver: AbortHandle,
+    driver: Driver,
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
+/// What reads from the connection and writes to it. It runs while someone waits for an answer, in
+/// the waiting task itself: with thousands of streams a second task for each costs more than
+/// reading, because nothing of either is in the processor's cache when a token comes.
+struct Driver(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Driver {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Some(running) = &mut self.0
+            && running.as_mut().poll(context).is_ready()
+        {
+            self.0 = None;
+        }
+    }
+
+    async fn until<T>(&mut self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        poll_fn(|context| {
+            self.poll(context);
+            answer.as_mut().poll(context)
+        })
+        .await
     }
 }
 
@@ -149,7 +172,7 @@ impl Client {
             .await
             .map_err(|error| failed(&error))?;
         // Its error reaches whoever waits for an answer.
-        let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+        let driver = Driver(Some(Box::pin(async move { drop(connection.await) })));
         Ok(Connection { sender, driver })
     }
 
@@ -185,10 +208,11 @@ impl Client {
         let asked = async {
             let mut connection = self.connect().await?;
             let request = self.request(method, path, body);
-            let answer = connection.sender.send_request(request).await;
+            let answer = connection.sender.send_request(request);
+            let answer = connection.driver.until(answer).await;
             let answer = answer.map_err(|error| broken(&error))?;
             let status = answer.status();
-            let body = answer.into_body().collect().await;
+            let body = connection.until(answer.into_body().collect()).await;
             let body = body.map_err(|error| broken(&error))?.to_bytes();
             if status.is_success() {
                 Ok(body)
@@ -207,7 +231,30 @@ impl Client {
 impl Connection {
     /// Whether another request may be sent.
     pub(super) async fn ready(&mut self) -> bool {
-        self.sender.ready().await.is_ok()
+        self.driver.until(self.sender.ready()).await.is_ok()
+    }
+
+    /// Waits for something that comes over it.
+    pub(super) async fn until<T>(&mut self, answer: impl Future<Output = T>) -> T {
+        self.driver.until(answer).await
+    }
+
+    /// The next part of an answer's body; none at its end.
+    pub(super) async fn frame(
+        &mut self,
+        body: &mut Incoming,
+    ) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+        poll_fn(|context| {
+            self.driver.poll(context);
+            // Nothing but the driver brings a frame, and it has just run: no one has to be woken.
+            let frame = Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop()));
+            if frame.is_ready() || self.driver.0.is_some() {
+                return frame;
+            }
+            // The connection has ended without the body's end; this cannot wait for ever.
+            Poll::Ready(None)
+        })
+        .await
     }
 
     /// Sends a request; gives it back where the connection closed before it could be sent.
@@ -215,7 +262,8 @@ impl Connection {
         &mut self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, Unanswered> {
-        let answer = self.sender.try_send_request(request).await;
+        let answer = self.sender.try_send_request(request);
+        let answer = self.driver.until(answer).await;
         answer.map_err(|mut error| Unanswered {
             unsent: error.take_message().map(Box::new),
             failure: broken(error.error()),

@@ -81,7 +81,7 @@ impl Wire {
         let answer = self.send(&mut connection, outgoing).await?;
         let status = answer.status();
         if !status.is_success() {
-            let body = whole(answer).await?;
+            let body = connection.until(whole(answer)).await?;
             // A refusal is a whole answer, and its connection is as good as before.
             *slot = Some(connection);
             return Err(Failure::of_answer(status, &body));
@@ -89,9 +89,11 @@ impl Wire {
         let kind = answer.headers().get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let reason = if kind.starts_with("text/event-stream") {
-            self.read_stream(answer, live, record).await?
+            let body = answer.into_body();
+            self.read_stream(&mut connection, body, live, record)
+                .await?
         } else {
-            let body = whole(answer).await?;
+            let body = connection.until(whole(answer)).await?;
             record.finished = self.clock.now();
             read_answer(&body, live, record)?
         };
@@ -136,14 +138,14 @@ impl Wire {
 
     async fn read_stream(
         &self,
-        answer: Response<Incoming>,
+        connection: &mut Connection,
+        mut body: Incoming,
         live: &Live,
         record: &mut RequestRecord,
     ) -> Result<Option<String>, Failure> {
-        let mut body = answer.into_body();
         let mut events = Events::default();
         let mut state = StreamState::default();
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = connection.frame(&mut body).await {
             let now = self.clock.now();
             let frame = match frame {
                 Ok(frame) => frame,
