@@ -61,7 +61,7 @@ PERF ?=
 perf: ## Speed and memory beside llama.cpp and FastAPI with Transformers
 	@e2e/perf/run $(PERF)
 
-example: build ## Make the report of docs/examples anew, in a quarter of an hour
+example: build ## Make the report of docs/examples anew
 	@e2e/example
 
 # Parts and options of e2e/truth/run, such as TRUTH="tools --rounds 1".
