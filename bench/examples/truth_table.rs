@@ -20,12 +20,11 @@ use candlepower_bench::{
 use clap::Parser;
 use common::{
     only, plan, run, scenario,
-    truth::{Row, Truth},
+    truth::{LIMIT, Row, Truth, laws},
     users,
 };
 use serde::Serialize;
-use stand_in::{StandIn, laws::Laws};
-use std::time::Duration;
+use stand_in::StandIn;
 
 /// Puts load on a server that logs what it does and prints both sides as JSON.
 #[derive(Parser)]
@@ -46,23 +45,6 @@ struct Table {
     /// Why the figures would say nothing, where they would.
     problems: Vec<String>,
 }
-
-/// Lengths, jitter, a stall in each answer, a queue, and a batch that slows itself down.
-fn laws() -> Laws {
-    Laws {
-        first_token: Duration::from_millis(60),
-        prefill_per_token: Duration::from_millis(2),
-        per_token: Duration::from_millis(12),
-        jitter: 0.4,
-        batch_effect: 0.01,
-        stall: Some((7, Duration::from_millis(90))),
-        slots: 24,
-        ..Laws::default()
-    }
-}
-
-/// TTFT that some requests keep and some do not.
-const LIMIT: Duration = Duration::from_millis(250);
 
 fn main() {
     let flags = Flags::parse();

@@ -16,7 +16,7 @@ use candlepower_bench::{
 };
 use common::{
     alone, only, plan, run, scenario, successes,
-    truth::{Row, Truth, Unit},
+    truth::{LIMIT, Row, Truth, Unit, laws},
     users,
 };
 use stand_in::{StandIn, laws::Laws};
@@ -24,8 +24,6 @@ use std::time::Duration;
 
 /// Times on a machine that is busy with something else prove nothing: try again.
 const ATTEMPTS: usize = 5;
-/// TTFT that some requests keep and some do not.
-const LIMIT: Duration = Duration::from_millis(250);
 
 /// Within 2% or 1 ms.
 fn close(what: &str, measured: u64, truth: u64) -> Result<(), String> {
@@ -52,19 +50,6 @@ fn on_a_quiet_machine(attempt: impl Fn() -> (ScenarioRun, Result<(), String>)) {
         last = difference;
     }
     panic!("the machine was never quiet: {last}");
-}
-
-fn laws() -> Laws {
-    Laws {
-        first_token: Duration::from_millis(60),
-        prefill_per_token: Duration::from_millis(2),
-        per_token: Duration::from_millis(12),
-        jitter: 0.4,
-        batch_effect: 0.01,
-        stall: Some((7, Duration::from_millis(90))),
-        slots: 24,
-        ..Laws::default()
-    }
 }
 
 #[test]

@@ -7,7 +7,7 @@
     reason = "each test program uses some of it, and may stop at the first surprise"
 )]
 use super::successes;
-use crate::stand_in::{Entry, StandIn};
+use crate::stand_in::{Entry, StandIn, laws::Laws};
 use candlepower_bench::{
     analysis::operations::rank,
     evidence::jaeger,
@@ -21,6 +21,23 @@ use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
+
+/// TTFT that some requests keep and some do not.
+pub const LIMIT: Duration = Duration::from_millis(250);
+
+/// Lengths, jitter, a stall in each answer, a queue, and a batch that slows itself down.
+pub fn laws() -> Laws {
+    Laws {
+        first_token: Duration::from_millis(60),
+        prefill_per_token: Duration::from_millis(2),
+        per_token: Duration::from_millis(12),
+        jitter: 0.4,
+        batch_effect: 0.01,
+        stall: Some((7, Duration::from_millis(90))),
+        slots: 24,
+        ..Laws::default()
+    }
+}
 
 /// What a difference is told in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
