@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,6 +99,12 @@ def pods(name: str, namespace: str) -> list[dict[str, Any]]:
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
+def install_chart(values: Path | None = None) -> None:
+    """Installs or upgrades the chart, with other values than the tests' own if there are any, and waits until the
+    operator is ready."""
+    run("env", *([f"CHART_VALUES={values}"] if values else []), E2E / "lib" / "install-chart")
+
+
 def operator_pod() -> dict[str, Any]:
     """The operator's pod."""
     found = find("pods", OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator")
@@ -114,7 +121,9 @@ def forwarded(namespace: str, target: str, port: str) -> Iterator[str]:
         line = process.stdout.readline()
         local = re.search(r"127\.0\.0\.1:(\d+)", line)
         assert local, f"kubectl cannot forward a port to {target}: {line}"
+        # It tells of each connection, and stands still once nobody reads that any more.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
         yield f"http://127.0.0.1:{local[1]}"
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.wait(timeout=20)

@@ -1,6 +1,7 @@
 """What the tests ask Prometheus, Alertmanager and Jaeger, each through the API server."""
 
 import json
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +30,12 @@ class Prometheus:
         """The one value of an expression, or None where it has none."""
         result = self.query(expression)
         return float(result[0]["value"][1]) if result else None
+
+    def exemplars(self, series: str) -> set[str]:
+        """The trace ids that Prometheus keeps beside the values of a series of the last minutes."""
+        now = time.time()
+        answer = self.ask(f"query_exemplars?query={quote(series, safe='')}&start={now - 300}&end={now}")
+        return {exemplar["labels"]["trace_id"] for found in answer for exemplar in found["exemplars"]}
 
     def targets(self, name: str) -> list[dict[str, Any]]:
         """The targets that belong to an LLMDeployment."""

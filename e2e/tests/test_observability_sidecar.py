@@ -71,7 +71,9 @@ def test_a_request_s_trace_is_found_beside_the_model(namespace: str, url: str) -
     monitoring.check_parents(monitoring.spans(namespace, NAME, "jaeger", trace_id), caller)
 
 
-def test_openmetrics_is_read_by_its_own_parser_and_leads_from_a_slow_answer_to_its_trace(namespace: str, url: str) -> None:
+def test_openmetrics_is_read_by_its_own_parser_and_leads_from_a_slow_answer_to_its_trace(
+    namespace: str, url: str, prometheus: monitoring.Prometheus
+) -> None:
     trace_id, _ = load.traced_chat(url, NAME)
     request = urllib.request.Request(f"{url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     with urllib.request.urlopen(request, timeout=10) as answer:
@@ -79,6 +81,8 @@ def test_openmetrics_is_read_by_its_own_parser_and_leads_from_a_slow_answer_to_i
     assert families["llm_request_success"].type == "counter"
     exemplars = [sample.exemplar for sample in families["llm_time_to_first_token_seconds"].samples if sample.exemplar]
     assert trace_id in {exemplar.labels["trace_id"] for exemplar in exemplars}
+    series = f'llm_time_to_first_token_seconds_bucket{{llmdeployment="{NAME}"}}'
+    kube.wait_for("Prometheus to have it too", lambda: (trace_id in (kept := prometheus.exemplars(series)), kept), 30)
 
 
 def test_each_alert_fires_and_resolves(namespace: str, url: str, prometheus: monitoring.Prometheus) -> None:

@@ -39,9 +39,21 @@ RESOLVED = ["gone from Prometheus", "gone from Alertmanager", "gone from status.
 
 
 @pytest.fixture(scope="module")
-def watched(namespace: str, claim: str, monitoring_stack: monitoring.Prometheus) -> dict[str, Any]:
-    """A served model with tight thresholds, whose resource leaves the mode to Auto."""
-    observability = {"metrics": {"interval": "5s"}, "tracing": {"mode": "None"}}
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The chart's value for a collector of the cluster's own, for as long as these tests run."""
+    endpoint = "http://jaeger.observability:4317"
+    usual = (kube.E2E / "lib" / "test-values.yaml").read_text()
+    values = tmp_path_factory.mktemp("chart") / "values.yaml"
+    values.write_text(f"{usual}tracing:\n  endpoint: {endpoint}\n")
+    kube.install_chart(values)
+    yield endpoint
+    kube.install_chart()
+
+
+@pytest.fixture(scope="module")
+def watched(namespace: str, claim: str, monitoring_stack: monitoring.Prometheus, collector: str) -> dict[str, Any]:
+    """A served model with tight thresholds, whose resource leaves both modes to Auto."""
+    observability = {"metrics": {"interval": "5s"}, "tracing": {"samplingRatio": "100%"}}
     resources = {"cpu": "2", "memory": "2Gi", "requests": {"cpu": "50m", "memory": "64Mi"}}
     resource = models.llm(NAME, observability=observability, alerts=ALERTS, resources=resources, pod=load.FAULTS_ALLOWED)
     kube.apply(resource, namespace)
@@ -73,6 +85,24 @@ def test_auto_follows_the_cluster_to_its_own_prometheus(
     assert kube.get("prometheusrule", NAME, namespace)["metadata"]["labels"]["release"] == "main"
     (pod,) = kube.pods(NAME, namespace)
     assert "prometheus" not in {c["name"] for c in pod["spec"].get("initContainers", [])}
+
+
+def test_traces_go_to_the_collector_that_the_chart_names(namespace: str, watched: dict[str, Any], url: str) -> None:
+    assert kube.get("llm", NAME, namespace)["status"]["observability"]["tracing"] == "Endpoint"
+    (pod,) = kube.pods(NAME, namespace)
+    assert "jaeger" not in {c["name"] for c in pod["spec"].get("initContainers", [])}
+    trace_id, caller = load.traced_chat(url, NAME)
+    monitoring.check_parents(monitoring.spans("observability", "jaeger", "query", trace_id), caller)
+
+
+def test_prometheus_leads_from_a_latency_to_the_request_s_trace(url: str, monitoring_stack: monitoring.Prometheus) -> None:
+    trace_id, _ = load.traced_chat(url, NAME)
+
+    def kept() -> tuple[bool, Any]:
+        found = monitoring_stack.exemplars(f'llm_time_to_first_token_seconds_bucket{{llmdeployment="{NAME}"}}')
+        return trace_id in found, found
+
+    kube.wait_for("the trace's id beside the latency", kept, 30)
 
 
 def test_nothing_fires_while_all_is_well(namespace: str, timeline: Timeline) -> None:

@@ -16,7 +16,7 @@ CRD = "llmdeployments.candlepower.dev"
 def reinstalled() -> Iterator[None]:
     """Whatever a test did to the operator, it is there again afterwards."""
     yield
-    kube.run(kube.E2E / "lib" / "install-chart")
+    kube.install_chart()
 
 
 def short_names() -> list[str]:
@@ -27,7 +27,7 @@ def test_an_upgrade_brings_the_crds_up_to_date(reinstalled: None) -> None:
     outdated = '[{"op": "remove", "path": "/spec/names/shortNames"}]'
     kube.kubectl("patch", "crd", CRD, "--type=json", "-p", outdated)
     assert not short_names()
-    kube.run(kube.E2E / "lib" / "install-chart")
+    kube.install_chart()
     assert short_names() == ["llm", "llms"]
 
 

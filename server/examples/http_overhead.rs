@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use candlepower_api::server_config::{EngineConfig, ServerConfig};
 use candlepower_server::{
     engine::mock::MockEngine,
-    http::{AppState, Options, drain::Drain, router, serve},
+    http::{AppState, Options, drain::Drain, listen, router},
     load::{ModelHost, ServedModel, gguf::GgufFile, mock},
     telemetry::{Metrics, Spans},
     text::Tokenizer,
@@ -23,7 +23,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 const TOKENS: u32 = 64;
 const PROMPT: &str = "Explain in a few sentences why the sky is blue at noon and red in the evening, and what changes when there is dust or smoke in the air. Do not use formulas.";
@@ -84,10 +84,10 @@ async fn measure(
         faults: None,
         options: Options::from(&ServerConfig::for_model("mock")),
     };
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let listener = listen::listen("127.0.0.1", 0).await?;
     let connection = TcpStream::connect(listener.local_addr()?).await?;
     connection.set_nodelay(true)?;
-    tokio::spawn(axum::serve(serve::prompt(listener), router(state)).into_future());
+    tokio::spawn(axum::serve(listen::prompt(listener), router(state)).into_future());
     let (mut client, driver) =
         hyper::client::conn::http1::handshake(TokioIo::new(connection)).await?;
     tokio::spawn(driver);

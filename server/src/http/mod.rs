@@ -6,6 +6,7 @@ mod fields;
 pub mod generation;
 mod identity;
 mod json_body;
+pub mod listen;
 pub mod middleware;
 pub mod parameters;
 pub mod response_format;

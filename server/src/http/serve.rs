@@ -1,20 +1,16 @@
 //! The server's life: listen at once, load, serve, drain.
-use super::{AppState, Options, drain::Drain, router, shutdown};
+use super::{AppState, Options, drain::Drain, listen, router, shutdown};
 use crate::{
     faults::{self, Faults},
     load::{LoadError, ModelHost, ServedModel},
     telemetry::{Metrics, exporter, gpu::Gpus},
 };
-use axum::serve::{Listener, ListenerExt};
 use candlepower_api::{
     names::reasons::{LoadFailure, TerminationMessage},
     server_config::{HttpConfig, ServerConfig},
 };
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinError,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
 /// How long connections may take to end once no request runs.
@@ -75,12 +71,12 @@ pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
         drain: Drain::default(),
         options: Options::from(config),
     };
-    let listener = listen(&config.http).await?;
+    let listener = open(&config.http).await?;
     if config.model.preload {
         state.host.start();
     }
     let closing = CancellationToken::new();
-    let server = axum::serve(prompt(listener), router(state.clone()))
+    let server = axum::serve(listen::prompt(listener), router(state.clone()))
         .with_graceful_shutdown(closing.clone().cancelled_owned());
     let mut server = tokio::spawn(server.into_future());
 
@@ -114,8 +110,8 @@ fn why_ended(ended: Result<io::Result<()>, JoinError>) -> io::Error {
     }
 }
 
-async fn listen(http: &HttpConfig) -> Result<TcpListener, ServeError> {
-    let listener = TcpListener::bind((&*http.host, http.port))
+async fn open(http: &HttpConfig) -> Result<TcpListener, ServeError> {
+    let listener = listen::listen(&http.host, http.port)
         .await
         .map_err(|problem| ServeError::Listen {
             host: http.host.clone(),
@@ -124,15 +120,6 @@ async fn listen(http: &HttpConfig) -> Result<TcpListener, ServeError> {
         })?;
     tracing::info!(host = http.host, port = http.port, "listening");
     Ok(listener)
-}
-
-/// Connections that send each token at once: with Nagle's algorithm a stream's second event waits
-/// for the client's delayed acknowledgement of the first, 40 ms.
-pub fn prompt(listener: TcpListener) -> impl Listener<Addr = SocketAddr, Io = TcpStream> {
-    listener.tap_io(|connection| {
-        // A connection that has gone already ends by itself.
-        let _ = connection.set_nodelay(true);
-    })
 }
 
 /// Tells metrics, traces and logs when the model serves. Ends only if it never will, or no more.
@@ -209,7 +196,7 @@ mod tests {
             port,
             ..HttpConfig::default()
         };
-        let message = listen(&http).await.unwrap_err().to_string();
+        let message = open(&http).await.unwrap_err().to_string();
         assert!(
             message.contains(&port.to_string()) && message.contains("--port"),
             "{message}"

@@ -1,10 +1,11 @@
 use crate::setup::{TestServer, answering, post};
+use candlepower_server::http::listen;
 use http_body_util::BodyExt;
 use serde_json::json;
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 use tower::ServiceExt;
 
@@ -51,9 +52,10 @@ async fn a_client_that_hangs_up_before_the_answer_frees_its_place() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_connection_frees_its_place() {
     let server = endless();
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let listener = listen::listen("127.0.0.1", 0).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(axum::serve(listener, server.router()).into_future());
+    let serving =
+        tokio::spawn(axum::serve(listen::prompt(listener), server.router()).into_future());
     for stream in [true, false] {
         let body = body(stream);
         let mut connection = TcpStream::connect(address).await.unwrap();

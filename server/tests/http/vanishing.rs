@@ -1,10 +1,11 @@
 //! Clients that go away by the hundred, over real sockets.
 use crate::setup::{TestServer, answering};
+use candlepower_server::http::listen;
 use futures::future::join_all;
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 const CLIENTS: usize = 1000;
@@ -46,9 +47,10 @@ async fn a_thousand_clients_that_vanish_in_mid_stream_leave_nothing_behind() {
         .with_capacity(2048, 8 * CLIENTS);
     let server = TestServer::with_queue(engine, BATCH, CLIENTS);
     let engine = server.state.host.served().unwrap().engine.clone();
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let listener = listen::listen("127.0.0.1", 0).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(axum::serve(listener, server.router()).into_future());
+    let serving =
+        tokio::spawn(axum::serve(listen::prompt(listener), server.router()).into_future());
 
     let mut left = CLIENTS;
     while left > 0 {

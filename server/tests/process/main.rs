@@ -4,6 +4,7 @@
     clippy::panic,
     reason = "tests may stop at the first surprise"
 )]
+mod collector_tls;
 mod setup;
 mod telemetry;
 

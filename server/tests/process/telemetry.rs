@@ -3,21 +3,18 @@ use crate::setup::{end, free_port, model, ready, send, send_with, server, termin
 use serde_json::Value;
 use std::{
     fs::File,
-    io::Read,
-    net::TcpListener,
     path::Path,
     process::{Child, Stdio},
-    sync::mpsc::channel,
     time::Duration,
 };
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
 const NO_NVML: (&str, &str) = ("NVML_LIBRARY", "/no/such/libnvidia-ml.so");
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that serves the tiny model and writes its log into `folder`.
-fn serving(folder: &Path, config: &str, environment: &[(&str, &str)]) -> (Child, u16) {
+pub(crate) fn serving(folder: &Path, config: &str, environment: &[(&str, &str)]) -> (Child, u16) {
     let port = free_port();
     let model = model(folder);
     let config = format!(
@@ -46,7 +43,7 @@ fn saying<'a>(lines: &'a [Value], message: &str) -> Vec<&'a Value> {
     lines.filter(|line| line["message"] == message).collect()
 }
 
-fn generate(port: u16, stream: bool) -> String {
+pub(crate) fn generate(port: u16, stream: bool) -> String {
     let body = format!(r#"{{"prompt": "ab", "max_tokens": 2, "stream": {stream}}}"#);
     send_with(port, "POST", "/generate", CALLER, &body).unwrap()
 }
@@ -134,29 +131,4 @@ fn a_collector_that_cannot_be_used_is_one_warning_and_the_model_serves() {
         assert!(message.contains(cure), "{message}");
         assert_eq!(warnings[0]["endpoint"], endpoint);
     }
-}
-
-#[test]
-fn a_collector_with_https_is_spoken_to_by_tls() {
-    let folder = tempfile::tempdir().unwrap();
-    let collector = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = collector.local_addr().unwrap();
-    let (heard, first) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = [0; 3];
-        let (mut connection, _) = collector.accept().unwrap();
-        connection.read_exact(&mut bytes).unwrap();
-        heard.send(bytes)
-    });
-    // Nobody gets as far as checking a certificate with it.
-    let certificates = folder.path().join("certificates.pem");
-    let text = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
-    std::fs::write(&certificates, text).unwrap();
-    let environment = [("SSL_CERT_FILE", certificates.to_str().unwrap())];
-    let config = format!("tracing: {{endpoint: 'https://{address}', samplingRatio: 100%}}");
-    let (mut child, port) = serving(folder.path(), &config, &environment);
-    assert!(generate(port, false).starts_with("HTTP/1.1 200"));
-    // A handshake of TLS begins so, whatever its version.
-    assert_eq!(first.recv_timeout(PATIENCE).unwrap(), [22, 3, 1]);
-    assert_eq!(terminate(&mut child).code(), Some(0));
 }
