@@ -1,5 +1,6 @@
 //! What the API server would say of an object, without an API server.
-use kube::{CustomResourceExt, core::cel::Validator};
+use kube::CustomResourceExt;
+use kube_cel::Validator;
 use serde_json::Value;
 
 /// Messages of the CEL rules that `object` breaks once the schema's defaults are filled in.
