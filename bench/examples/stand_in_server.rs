@@ -27,6 +27,9 @@ struct Flags {
     /// Time between tokens.
     #[arg(long, default_value = "20ms")]
     per_token: Duration,
+    /// Tokens that are sent at once, when the first of them is due.
+    #[arg(long, default_value_t = 1)]
+    at_once: u32,
     /// Share by which that varies.
     #[arg(long, default_value = "0%")]
     jitter: Percentage,
@@ -61,6 +64,7 @@ fn main() {
         first_token: flags.first_token.as_std(),
         prefill_per_token: flags.prefill_per_token.as_std(),
         per_token: flags.per_token.as_std(),
+        at_once: flags.at_once,
         jitter: flags.jitter.fraction(),
         batch_effect: flags.batch_effect.fraction(),
         slots: flags.slots,

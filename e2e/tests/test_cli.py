@@ -1,6 +1,7 @@
 """The command `candlepower` shows what runs in the cluster."""
 
 import contextlib
+import gzip
 import json
 import os
 import select
@@ -40,7 +41,7 @@ def candlepower(*arguments: str) -> str:
     return kube.run(PROGRAM, *arguments)
 
 
-def exit_code(*arguments: str) -> int:
+def exit_code(*arguments: str | Path) -> int:
     return subprocess.run([PROGRAM, *arguments], capture_output=True, timeout=60, check=False).returncode
 
 
@@ -112,6 +113,15 @@ def test_dashboards_opens_prometheus_and_jaeger(namespace: str, answered: str) -
         assert "candlepower-server" in json.loads(fetched(f"{jaeger['url']}/api/v3/services"))["services"]
         assert process.poll() is None, "it stays until Ctrl-C"
     assert process.returncode == 0
+
+
+def test_a_benchmark_of_a_name_finds_its_traces(namespace: str, answered: str, tmp_path: Path) -> None:
+    few = ["--users", "2", "--duration", "6s", "--warm-up", "1s", "--output-tokens", "8", "--prompt-mix", "64:1"]
+    assert exit_code("bench", NAME, "--namespace", namespace, *few, "--out", tmp_path / "run") in (0, 4)
+    with gzip.open(tmp_path / "run" / "evidence.json.gz") as file:
+        evidence = json.load(file)
+    assert evidence["traces"]
+    assert "traces" not in {missing["what"] for missing in evidence["missing"]}
 
 
 def test_exit_codes_tell_what_happened(namespace: str, answered: str) -> None:

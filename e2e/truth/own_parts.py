@@ -11,7 +11,8 @@ from servers import cpu_seconds
 from tables import difference, milliseconds, table
 
 PER_TOKEN = 20  # milliseconds: 2,000 streams are 100,000 tokens/s
-STREAMS = (500, 1000, 2000)
+# How many streams, and how many tokens the server sends at once: 100,000 sends a second are more than its core can do.
+LEVELS = ((500, 1), (1000, 1), (2000, 1), (2000, 2), (2000, 4))
 SECONDS = 24
 GOAL = {"streams": 2000, "tokens_per_second": 100_000, "memory_mib": 200}
 
@@ -44,13 +45,14 @@ def problems(found: list[str]) -> str:
 def generator(tools: Tools, server_core: int) -> dict[str, Any]:
     """How many streams one core holds, and which side gives way first."""
     rows = []
-    for streams in STREAMS:
+    for streams, at_once in LEVELS:
         port = free_port()
         command = [str(tools.release / "examples/stand_in_server"), "--port", str(port), "--per-token", f"{PER_TOKEN}ms"]
+        command += ["--at-once", str(at_once)]
         with closing(Server("stand-in", on_cores([server_core], command), port, tools.logs / "stand-in.log", "/health")) as server:
-            rows.append(one_level(tools, server, streams))
+            rows.append({"at_once": at_once, **one_level(tools, server, streams)})
     print()
-    print(table(["streams", "tokens/s wanted", "tokens/s", "generator, of a core", "server, of a core", "memory",
+    print(table(["streams", "tokens at once", "tokens/s wanted", "tokens/s", "generator, of a core", "server, of a core", "memory",
                  "timer lag P99", "problems"], [level_cells(row) for row in rows]))  # fmt: skip
     return {"levels": rows, "goal": GOAL}
 
@@ -80,6 +82,7 @@ def one_level(tools: Tools, server: Server, streams: int) -> dict[str, Any]:
 def level_cells(row: dict[str, Any]) -> list[str]:
     return [
         f"{row['streams']:,}",
+        str(row["at_once"]),
         f"{row['wanted']:,.0f}",
         f"{row['tokens_per_second']:,.0f}",
         f"{row['generator_cores']:.0%}",

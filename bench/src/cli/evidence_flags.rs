@@ -19,7 +19,7 @@ pub(super) struct EvidenceFlags {
     /// How often they are read.
     #[arg(long, default_value = "2s", value_name = "TIME")]
     scrape_interval: Duration,
-    /// A Jaeger that has the server's traces.
+    /// A Jaeger that has the server's traces; a deployment's own is found where absent.
     #[arg(long, value_name = "URL")]
     jaeger_url: Vec<String>,
     /// The server runs on this machine: read its hardware, and probe its memory after the load.
@@ -54,6 +54,7 @@ impl EvidenceFlags {
         &self,
         watch: Watch,
         deployment: Option<LLMDeploymentSpec>,
+        jaegers: Result<Vec<String>, String>,
         run: &Run,
         folder: &Path,
     ) -> Result<(), Error> {
@@ -63,7 +64,7 @@ impl EvidenceFlags {
                 scraped: watch.scraper.stop(),
             },
             jaegers: if self.jaeger_url.is_empty() {
-                Err("no --jaeger-url was given".to_owned())
+                jaegers
             } else {
                 Ok(self.jaeger_url.clone())
             },

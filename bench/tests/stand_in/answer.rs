@@ -66,14 +66,22 @@ impl Answer {
             writer.write_all(http::STREAM).await?;
         }
         let token = http::chunk(&format!("{TOKEN}\n\n"));
+        let at_once = self.laws.at_once.min(self.content.tokens);
+        let group = token.repeat(at_once as usize);
         // From when each token was due, so that lateness of timers does not add up.
         let mut due = Instant::now() + self.laws.prefill(self.content.prompt_tokens);
+        let mut now = Instant::now();
         for sent in 1..=self.content.tokens {
-            sleep_until(due.into()).await;
-            self.times.push(Instant::now());
-            if self.content.stream {
-                writer.write_all(token.as_bytes()).await?;
+            if (sent - 1).is_multiple_of(at_once) {
+                sleep_until(due.into()).await;
+                now = Instant::now();
+                let left = self.content.tokens - sent + 1;
+                let length = token.len() * at_once.min(left) as usize;
+                if self.content.stream {
+                    writer.write_all(&group.as_bytes()[..length]).await?;
+                }
             }
+            self.times.push(now);
             if self.content.breaks_after == Some(sent) {
                 return Err(io::ErrorKind::Other.into());
             }

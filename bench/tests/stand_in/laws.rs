@@ -17,6 +17,8 @@ pub struct Laws {
     pub prefill_per_token: Duration,
     /// Time between tokens.
     pub per_token: Duration,
+    /// Tokens that a stream sends at once, when the first of them is due.
+    pub at_once: u32,
     /// Share by which each time between tokens varies, up and down, evenly distributed.
     pub jitter: f64,
     /// Share by which each other running request lengthens the time between tokens.
@@ -52,6 +54,7 @@ impl Default for Laws {
             first_token: Duration::ZERO,
             prefill_per_token: Duration::ZERO,
             per_token: Duration::ZERO,
+            at_once: 1,
             jitter: 0.0,
             batch_effect: 0.0,
             stall: None,

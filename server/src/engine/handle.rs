@@ -2,7 +2,7 @@
 use super::{
     batch::{Engine, EngineLimits},
     request::{GenerationError, GenerationEvent, GenerationRequest},
-    scheduler::StepObserver,
+    scheduler::{StepObserver, Waiting},
     worker::{self, Command, Shared},
 };
 use candlepower_api::server_config::EngineConfig;
@@ -131,12 +131,9 @@ impl EngineHandle {
                 waiting: self.shared.waiting.load(Ordering::Relaxed),
             })?;
         let (events, receiver) = mpsc::unbounded_channel();
+        let waiting = Waiting::new(request, events, place);
         self.commands
-            .send(Command::Submit {
-                request,
-                events,
-                place,
-            })
+            .send(Command::Submit(Box::new(waiting)))
             .map_err(|_| SubmitError::Stopped)?;
         Ok(Generation { events: receiver })
     }
@@ -239,6 +236,23 @@ mod tests {
             panic!("not finished")
         };
         assert_eq!((reason, generated), (FinishReason::Stop, 2));
+    }
+
+    #[tokio::test]
+    async fn the_wait_in_the_queue_begins_in_the_middle_of_another_requests_step() {
+        let step = Duration::from_millis(200);
+        let engine = start(MockEngine::new().with_step_time(step), 1);
+        let mut first = engine.submit(request(1, 2)).unwrap();
+        assert!(matches!(
+            first.next().await,
+            GenerationEvent::Started { .. }
+        ));
+        let mut second = engine.submit(request(1, 1)).unwrap();
+        let submitted = std::time::Instant::now();
+        let GenerationEvent::Started { queued, .. } = second.next().await else {
+            panic!("not started")
+        };
+        assert!(queued <= submitted);
     }
 
     #[tokio::test]

@@ -56,11 +56,29 @@ impl StepObserver for () {
     fn step(&self, _: &StepSummary) {}
 }
 
-struct Waiting {
+/// A request in the queue.
+#[derive(Debug)]
+pub(super) struct Waiting {
     request: GenerationRequest,
     events: UnboundedSender<GenerationEvent>,
     place: Place,
     queued: Instant,
+}
+
+impl Waiting {
+    /// It waits from now on, also while the engine's thread computes a step and does not look.
+    pub(super) fn new(
+        request: GenerationRequest,
+        events: UnboundedSender<GenerationEvent>,
+        place: Place,
+    ) -> Self {
+        Self {
+            request,
+            events,
+            place,
+            queued: Instant::now(),
+        }
+    }
 }
 
 struct Running {
@@ -123,19 +141,8 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn submit(
-        &mut self,
-        request: GenerationRequest,
-        events: UnboundedSender<GenerationEvent>,
-        place: Place,
-        queued: Instant,
-    ) {
-        self.waiting.push_back(Waiting {
-            request,
-            events,
-            place,
-            queued,
-        });
+    pub(super) fn submit(&mut self, waiting: Waiting) {
+        self.waiting.push_back(waiting);
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -2,8 +2,8 @@
 use super::{
     batch::{Engine, EngineLimits},
     handle::EngineOptions,
-    request::{GenerationError, GenerationEvent, GenerationRequest},
-    scheduler::{Scheduler, StepObserver, StepSummary},
+    request::GenerationError,
+    scheduler::{Scheduler, StepObserver, StepSummary, Waiting},
 };
 use crate::panics;
 use std::{
@@ -17,18 +17,13 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 /// What the thread is told.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Generate.
-    Submit {
-        request: GenerationRequest,
-        events: UnboundedSender<GenerationEvent>,
-        place: Place,
-    },
+    Submit(Box<Waiting>),
     /// Fail what is left and end.
     Stop,
 }
@@ -222,13 +217,8 @@ impl Worker {
     /// Returns whether to go on.
     fn obey(&mut self, command: Command) -> bool {
         match command {
-            Command::Submit {
-                request,
-                events,
-                place,
-            } => {
-                self.scheduler
-                    .submit(request, events, place, Instant::now());
+            Command::Submit(waiting) => {
+                self.scheduler.submit(*waiting);
                 true
             }
             Command::Stop => {

@@ -7,6 +7,8 @@ const LATE_SHARE: f64 = 0.2;
 /// Smaller losses are within what means of different sets of requests differ by.
 const LOSS: f64 = 0.2;
 const NOTICEABLE: f64 = 0.05;
+/// The share of a loss that has to be spent outside the server for it to have been lost there.
+const SPENT_OUTSIDE: f64 = 0.25;
 
 /// The generator had problems of its own; they void verdicts where they are a noticeable part of what
 /// it measured.
@@ -98,6 +100,9 @@ pub(super) fn upstream(view: View<'_>) -> Option<Finding> {
     let observed = &view.level.observed;
     let inside = observed.running.zip(observed.waiting).map(|(a, b)| a + b);
     let flight = view.level.concurrency;
+    if inside.is_some_and(|inside| outside(view, inside) < SPENT_OUTSIDE * loss.seconds()) {
+        return None;
+    }
     let confirmed = inside.is_some_and(|inside| inside < 0.7 * flight);
     let cause = "requests lose time on the way to the server: a proxy, a connection limit, the \
                  network, or the server's own acceptance of connections";
@@ -121,6 +126,15 @@ pub(super) fn upstream(view: View<'_>) -> Option<Finding> {
         ));
     }
     Some(finding)
+}
+
+/// Seconds that a request is in flight but not inside the server, on average, by Little's law. While
+/// a queue grows, clients and server tell of different requests, and their means say nothing of the
+/// way between them; this does.
+fn outside(view: View<'_>, inside: f64) -> f64 {
+    let flight = view.level.concurrency;
+    let taken = view.level.figures.e2e.map_or(0.0, |e2e| e2e.mean / 1e6);
+    taken * (flight - inside).max(0.0) / flight.max(1.0)
 }
 
 /// The answer takes longer to arrive than the server took to make it.

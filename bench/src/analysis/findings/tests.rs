@@ -137,6 +137,17 @@ fn time_lost_before_the_server_is_upstream() {
 }
 
 #[test]
+fn means_of_different_requests_are_no_loss_while_all_are_inside_the_server() {
+    let report = Plant::report(&[Plant::with(|plant| {
+        plant.way_in = 700.0;
+        let all = f64::from(plant.users);
+        set(&mut plant.gauges, Quantity::Running, all);
+    })]);
+    let classes: Vec<_> = report.findings.iter().map(|one| one.class).collect();
+    assert!(!classes.contains(&Class::Upstream), "{classes:?}");
+}
+
+#[test]
 fn tokens_that_are_taken_slowly_are_a_slow_client() {
     assert_eq!(
         primary_of(Plant::with(|plant| plant.way_out = 60.0)),

@@ -80,7 +80,7 @@ impl Bench {
         view.into_files(&run)?;
         if let Some(folder) = &self.out {
             self.evidence
-                .keep(watch, reached.deployment, &run, folder)
+                .keep(watch, reached.deployment, reached.jaegers, &run, folder)
                 .await?;
         }
         Ok(judged.exit_code())

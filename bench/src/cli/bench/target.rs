@@ -1,8 +1,11 @@
 //! Where the load goes: an address as it is, or a deployment by way of the cluster.
 use super::{Error, connection};
-use crate::evidence::cluster;
-use candlepower_api::deployment::LLMDeploymentSpec;
-use kube::ResourceExt;
+use crate::evidence::{
+    cluster::{self, PodPort},
+    places,
+};
+use candlepower_api::deployment::{LLMDeployment, LLMDeploymentSpec};
+use kube::{Client, ResourceExt};
 use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 
@@ -13,6 +16,8 @@ pub(super) struct Reached {
     pub(super) warning: Option<String>,
     /// What the deployment asks for, where it is one of ours.
     pub(super) deployment: Option<LLMDeploymentSpec>,
+    /// The Jaegers that have its traces, or why none is known.
+    pub(super) jaegers: Result<Vec<String>, String>,
 }
 
 /// Finds the way to a target.
@@ -22,6 +27,7 @@ pub(super) async fn reach(target: &str, flags: connection::Flags) -> Result<Reac
             url: target.to_owned(),
             warning: None,
             deployment: None,
+            jaegers: Err("no --jaeger-url was given".to_owned()),
         });
     }
     let connection = flags.connect().await?;
@@ -35,28 +41,55 @@ pub(super) async fn reach(target: &str, flags: connection::Flags) -> Result<Reac
                 "LLMDeployment {target} has no address yet; see `candlepower status {target}`"
             ))
         })?;
+    let client = connection.client.clone();
+    let jaegers = jaegers(&client, &deployment).await;
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
         return Ok(Reached {
             url: address,
             warning: None,
             deployment: Some(deployment.spec),
+            jaegers,
         });
     }
-    let client = connection.client.clone();
     let service = cluster::service_behind(&client, &address, &namespace).await?;
     let pod = service
         .pod(&client, cluster::port(&address).unwrap_or(80))
         .await?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let port = listener.local_addr()?.port();
     let warning = format!(
         "the load goes to pod {} alone and through the API server's port-forward, which adds to every time and breaks under many connections; an LLMBenchmark measures inside the cluster",
         pod.pod
     );
-    tokio::spawn(cluster::serve(client, pod, listener));
     Ok(Reached {
-        url: format!("http://127.0.0.1:{port}"),
+        url: forward(client, pod).await?,
         warning: Some(warning),
         deployment: Some(deployment.spec),
+        jaegers,
     })
+}
+
+/// Opens the way to each Jaeger that has a deployment's traces: one beside each pod, or the cluster's.
+async fn jaegers(client: &Client, deployment: &LLMDeployment) -> Result<Vec<String>, String> {
+    let namespace = deployment.namespace().unwrap_or_default();
+    let place = places::jaeger(deployment);
+    let found = places::find(client, &place, &namespace, &deployment.name_any())
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut ways = Vec::new();
+    for pod in found
+        .pods(client)
+        .await
+        .map_err(|error| error.to_string())?
+    {
+        let way = forward(client.clone(), pod).await;
+        ways.push(way.map_err(|error| error.to_string())?);
+    }
+    Ok(ways)
+}
+
+/// A port of this machine that leads to a pod's for as long as the process runs.
+async fn forward(client: Client, pod: PodPort) -> std::io::Result<String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(cluster::serve(client, pod, listener));
+    Ok(format!("http://127.0.0.1:{port}"))
 }

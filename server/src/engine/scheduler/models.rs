@@ -71,7 +71,7 @@ fn answer(engine: Box<dyn Engine>, options: EngineOptions, asked: &[Asked]) -> V
             if one.at == steps {
                 let (events, listener) = unbounded_channel();
                 let place = shared.take_place().unwrap();
-                scheduler.submit(request(one), events, place, Instant::now());
+                scheduler.submit(Waiting::new(request(one), events, place));
                 *receiver = Some(listener);
             }
         }

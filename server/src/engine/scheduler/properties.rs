@@ -246,8 +246,7 @@ impl World {
         };
         let place = self.shared.take_place().unwrap();
         let weak = sender.downgrade();
-        self.scheduler
-            .submit(request, sender, place, Instant::now());
+        self.scheduler.submit(Waiting::new(request, sender, place));
         let before = self.clients.iter().filter(|client| client.is_there());
         let work = before.map(|client| client.prompt.len() + client.max_tokens);
         let patience = work.sum::<usize>() + 1;

@@ -53,8 +53,7 @@ impl Bench {
             },
         };
         let place = self.shared.take_place().unwrap();
-        self.scheduler
-            .submit(request, events, place, Instant::now());
+        self.scheduler.submit(Waiting::new(request, events, place));
         receiver
     }
 
