@@ -7,7 +7,10 @@ const LATE_SHARE: f64 = 0.2;
 /// Smaller losses are within what means of different sets of requests differ by.
 const LOSS: f64 = 0.2;
 const NOTICEABLE: f64 = 0.05;
-/// The share of a loss that has to be spent outside the server for it to have been lost there.
+/// From this share of the window on, waits are so long that clients' and server's means are of
+/// different requests while a queue grows.
+const LONG: f64 = 0.2;
+/// The share of such a loss that has to be spent outside the server for it to have been lost there.
 const SPENT_OUTSIDE: f64 = 0.25;
 
 /// The generator had problems of its own; they void verdicts where they are a noticeable part of what
@@ -100,7 +103,9 @@ pub(super) fn upstream(view: View<'_>) -> Option<Finding> {
     let observed = &view.level.observed;
     let inside = observed.running.zip(observed.waiting).map(|(a, b)| a + b);
     let flight = view.level.concurrency;
-    if inside.is_some_and(|inside| outside(view, inside) < SPENT_OUTSIDE * loss.seconds()) {
+    let is_long = client > LONG * view.level.figures.window_seconds;
+    let is_inside = |inside| outside(view, inside) < SPENT_OUTSIDE * loss.seconds();
+    if is_long && inside.is_some_and(is_inside) {
         return None;
     }
     let confirmed = inside.is_some_and(|inside| inside < 0.7 * flight);
@@ -128,9 +133,8 @@ pub(super) fn upstream(view: View<'_>) -> Option<Finding> {
     Some(finding)
 }
 
-/// Seconds that a request is in flight but not inside the server, on average, by Little's law. While
-/// a queue grows, clients and server tell of different requests, and their means say nothing of the
-/// way between them; this does.
+/// Seconds that a request is in flight but not inside the server, on average, by Little's law. It is
+/// as good as the scrapes are frequent: of short waits the means tell more.
 fn outside(view: View<'_>, inside: f64) -> f64 {
     let flight = view.level.concurrency;
     let taken = view.level.figures.e2e.map_or(0.0, |e2e| e2e.mean / 1e6);

@@ -139,7 +139,7 @@ fn time_lost_before_the_server_is_upstream() {
 #[test]
 fn means_of_different_requests_are_no_loss_while_all_are_inside_the_server() {
     let report = Plant::report(&[Plant::with(|plant| {
-        plant.way_in = 700.0;
+        plant.way_in = 20_000.0;
         let all = f64::from(plant.users);
         set(&mut plant.gauges, Quantity::Running, all);
     })]);
