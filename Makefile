@@ -92,7 +92,7 @@ lint-shell: ## Shell scripts
 	@.ci/require shellcheck && shellcheck -x $(SHELL_SCRIPTS)
 
 clippy: ## Lints
-	@cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	@.ci/cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 
 deny: $(DENY) ## Licences and sources of all dependencies
 	@$(DENY) --log-level error check --hide-inclusion-graph licenses bans sources
@@ -104,10 +104,10 @@ $(DENY):
 	@rm -rf $(CACHE)/build-cargo-deny
 
 unit: ## Unit and integration tests, with the real small model
-	@CANDLEPOWER_TEST_MODEL="$$(e2e/cluster/model fetch | tail -n 1)" cargo test $(CARGO_FLAGS)
+	@CANDLEPOWER_TEST_MODEL="$$(e2e/cluster/model fetch | tail -n 1)" .ci/cargo test $(CARGO_FLAGS) --tests
 
 build: ## The binaries
-	@cargo build $(CARGO_FLAGS) --bins
+	@.ci/cargo build $(CARGO_FLAGS) --bins
 
 drift: ## Generated files are up to date
 	@.ci/drift

@@ -72,7 +72,7 @@ bring_up_cluster() {
 build_binaries() {
   [[ -z $OWN_SERVER || -z $OWN_OPERATOR ]] || { say "using $SERVER_BINARY and $OPERATOR_BINARY"; return; }
   CARGO_TERM_QUIET=false with_progress "cargo build" "$CACHE/log/cargo-build.log" \
-    cargo build --manifest-path "$REPO_ROOT/Cargo.toml" "${CARGO_FLAGS[@]}" --bins
+    "$REPO_ROOT/.ci/cargo" build --manifest-path "$REPO_ROOT/Cargo.toml" "${CARGO_FLAGS[@]}" --bins
 }
 
 install_chart() { with_progress "helm upgrade --install candlepower" "$CACHE/log/helm.log" "$E2E_DIR/lib/install-chart"; }

@@ -13,13 +13,22 @@ import monitoring
 LABEL = "candlepower.dev/e2e"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def clean_cluster() -> Iterator[None]:
-    """Removes what a killed run has left, and after the last test waits until all is gone."""
-    remove_namespaces()
-    remove_monitoring()
-    yield
-    remove_namespaces()
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Removes what a killed run has left."""
+    if distributes(session):
+        remove_namespaces()
+        remove_monitoring()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """After the last test, waits until all is gone."""
+    if distributes(session):
+        remove_namespaces()
+
+
+def distributes(session: pytest.Session) -> bool:
+    """Whether this process is not one of several that share the tests."""
+    return not hasattr(session.config, "workerinput")
 
 
 def remove_monitoring() -> None:

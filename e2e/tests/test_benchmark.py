@@ -10,6 +10,8 @@ import pytest
 
 import kube
 
+pytestmark = pytest.mark.alone
+
 FIRST, SECOND = "first", "second"
 LABEL = "candlepower.dev/llmbenchmark"
 CHILDREN = "jobs,pods,configmaps,serviceaccounts,roles,rolebindings,llm"

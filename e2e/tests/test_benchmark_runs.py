@@ -11,6 +11,8 @@ import load
 import models
 from test_benchmark import LABEL, wait_for_benchmark
 
+pytestmark = pytest.mark.alone
+
 NAME = "one-place"
 WORKLOAD = {"prompts": [{"tokens": 48, "weight": 1}], "outputTokens": 8}
 

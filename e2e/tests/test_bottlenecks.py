@@ -22,6 +22,8 @@ import proxy
 import safetensors
 from test_cli import PROGRAM
 
+pytestmark = pytest.mark.alone
+
 # What a patient person expects; a run that meets it has no bottleneck that matters.
 MET = {"ttft": {"p50": "20s", "p95": "20s", "p99": "20s"}, "tpot": "5s", "tokensPerSecond": 1}
 # No server meets these; the pace of tokens is left out, because the model's own work would be the reason for that.

@@ -14,6 +14,8 @@ import models
 import monitoring
 import runbooks
 
+pytestmark = pytest.mark.alone
+
 NAME = "drawn"
 
 # Where to put pictures of the dashboards, drawn from what the test's model did in the last minutes.

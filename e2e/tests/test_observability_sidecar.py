@@ -19,6 +19,8 @@ import models
 import monitoring
 from test_observability_stack import ALERTS, FAULTS
 
+pytestmark = pytest.mark.alone
+
 NAME = "observed"
 ALERT = "CandlepowerErrorRateHigh"
 

@@ -17,6 +17,8 @@ import models
 import monitoring
 from timeline import Timeline
 
+pytestmark = pytest.mark.alone
+
 NAME = "watched"
 CACHE = Path(os.environ.get("CANDLEPOWER_CACHE", Path.home() / ".cache" / "candlepower"))
 

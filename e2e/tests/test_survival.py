@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 import kube
 import models
+
+pytestmark = pytest.mark.alone
 
 
 def restarts() -> int:

@@ -9,6 +9,8 @@ import pytest
 
 import kube
 
+pytestmark = pytest.mark.alone
+
 CRD = "llmdeployments.candlepower.dev"
 
 

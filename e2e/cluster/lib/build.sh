@@ -34,10 +34,14 @@ compile_kubernetes() {
   flags+=" -X k8s.io/component-base/version.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")"
   mkdir -p "$out"
   say "Kubernetes $KUBERNETES_VERSION is built from source, once: about 8 minutes on two cores (log: $CACHE/log/kubernetes.log)"
-  write_kubernetes_module
-  with_progress "Kubernetes, 1 of 2, download" "$CACHE/log/kubernetes-download.log" go -C "$WORK" mod tidy
+  with_progress "Kubernetes, 1 of 2, download" "$CACHE/log/kubernetes-download.log" fetch_kubernetes
   with_progress "Kubernetes, 2 of 2, build" "$CACHE/log/kubernetes.log" \
     go -C "$WORK" build -v -trimpath -ldflags "$flags" -o "$out/" tool
+}
+
+fetch_kubernetes() {
+  write_kubernetes_module
+  go -C "$WORK" mod tidy
 }
 
 # One module for all components, so that what they share is compiled once. The module k8s.io/kubernetes
@@ -92,47 +96,54 @@ compile_pause() {
 
 # ---- Monitoring: programs from Go modules -------------------------------------------------------------
 
-build_jaeger() { once "jaeger-$JAEGER_MODULE_VERSION" compile_jaeger; }
-compile_jaeger() {
-  compile_module jaeger "Jaeger $JAEGER_MODULE_VERSION" "4 minutes" "" "github.com/jaegertracing/jaeger@v$JAEGER_MODULE_VERSION" cmd/jaeger
-}
-
 # Without the service discoveries of clouds, which are most of its size and of the time to build it. Its web pages
 # are not in the module; the API is.
+PROMETHEUS_TAGS=remove_all_sd,enable_kubernetes_sd
+PROMETHEUS_OPERATOR_MODULE=github.com/prometheus-operator/prometheus-operator
+
+# What is fetched for each: a module's version and the folders of its programs.
+JAEGER_PROGRAMS=("github.com/jaegertracing/jaeger@v$JAEGER_MODULE_VERSION" cmd/jaeger)
+PROMETHEUS_PROGRAMS=("github.com/prometheus/prometheus@v$PROMETHEUS_MODULE_VERSION" cmd/prometheus cmd/promtool)
+PROMETHEUS_OPERATOR_PROGRAMS=("$PROMETHEUS_OPERATOR_MODULE@v$PROMETHEUS_OPERATOR_VERSION" cmd/operator cmd/prometheus-config-reloader)
+COREDNS_PROGRAMS=("github.com/coredns/coredns@v$COREDNS_VERSION" .)
+
+build_jaeger() { once "jaeger-$JAEGER_MODULE_VERSION" compile_jaeger; }
+compile_jaeger() { compile_module jaeger "Jaeger $JAEGER_MODULE_VERSION" "4 minutes" "" "${JAEGER_PROGRAMS[@]}"; }
+
 build_prometheus() { once "prometheus-$PROMETHEUS_MODULE_VERSION" compile_prometheus; }
-compile_prometheus() {
-  compile_module prometheus "Prometheus $PROMETHEUS_VERSION" "3 minutes" remove_all_sd,enable_kubernetes_sd \
-    "github.com/prometheus/prometheus@v$PROMETHEUS_MODULE_VERSION" cmd/prometheus cmd/promtool
-}
+compile_prometheus() { compile_module prometheus "Prometheus $PROMETHEUS_VERSION" "3 minutes" "$PROMETHEUS_TAGS" "${PROMETHEUS_PROGRAMS[@]}"; }
 
 # Its manifests, with the definitions of its custom resources, lie in the same module.
 build_prometheus_operator() { once "prometheus-operator-$PROMETHEUS_OPERATOR_VERSION" compile_prometheus_operator; }
 compile_prometheus_operator() {
-  local module=github.com/prometheus-operator/prometheus-operator
-  compile_module prometheus-operator "prometheus-operator $PROMETHEUS_OPERATOR_VERSION" "2 minutes" "" \
-    "$module@v$PROMETHEUS_OPERATOR_VERSION" cmd/operator cmd/prometheus-config-reloader
-  cp "$(go -C "$WORK" list -m -f '{{.Dir}}' "$module")/bundle.yaml" "$WORK/out/"
+  compile_module prometheus-operator "prometheus-operator $PROMETHEUS_OPERATOR_VERSION" "2 minutes" "" "${PROMETHEUS_OPERATOR_PROGRAMS[@]}"
+  cp "$(go -C "$WORK" list -m -f '{{.Dir}}' "$PROMETHEUS_OPERATOR_MODULE")/bundle.yaml" "$WORK/out/"
   chmod 644 "$WORK/out/bundle.yaml"
 }
 
 build_coredns() { once "coredns-$COREDNS_VERSION" compile_coredns; }
-compile_coredns() {
-  compile_module coredns "CoreDNS $COREDNS_VERSION" "2 minutes" "" "github.com/coredns/coredns@v$COREDNS_VERSION" .
-}
+compile_coredns() { compile_module coredns "CoreDNS $COREDNS_VERSION" "2 minutes" "" "${COREDNS_PROGRAMS[@]}"; }
 
 # compile_module NAME LABEL TIME TAGS MODULE@VERSION FOLDER...: builds static programs, each named after its folder.
 # TIME is what the build takes on two cores that have built nothing of it before.
 compile_module() {
-  local name=$1 label=$2 time=$3 tags=$4 module=$5 folder packages=()
-  shift 5
-  for folder in "$@"; do
-    [[ $folder == . ]] && packages+=("${module%@*}") || packages+=("${module%@*}/$folder")
-  done
+  local name=$1 label=$2 time=$3 tags=$4
+  shift 4
   say "$label is built from source, once: about $time on two cores (log: $CACHE/log/$name.log)"
-  (cd "$WORK" && go mod init "candlepower.dev/$name") >/dev/null 2>&1
-  with_progress "$label, 1 of 2, download" "$CACHE/log/$name-download.log" go -C "$WORK" get "${packages[@]/%/@${module#*@}}"
+  with_progress "$label, 1 of 2, download" "$CACHE/log/$name-download.log" fetch_module "$@"
   CGO_ENABLED=0 with_progress "$label, 2 of 2, build" "$CACHE/log/$name.log" \
-    go -C "$WORK" build -v -trimpath -tags "$tags" -ldflags "-s -w" -o "$WORK/out/" "${packages[@]}"
+    go -C "$WORK" build -v -trimpath -tags "$tags" -ldflags "-s -w" -o "$WORK/out/" tool
+}
+
+# fetch_module MODULE@VERSION FOLDER...: a module in WORK whose tools the programs are, with all that they need.
+fetch_module() {
+  local module=${1%@*} version=${1#*@} folder packages=()
+  shift
+  for folder in "$@"; do
+    [[ $folder == . ]] && packages+=("$module@$version") || packages+=("$module/$folder@$version")
+  done
+  (cd "$WORK" && go mod init candlepower.dev/tools) >/dev/null 2>&1
+  go -C "$WORK" get -tool "${packages[@]}"
 }
 
 # ---- Alertmanager -------------------------------------------------------------------------------------

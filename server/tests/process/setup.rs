@@ -79,7 +79,7 @@ pub(crate) fn send_with(
 
 /// A tiny model with random weights and a tokenizer.
 pub(crate) fn model(folder: &Path) -> PathBuf {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/qwen3");
+    let fixture = Path::new("tests/models/qwen3");
     let model = folder.join("tiny");
     std::fs::create_dir(&model).unwrap();
     for name in ["config.json", "model.safetensors"] {

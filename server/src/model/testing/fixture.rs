@@ -25,9 +25,8 @@ pub(crate) struct Row {
 }
 
 pub(crate) fn folder(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "models", name]
-        .iter()
-        .collect()
+    // Tests run in their package's folder.
+    ["tests", "models", name].iter().collect()
 }
 
 pub(crate) fn files(name: &str) -> ModelFiles {

@@ -23,12 +23,7 @@ struct Case {
 /// The fixtures, or whole vocabularies that `make_fixtures.py --whole` wrote.
 fn folder() -> PathBuf {
     std::env::var_os("CANDLEPOWER_TOKENIZER_FIXTURES").map_or_else(
-        || {
-            PathBuf::from(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/data/tokenizers"
-            ))
-        },
+        || PathBuf::from("tests/data/tokenizers"),
         PathBuf::from,
     )
 }
