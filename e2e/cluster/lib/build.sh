@@ -34,14 +34,10 @@ compile_kubernetes() {
   flags+=" -X k8s.io/component-base/version.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")"
   mkdir -p "$out"
   say "Kubernetes $KUBERNETES_VERSION is built from source, once: about 8 minutes on two cores (log: $CACHE/log/kubernetes.log)"
-  with_progress "Kubernetes, 1 of 2, download" "$CACHE/log/kubernetes-download.log" fetch_kubernetes
+  write_kubernetes_module
+  with_progress "Kubernetes, 1 of 2, download" "$CACHE/log/kubernetes-download.log" go -C "$WORK" mod tidy
   with_progress "Kubernetes, 2 of 2, build" "$CACHE/log/kubernetes.log" \
     go -C "$WORK" build -v -trimpath -ldflags "$flags" -o "$out/" tool
-}
-
-fetch_kubernetes() {
-  write_kubernetes_module
-  go -C "$WORK" mod tidy
 }
 
 # One module for all components, so that what they share is compiled once. The module k8s.io/kubernetes
@@ -130,20 +126,21 @@ compile_module() {
   local name=$1 label=$2 time=$3 tags=$4
   shift 4
   say "$label is built from source, once: about $time on two cores (log: $CACHE/log/$name.log)"
-  with_progress "$label, 1 of 2, download" "$CACHE/log/$name-download.log" fetch_module "$@"
+  start_module "$@"
+  with_progress "$label, 1 of 2, download" "$CACHE/log/$name-download.log" go -C "$WORK" get -tool "${PACKAGES[@]}"
   CGO_ENABLED=0 with_progress "$label, 2 of 2, build" "$CACHE/log/$name.log" \
     go -C "$WORK" build -v -trimpath -tags "$tags" -ldflags "-s -w" -o "$WORK/out/" tool
 }
 
-# fetch_module MODULE@VERSION FOLDER...: a module in WORK whose tools the programs are, with all that they need.
-fetch_module() {
-  local module=${1%@*} version=${1#*@} folder packages=()
+# start_module MODULE@VERSION FOLDER...: an empty module in WORK, and in PACKAGES the programs that are to be its tools.
+start_module() {
+  local module=${1%@*} version=${1#*@} folder
   shift
+  PACKAGES=()
   for folder in "$@"; do
-    [[ $folder == . ]] && packages+=("$module@$version") || packages+=("$module/$folder@$version")
+    [[ $folder == . ]] && PACKAGES+=("$module@$version") || PACKAGES+=("$module/$folder@$version")
   done
   (cd "$WORK" && go mod init candlepower.dev/tools) >/dev/null 2>&1
-  go -C "$WORK" get -tool "${packages[@]}"
 }
 
 # ---- Alertmanager -------------------------------------------------------------------------------------
