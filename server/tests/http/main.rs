@@ -23,4 +23,5 @@ mod sampling;
 mod setup;
 mod telemetry;
 mod tools;
+mod usage;
 mod vanishing;

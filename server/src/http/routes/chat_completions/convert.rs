@@ -180,8 +180,8 @@ fn choice(index: usize, Whole { content, reason }: Whole, form: AnswerForm) -> C
 /// What an answer holds besides its text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AnswerForm {
-    /// One more chunk with `usage`.
-    pub(super) include_usage: bool,
+    /// Whether and how it streams.
+    pub(super) stream: StreamForm,
     /// Log probabilities.
     pub(super) logprobs: bool,
     /// Calls of tools, which were offered.
@@ -192,28 +192,30 @@ pub(super) struct AnswerForm {
 pub(super) struct ChatChunks {
     envelope: Envelope,
     form: AnswerForm,
+    usage: Usage,
     /// One a choice.
     readers: Vec<CallReader>,
 }
 
 impl ChatChunks {
-    pub(super) const fn new(envelope: Envelope, form: AnswerForm) -> Self {
+    pub(super) fn new(envelope: Envelope, form: AnswerForm) -> Self {
         Self {
             envelope,
             form,
+            usage: Usage::default(),
             readers: Vec::new(),
         }
     }
 
-    fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> ChatCompletionChunk {
+    fn chunk(&self, choices: Vec<ChunkChoice>) -> ChatCompletionChunk {
         let Envelope { id, created, model } = self.envelope.clone();
         ChatCompletionChunk {
             id,
             object: "chat.completion.chunk",
             created,
             model,
+            usage: self.form.stream.usage_beside(choices.len(), self.usage),
             choices,
-            usage,
         }
     }
 }
@@ -238,12 +240,16 @@ impl ChatChunks {
             logprobs,
             ..choice_with(choice, delta)
         };
-        vec![self.chunk(vec![choice], None)]
+        vec![self.chunk(vec![choice])]
     }
 }
 
 impl Chunks for ChatChunks {
     type Chunk = ChatCompletionChunk;
+
+    fn note_usage(&mut self, so_far: Usage) {
+        self.usage = so_far;
+    }
 
     fn begin(&mut self, choice: usize) -> Option<ChatCompletionChunk> {
         self.readers.push(CallReader::new(self.form.tools));
@@ -252,7 +258,7 @@ impl Chunks for ChatChunks {
             content: Some(String::new()),
             ..Delta::default()
         };
-        Some(self.chunk(vec![choice_with(choice, delta)], None))
+        Some(self.chunk(vec![choice_with(choice, delta)]))
     }
 
     fn add(&mut self, choice: usize, addition: Addition) -> Vec<ChatCompletionChunk> {
@@ -268,14 +274,13 @@ impl Chunks for ChatChunks {
             finish_reason: Some(self.readers[choice].reason(reason)),
             ..choice_with(choice, Delta::default())
         };
-        chunks.push(self.chunk(vec![last], None));
+        chunks.push(self.chunk(vec![last]));
         chunks
     }
 
-    fn end(&mut self, completion: &Completion) -> Option<ChatCompletionChunk> {
-        self.form
-            .include_usage
-            .then(|| self.chunk(Vec::new(), Some(completion.usage)))
+    fn end(&mut self, _: &Completion) -> Option<ChatCompletionChunk> {
+        let wanted = self.form.stream.include_usage;
+        wanted.then(|| self.chunk(Vec::new()))
     }
 }
 

@@ -46,7 +46,7 @@ pub async fn chat_completions(
     let (task, form, tools) = convert::task(body)?;
     let envelope = convert::Envelope::new(&model.facts.name);
     let answer_form = convert::AnswerForm {
-        include_usage: form.include_usage,
+        stream: form,
         tools,
         logprobs: task.controls.sampling.logprobs.is_some(),
     };

@@ -55,6 +55,9 @@ pub struct StreamOptions {
     /// One more chunk before the end, with `usage`.
     #[serde(default)]
     pub include_usage: bool,
+    /// `usage` so far in every chunk, as in vLLM.
+    #[serde(default)]
+    pub continuous_usage_stats: bool,
     /// Accepted and of no effect: chunks are not padded.
     #[serde(default)]
     pub include_obfuscation: bool,
@@ -172,7 +175,7 @@ pub struct ChatCompletionChunk {
     pub model: String,
     /// One; none in the chunk that holds `usage`.
     pub choices: Vec<ChunkChoice>,
-    /// In the last chunk, where it was asked for.
+    /// In the last chunk, or so far in each, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
 }
