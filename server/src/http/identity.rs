@@ -8,6 +8,13 @@ pub(super) fn new(kind: &str) -> String {
     format!("{kind}-{}", Uuid::new_v4().simple())
 }
 
+/// A fresh id of nine letters and digits.
+pub(super) fn short() -> String {
+    let mut id = Uuid::new_v4().simple().to_string();
+    id.truncate(9);
+    id
+}
+
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now()
@@ -57,6 +64,9 @@ mod tests {
     fn ids_differ_and_say_what_they_name() {
         let (first, second) = (new("chatcmpl"), new("chatcmpl"));
         assert!(first.starts_with("chatcmpl-"));
+        assert_ne!(first, second);
+        let (first, second) = (short(), short());
+        assert!(first.len() == 9 && first.chars().all(char::is_alphanumeric));
         assert_ne!(first, second);
     }
 

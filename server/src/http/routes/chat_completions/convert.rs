@@ -17,11 +17,15 @@ use crate::{
         parameters::Counts,
         response_format::ResponseFormat,
     },
-    text::ChatMessage,
+    text::{CallReading, ChatMessage, ToolForm},
 };
 
-/// The task that a request asks for, the form of its answer, and whether tools are offered.
-pub(super) fn task(body: ChatBody) -> Result<(Task, StreamForm, bool), ApiError> {
+/// The task that a request asks for, and the form of its answer, from a model that calls tools in
+/// `tool_form`.
+pub(super) fn task(
+    body: ChatBody,
+    tool_form: Option<ToolForm>,
+) -> Result<(Task, StreamForm), ApiError> {
     let JsonBody {
         own: request,
         parameters,
@@ -39,8 +43,8 @@ pub(super) fn task(body: ChatBody) -> Result<(Task, StreamForm, bool), ApiError>
         max_tokens: max_tokens(request.max_tokens, request.max_completion_tokens)?,
     })?;
     let parallel = request.parallel_tool_calls.unwrap_or(true);
-    let offer = Offer::new(&request.tools, request.tool_choice, parallel)?;
-    controls.stop.extend(offer.stop);
+    let offer = Offer::new(&request.tools, request.tool_choice, parallel, tool_form)?;
+    controls.calls = offer.reading;
     let format = request
         .response_format
         .and_then(ResponseFormat::into_grammar);
@@ -59,7 +63,6 @@ pub(super) fn task(body: ChatBody) -> Result<(Task, StreamForm, bool), ApiError>
     let messages = messages
         .map(|(index, message)| convert(index, message))
         .collect::<Result<_, _>>()?;
-    let offered = !offer.tools.is_empty();
     Ok((
         Task {
             operation: "chat",
@@ -70,7 +73,6 @@ pub(super) fn task(body: ChatBody) -> Result<(Task, StreamForm, bool), ApiError>
             controls,
         },
         form,
-        offered,
     ))
 }
 
@@ -155,7 +157,7 @@ pub(super) fn whole(
 }
 
 fn choice(index: usize, Whole { content, reason }: Whole, form: AnswerForm) -> Choice {
-    let mut reader = CallReader::new(form.tools);
+    let mut reader = CallReader::new(form.calls);
     let (mut text, mut calls) = reader.push(content.text);
     let (rest, last) = reader.finish();
     text.push_str(&rest);
@@ -184,8 +186,8 @@ pub(super) struct AnswerForm {
     pub(super) stream: StreamForm,
     /// Log probabilities.
     pub(super) logprobs: bool,
-    /// Calls of tools, which were offered.
-    pub(super) tools: bool,
+    /// Calls of tools, where they were offered.
+    pub(super) calls: Option<CallReading>,
 }
 
 /// The answer as chunks.
@@ -252,7 +254,7 @@ impl Chunks for ChatChunks {
     }
 
     fn begin(&mut self, choice: usize) -> Option<ChatCompletionChunk> {
-        self.readers.push(CallReader::new(self.form.tools));
+        self.readers.push(CallReader::new(self.form.calls));
         let delta = Delta {
             role: Some("assistant"),
             content: Some(String::new()),
@@ -315,7 +317,7 @@ mod tests {
                 {"type": "text", "text": "b"},
             ]},
         ]}));
-        let (task, ..) = task(request).unwrap();
+        let (task, _) = task(request, None).unwrap();
         let Prompt::Chat { messages, .. } = task.prompt else {
             panic!("{task:?}")
         };
@@ -332,18 +334,18 @@ mod tests {
             json!({"max_completion_tokens": 3}),
         ] {
             assert_eq!(
-                task(request(&fields)).unwrap().0.controls.max_tokens,
+                task(request(&fields), None).unwrap().0.controls.max_tokens,
                 Some(3)
             );
         }
         let fields = json!({"max_tokens": 3, "max_completion_tokens": 4});
-        let error = task(request(&fields)).unwrap_err();
+        let error = task(request(&fields), None).unwrap_err();
         assert_eq!(error.param.as_deref(), Some("max_completion_tokens"));
     }
 
     #[test]
     fn a_conversation_without_a_message_is_refused() {
-        let error = task(request(&json!({"messages": []}))).unwrap_err();
+        let error = task(request(&json!({"messages": []})), None).unwrap_err();
         assert_eq!(error.param.as_deref(), Some("messages"));
     }
 

@@ -28,7 +28,8 @@ pub struct ChatRequest {
     /// With those of this many of the likeliest tokens; needs `logprobs: true`.
     #[schema(maximum = 20)]
     pub top_logprobs: Option<usize>,
-    /// What the model may call, where its chat template knows calls in the form of Qwen and Hermes.
+    /// What the model may call, where its chat template writes calls as Hermes and Qwen, Mistral, or
+    /// Llama from 3.1 on do.
     #[serde(default)]
     pub tools: Vec<Tool>,
     /// Whether it calls something; default: as it likes.
