@@ -63,8 +63,6 @@ class Load:
     output_tokens: int
     seconds: int
     seed: int
-    # Fields beyond OpenAI's own that the server does not know.
-    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,15 +122,14 @@ def candlepower(tools: Tools, load: Load) -> Seen:
 def guidellm(tools: Tools, load: Load) -> Seen:
     report = tools.logs / "guidellm.json"
     report.unlink(missing_ok=True)
-    script = str(Path(__file__).with_name("guidellm_run.py"))
-    command = [str(tools.guidellm / "bin/python"), script, "--disable-console"]
+    command = [str(tools.guidellm / "bin/python"), "-m", "guidellm", "run", "--disable-console"]
     command += ["--backend", f"kind=openai_http,target={load.url},validate_backend=false,extras.body.temperature=0"]
     command += ["--profile", f"kind=concurrent,streams={load.users},warmup.value={WARM_UP},warmup.mode=duration"]
     command += ["--constraint", f"kind=max_duration,seconds={WARM_UP + load.seconds}"]
     command += ["--tokenizer", f"kind=huggingface_auto,model={tools.tokenizer / 'tokenizer'}"]
     command += ["--data", f"kind=synthetic_text,prompt_tokens={load.prompt_tokens},output_tokens={load.output_tokens}"]
     command += ["--seed", f"kind=static,value={load.seed}", "--output", f"kind=json,path={report}"]
-    _, cpu, wall = timed(command, tools, "guidellm", {"LEFT_OUT": ",".join(load.left_out)})
+    _, cpu, wall = timed(command, tools, "guidellm")
     measured = json.loads(report.read_text())["benchmarks"][0]
     metrics = {name: one["successful"] for name, one in measured["metrics"].items() if "successful" in (one or {})}
 
@@ -164,8 +161,7 @@ def aiperf(tools: Tools, load: Load) -> Seen:
     command += ["--synthetic-input-tokens-mean", str(load.prompt_tokens), "--output-tokens-mean", str(load.output_tokens)]
     # Lengths are the server's own count, as in the other tools.
     command += ["--use-legacy-max-tokens", "--use-server-token-count", "--tokenizer", "local/tok", "--random-seed", str(load.seed)]
-    command += ["--extra-inputs", "temperature:0", "--artifact-dir", str(folder)]
-    command += [] if "ignore_eos" in load.left_out else ["--extra-inputs", "ignore_eos:true"]
+    command += ["--extra-inputs", "temperature:0", "--extra-inputs", "ignore_eos:true", "--artifact-dir", str(folder)]
     _, cpu, wall = timed(command, tools, "aiperf", {"HF_HOME": str(tools.tokenizer)})
     report = json.loads((folder / "profile_export_aiperf.json").read_text())
 

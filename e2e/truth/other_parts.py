@@ -125,8 +125,7 @@ def one_cell(
                 watch = servers.Watch(server) if name != "stand-in" else None
                 served = "stand-in" if name == "stand-in" else servers.NAME
                 own_prompt = prompt if tool is candlepower else PROMPT
-                left_out = servers.unknown_fields(server, served) if watch else ()
-                load = Load(f"http://{server.address}", served, users, own_prompt, TOKENS, span, number + 1, left_out)
+                load = Load(f"http://{server.address}", served, users, own_prompt, TOKENS, span, number + 1)
                 seen = tool(tools, load)
                 own = watch.own(seen.window) if watch else servers.of_times(servers.stand_in_log(server), TOKENS, 1e-3)
             if own.prompt_tokens and tool is not candlepower:

@@ -148,7 +148,7 @@ impl StepObserver for Metrics {
     }
 
     fn step(&self, summary: &StepSummary) {
-        if summary.is_idle() {
+        if summary.running == 0 {
             self.busy.end(Instant::now());
         }
         self.set_load((summary.running, summary.waiting));
@@ -180,7 +180,7 @@ impl StepMetrics {
             waiting: int_gauge(
                 registry,
                 names::NUM_REQUESTS_WAITING,
-                "Requests admitted and waiting for a place in the batch.",
+                "Requests submitted and waiting for a place in the batch.",
             )?,
             kv_cache_usage: gauge(
                 registry,
