@@ -14,6 +14,7 @@ from typing import Any
 from processes import on_cores, run
 
 WARM_UP = 4  # seconds
+IN_TURN = "candlepower, users in turn"
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,24 @@ def timed(
     return output, cpu, time.monotonic() - began
 
 
+# Users a second, more than there are in any load: all begin at once, as those of the other tools do.
+AT_ONCE = 1_000_000
+
+
 def candlepower(tools: Tools, load: Load) -> Seen:
+    return our_own(tools, load, "candlepower", AT_ONCE)
+
+
+def in_turn(tools: Tools, load: Load) -> Seen:
+    """Users who begin one after the other, all within a second, and so stay out of step: the command's default."""
+    return our_own(tools, load, IN_TURN, load.users)
+
+
+def our_own(tools: Tools, load: Load, name: str, spawn_rate: int) -> Seen:
     # With --out it would also collect evidence, which is not compared.
     command = [str(tools.release / "candlepower"), "bench", load.url, "--model", load.model, "--users", str(load.users)]
     command += ["--duration", f"{WARM_UP + load.seconds}s", "--warm-up", f"{WARM_UP}s", "--seed", str(load.seed)]
+    command += ["--spawn-rate", str(spawn_rate)]
     command += ["--prompt-mix", f"{load.prompt_tokens}:1", "--output-tokens", str(load.output_tokens), "--output", "json"]
     output, cpu, wall = timed(command, tools, "candlepower")
     ended = time.time()
@@ -105,7 +120,7 @@ def candlepower(tools: Tools, load: Load) -> Seen:
 
     last = ended - figures["e2e"]["mean"] / 1e6
     return Seen(
-        "candlepower",
+        name,
         latency("ttft"),
         latency("tpot"),
         figures["e2e"]["mean"] / 1e3,
@@ -187,7 +202,9 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-EVERY: tuple[Callable[[Tools, Load], Seen], ...] = (candlepower, guidellm, aiperf)
+# Ours last: their prompts are as long as the others' turned out to be.
+EVERY: tuple[Callable[[Tools, Load], Seen], ...] = (guidellm, aiperf, candlepower, in_turn)
+OURS = (candlepower, in_turn)
 
 
 def own_environment() -> None:

@@ -1,6 +1,7 @@
 //! How the load generator itself fares, so that its own limits are not taken for the target's.
 use crate::{
     figures::Collected,
+    objectives::Verdict,
     record::{GeneratorHealth, RequestRecord},
 };
 use nix::sys::{
@@ -119,6 +120,16 @@ pub fn problems(health: &GeneratorHealth) -> Vec<String> {
         ));
     }
     problems
+}
+
+/// Whether the verdicts are the same without what the generator itself was late. Without any there is
+/// nothing that could be; and a generator without CPU to spare has put less load on the target than it
+/// was asked for.
+pub fn leaves_verdicts(health: &GeneratorHealth, verdicts: &[Verdict]) -> bool {
+    let late = health.lag_p99.max(health.timer_lag_p99) as f64;
+    health.cpu_cores <= BUSY * health.cpu_available
+        && !verdicts.is_empty()
+        && verdicts.iter().all(|one| one.holds_despite(late))
 }
 
 #[cfg(test)]

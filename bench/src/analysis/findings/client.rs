@@ -1,6 +1,6 @@
 //! Losses outside the server: the load generator, the way in, and the way out.
 use super::{Class, Confidence, Finding, Severity, Source, View, ms, proof};
-use crate::load::health::{BUSY, problems};
+use crate::load::health::{leaves_verdicts, problems};
 
 /// Lag beyond this share of the median TTFT changes what the figures say.
 const LATE_SHARE: f64 = 0.2;
@@ -13,8 +13,8 @@ const LONG: f64 = 0.2;
 /// The share of such a loss that has to be spent outside the server for it to have been lost there.
 const SPENT_OUTSIDE: f64 = 0.25;
 
-/// The generator had problems of its own; they void verdicts where they are a noticeable part of what
-/// it measured.
+/// The generator had problems of its own; they void the verdicts that they may have changed, where they
+/// are a noticeable part of what it measured.
 pub(super) fn generator(view: View<'_>) -> Option<Finding> {
     let health = &view.level.generator;
     if problems(health).is_empty() {
@@ -23,15 +23,22 @@ pub(super) fn generator(view: View<'_>) -> Option<Finding> {
     let late = health.lag_p99.max(health.timer_lag_p99) as f64 / 1e6;
     let ttft = view.level.figures.ttft.map(|ttft| ttft.p50 as f64 / 1e6);
     let share = ttft.filter(|ttft| *ttft > 0.0).map(|ttft| late / ttft);
-    let is_busy = health.cpu_cores > BUSY * health.cpu_available;
-    let severity = if is_busy || share.is_none_or(|share| share > LATE_SHARE) {
-        Severity::Critical
+    let (severity, cause) = if leaves_verdicts(health, &view.level.verdicts)
+        || share.is_some_and(|share| share <= LATE_SHARE)
+    {
+        (
+            Severity::Acceptable,
+            "the load generator was late at times, so the latencies are partly its own, but not so \
+             much that a verdict would be another without it",
+        )
     } else {
-        Severity::Acceptable
+        (
+            Severity::Critical,
+            "the load generator did not keep up with its own schedule, so the latencies are partly \
+             its own and no verdict about the server holds; run it on a machine with time to spare, \
+             or with less load",
+        )
     };
-    let cause = "the load generator did not keep up with its own schedule, so the latencies are \
-                 partly its own and no verdict about the server holds; run it on a machine with \
-                 time to spare, or with less load";
     let share = share.unwrap_or(1.0);
     let finding = view.finding(
         Class::OverloadedGenerator,

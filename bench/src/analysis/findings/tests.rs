@@ -168,12 +168,33 @@ fn a_first_token_that_is_taken_as_slowly_as_the_others_is_not_upstream() {
 
 #[test]
 fn a_load_generator_that_lags_voids_the_verdict() {
-    let report = Plant::report(&[Plant::with(|plant| plant.generator.lag_p99 = 90_000)]);
+    // The median's limit is 500 ms, which is missed by less than the lag.
+    let report = Plant::report(&[Plant::with(|plant| {
+        plant.prefill = 500.0;
+        plant.generator.lag_p99 = 150_000;
+    })]);
     assert_eq!(
         report.conclusion.primary_bottleneck,
         Some(Class::OverloadedGenerator)
     );
     assert_eq!(report.conclusion.outcome, crate::report::Outcome::Void);
+}
+
+#[test]
+fn a_lag_that_changes_no_verdict_leaves_them_alone() {
+    let outcome = |prefill| {
+        let report = Plant::report(&[Plant::with(|plant| {
+            plant.prefill = prefill;
+            plant.generator.lag_p99 = 150_000;
+        })]);
+        assert_ne!(
+            report.conclusion.primary_bottleneck,
+            Some(Class::OverloadedGenerator)
+        );
+        report.conclusion.outcome
+    };
+    assert_eq!(outcome(60.0), crate::report::Outcome::Met);
+    assert_eq!(outcome(2_500.0), crate::report::Outcome::Missed);
 }
 
 #[test]
@@ -227,4 +248,26 @@ fn every_finding_has_figures_and_their_sources() {
         assert!(!finding.evidence.is_empty(), "{finding:?}");
         assert!((0.0..=1.0).contains(&finding.share), "{finding:?}");
     }
+}
+
+#[test]
+fn more_than_all_arithmetic_is_no_sign_of_anything() {
+    let plant = Plant::with(|plant| {
+        plant.tpot = 150.0;
+        plant.prefill = 900.0;
+        plant.weights = 1_200_000_000;
+        plant.bandwidth = 100e9;
+        plant.flops = 40e9;
+    });
+    let report = Plant::report(&[plant]);
+    assert!(report.roofline.as_ref().unwrap().levels[0].mfu.unwrap() > 1.0);
+    assert!(
+        !report
+            .findings
+            .iter()
+            .any(|one| one.class == Class::Compute)
+    );
+    let text = crate::report::render(&report, crate::report::Format::Md).unwrap();
+    assert!(text.contains("| above 100 % |"), "{text}");
+    assert!(text.contains("did more than the peak"), "{text}");
 }

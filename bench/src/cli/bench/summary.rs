@@ -44,6 +44,9 @@ struct ScenarioSummary {
     verdicts: Vec<Judged>,
     /// Why these figures say less about the target than about the load generator.
     generator_problems: Vec<String>,
+    /// Whether they may have changed a verdict.
+    #[serde(skip)]
+    is_void: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<String>,
 }
@@ -146,16 +149,17 @@ impl ScenarioSummary {
             met: verdict.met(),
             verdict,
         };
+        let verdicts = judge(&figures, objectives);
+        let generator_problems = health::problems(&scenario.generator);
         Self {
             name: scenario.name.clone(),
             load: scenario.load.clone(),
-            verdicts: judge(&figures, objectives)
-                .into_iter()
-                .map(judged)
-                .collect(),
+            is_void: !generator_problems.is_empty()
+                && !health::leaves_verdicts(&scenario.generator, &verdicts),
+            verdicts: verdicts.into_iter().map(judged).collect(),
             figures,
             goodput: (!objectives.is_empty()).then(|| goodput(scenario, objectives)),
-            generator_problems: health::problems(&scenario.generator),
+            generator_problems,
             stopped: scenario.stopped.clone(),
         }
     }
@@ -163,7 +167,7 @@ impl ScenarioSummary {
     fn outcome(&self) -> Outcome {
         let all = |met: Option<bool>| self.verdicts.iter().all(|one| one.met == met);
         let any = |met: Option<bool>| self.verdicts.iter().any(|one| one.met == met);
-        if !self.generator_problems.is_empty() {
+        if self.is_void {
             Outcome::NoVerdict
         } else if any(Some(false)) {
             Outcome::Missed
@@ -177,8 +181,10 @@ impl ScenarioSummary {
     fn row(&self) -> [String; 12] {
         let figures = &self.figures;
         let time = |micros: Option<f64>| micros.map_or("-".to_owned(), milliseconds);
-        let ttft = |pick: fn(&crate::figures::Distribution) -> u64| {
-            time(figures.ttft.as_ref().map(|ttft| pick(ttft) as f64))
+        let ttft = |metric| {
+            let figure = judge(figures, &[Objective { metric, limit: 0.0 }]);
+            let figure = figure.first().and_then(|one| one.figure(milliseconds));
+            figure.unwrap_or_else(|| "-".to_owned())
         };
         [
             self.name.clone(),
@@ -187,9 +193,9 @@ impl ScenarioSummary {
             figures.failed.to_string(),
             format!("{:.2}", figures.requests_per_second),
             format!("{:.1}", figures.output_tokens_per_second),
-            ttft(|ttft| ttft.p50),
-            ttft(|ttft| ttft.p95),
-            ttft(|ttft| ttft.p99),
+            ttft(Metric::TtftP50),
+            ttft(Metric::TtftP95),
+            ttft(Metric::TtftP99),
             time(figures.tpot.map(|tpot| tpot.mean)),
             time(figures.e2e.map(|e2e| e2e.p95 as f64)),
             self.goodput
@@ -200,19 +206,19 @@ impl ScenarioSummary {
     fn remarks(&self, paint: Paint) -> String {
         let mut lines = Vec::new();
         for judged in &self.verdicts {
-            let Verdict {
-                objective,
-                measured,
-            } = judged.verdict;
+            let objective = judged.verdict.objective;
             let limit = amount(objective.metric, objective.limit);
             let word = match judged.met {
                 Some(true) => paint.verdict(true, "met"),
                 Some(false) => paint.verdict(false, "missed"),
                 None => "no figure".to_owned(),
             };
-            let measured = measured.map_or("-".to_owned(), |value| amount(objective.metric, value));
+            let figure = judged
+                .verdict
+                .figure(|value| amount(objective.metric, value));
+            let figure = figure.unwrap_or_else(|| "-".to_owned());
             lines.push(format!(
-                "{word}: {} {measured}, limit {limit}",
+                "{word}: {} {figure}, limit {limit}",
                 objective.metric
             ));
         }
@@ -223,12 +229,22 @@ impl ScenarioSummary {
             let cut = self.figures.cancelled;
             lines.push(format!("{cut} requests were cut off by the scenario's end"));
         }
+        if let Some(least) = self.figures.ttft_more_than {
+            lines.push(format!(
+                "{} of them still waited for their first token; they count in percentiles of TTFT by how long they had",
+                least.waiting
+            ));
+        }
         if self.figures.without_usage > 0 {
             lines.push("tokens are pieces of text: the target reports no usage".to_owned());
         }
         for problem in &self.generator_problems {
-            let text = format!("no verdict: the load generator was the bottleneck: {problem}");
-            lines.push(paint.verdict(false, &text));
+            lines.push(if self.is_void {
+                let text = format!("no verdict: the load generator was the bottleneck: {problem}");
+                paint.verdict(false, &text)
+            } else {
+                format!("the load generator was late, which changes no verdict: {problem}")
+            });
         }
         if lines.is_empty() {
             return String::new();
@@ -283,7 +299,7 @@ mod tests {
     use super::*;
     use crate::{
         figures::tests::{request, scenario},
-        record::GeneratorHealth,
+        record::{GeneratorHealth, RequestRecord},
     };
 
     fn run(scenarios: Vec<ScenarioRun>) -> Run {
@@ -338,6 +354,31 @@ mod tests {
         assert!(
             text.contains("the load generator was the bottleneck"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn what_waited_longer_than_its_limit_missed_it_although_it_was_never_answered() {
+        let cut = |wait| RequestRecord {
+            finished: wait,
+            output_tokens: None,
+            outcome: crate::record::Outcome::Cancelled,
+            ..request(0, 0, &[])
+        };
+        let waited = run(vec![scenario((0, 1_000_000), vec![cut(30_500_000); 20])]);
+        let summary = summary(&waited, &["ttft-p95=1s"]);
+        assert_eq!(summary.outcome, Outcome::Missed);
+        let text = summary.text(&waited, Paint::off());
+        assert!(
+            text.contains("missed: ttft-p95 > 30.4 s, limit 1000.0 ms"),
+            "{text}"
+        );
+        assert!(text.contains("20 of them still waited"), "{text}");
+        let patient = Summary::of(&waited, &["ttft-p95=1m".parse().unwrap()]);
+        assert_eq!(
+            patient.outcome,
+            Outcome::NoVerdict,
+            "it may still have met that"
         );
     }
 
