@@ -166,7 +166,10 @@ mod tests {
                         submitted += usize::from(place.is_some());
                         held.extend(place);
                     }
-                    1 if !held.is_empty() => held[index.index(held.len())].admit(),
+                    1 if !held.is_empty() => {
+                        let index = index.index(held.len());
+                        held[index].admit();
+                    }
                     2 if !held.is_empty() => {
                         ended += 1;
                         held.swap_remove(index.index(held.len()));

@@ -22,10 +22,8 @@ struct Case {
 
 /// The fixtures, or whole vocabularies that `make_fixtures.py --whole` wrote.
 fn folder() -> PathBuf {
-    std::env::var_os("CANDLEPOWER_TOKENIZER_FIXTURES").map_or_else(
-        || PathBuf::from("tests/data/tokenizers"),
-        PathBuf::from,
-    )
+    std::env::var_os("CANDLEPOWER_TOKENIZER_FIXTURES")
+        .map_or_else(|| PathBuf::from("tests/data/tokenizers"), PathBuf::from)
 }
 
 fn fixture(name: &str) -> Fixture {

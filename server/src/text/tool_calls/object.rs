@@ -52,7 +52,7 @@ pub(super) fn call(body: &str, needs_arguments: bool) -> Option<ToolCall> {
     if needs_arguments && arguments.is_none() {
         return None;
     }
-    call_of(name, arguments.unwrap_or_else(|| json!({})))
+    call_of(name, &arguments.unwrap_or_else(|| json!({})))
 }
 
 /// The call of a function by a name that stands before its arguments.
@@ -61,10 +61,10 @@ pub(super) fn named_call(name: &str, arguments: &str) -> Option<ToolCall> {
     if name.is_empty() {
         return None;
     }
-    call_of(name.to_owned(), serde_json::from_str(arguments).ok()?)
+    call_of(name.to_owned(), &serde_json::from_str(arguments).ok()?)
 }
 
-fn call_of(name: String, arguments: Value) -> Option<ToolCall> {
+fn call_of(name: String, arguments: &Value) -> Option<ToolCall> {
     arguments.is_object().then(|| ToolCall {
         name,
         arguments: arguments.to_string(),
