@@ -125,7 +125,7 @@ fn requests_that_wait_to_the_end_miss_objectives_without_a_figure_of_their_own()
     assert!(report.levels[0].figures.ttft.is_none());
     let text = render(&report, Format::Md).unwrap();
     for part in [
-        "| TTFT P95 at 8 users | > 41.20 s | ≤ 1.00 s |",
+        "| TTFT P95 at 8 users | &gt; 41.20 s | ≤ 1.00 s |",
         "still waited for their first token",
     ] {
         assert!(text.contains(part), "{part}: {text}");
