@@ -1,4 +1,5 @@
 //! Why a model did not load, with the cure.
+use super::memory::Room;
 use crate::{panics, text::TextError};
 use candlepower_api::{names::reasons::LoadFailure, value::ByteSize};
 use std::{
@@ -76,8 +77,8 @@ pub enum LoadError {
     },
     /// Weights and KV cache do not fit.
     #[error(
-        "the model does not fit: weights {} + KV cache for {minimum_tokens} tokens {} + overhead {} exceed the memory limit of {}: raise resources.memory, lower engine.kvCacheMemory, or choose a smaller precision",
-        weights.human(), kv_cache.human(), overhead.human(), limit.human()
+        "the model does not fit: weights {} + KV cache for {minimum_tokens} tokens {} + overhead {} exceed {} of {}: {}, lower engine.kvCacheMemory, or choose a smaller precision",
+        weights.human(), kv_cache.human(), room.overhead().human(), room.name(), room.size().human(), room.cure()
     )]
     InsufficientMemory {
         /// Bytes of the weights.
@@ -86,10 +87,8 @@ pub enum LoadError {
         kv_cache: ByteSize,
         /// Tokens of that KV cache.
         minimum_tokens: usize,
-        /// Bytes for everything else.
-        overhead: ByteSize,
-        /// Bytes that the process may use.
-        limit: ByteSize,
+        /// What may be used.
+        room: Room,
     },
     /// The configuration contradicts the model.
     #[error("{0}")]

@@ -3,8 +3,54 @@ use super::error::LoadError;
 use candlepower_api::value::ByteSize;
 use std::fs;
 
-/// Everything but weights and KV cache: code, tokenizer, activations of a step, HTTP buffers.
-pub const OVERHEAD: ByteSize = ByteSize::mebibytes(100);
+/// Everything but weights and KV cache in the process: code, tokenizer, activations of a step, HTTP
+/// buffers.
+const PROCESS_OVERHEAD: ByteSize = ByteSize::mebibytes(100);
+
+/// The same on a GPU: kernels, the libraries' work space, activations of a step. An estimate.
+const GPU_OVERHEAD: ByteSize = ByteSize::gibibytes(1);
+
+/// Memory that a model may use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Room {
+    /// The process's, up to this.
+    Process(ByteSize),
+    /// A GPU's: what is free of it.
+    Gpu(ByteSize),
+}
+
+impl Room {
+    /// Its bytes.
+    pub const fn size(self) -> ByteSize {
+        match self {
+            Self::Process(size) | Self::Gpu(size) => size,
+        }
+    }
+
+    /// What is kept for everything but weights and KV cache.
+    pub const fn overhead(self) -> ByteSize {
+        match self {
+            Self::Process(_) => PROCESS_OVERHEAD,
+            Self::Gpu(_) => GPU_OVERHEAD,
+        }
+    }
+
+    /// What it is, for messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process(_) => "the memory limit",
+            Self::Gpu(_) => "the GPU's free memory",
+        }
+    }
+
+    /// How to get more of it.
+    pub const fn cure(self) -> &'static str {
+        match self {
+            Self::Process(_) => "raise resources.memory",
+            Self::Gpu(_) => "use a larger GPU",
+        }
+    }
+}
 
 /// A KV cache shorter than this is of no use.
 const FEWEST_TOKENS: usize = 256;
@@ -27,11 +73,12 @@ pub struct Needs {
 pub fn kv_cache_tokens(
     needs: &Needs,
     configured: Option<ByteSize>,
-    limit: ByteSize,
+    room: Room,
 ) -> Result<usize, LoadError> {
-    let left = limit
+    let left = room
+        .size()
         .bytes()
-        .saturating_sub(OVERHEAD.bytes())
+        .saturating_sub(room.overhead().bytes())
         .saturating_sub(needs.weights);
     let tokens =
         |bytes: u64| usize::try_from(bytes / needs.kv_bytes_per_token.max(1)).unwrap_or(usize::MAX);
@@ -40,8 +87,7 @@ pub fn kv_cache_tokens(
         weights: ByteSize::new(needs.weights),
         kv_cache: ByteSize::new(kv_bytes),
         minimum_tokens,
-        overhead: OVERHEAD,
-        limit,
+        room,
     };
     match configured {
         Some(size) if size.bytes() > left => Err(insufficient(tokens(size.bytes()), size.bytes())),
@@ -101,14 +147,15 @@ mod tests {
     #[test]
     fn a_whole_batch_of_full_length_where_there_is_room() {
         assert_eq!(
-            kv_cache_tokens(&needs(), None, ByteSize::gibibytes(4)).unwrap(),
+            kv_cache_tokens(&needs(), None, Room::Process(ByteSize::gibibytes(4))).unwrap(),
             8000
         );
     }
 
     #[test]
     fn what_the_limit_leaves_where_there_is_less() {
-        let tokens = kv_cache_tokens(&needs(), None, ByteSize::mebibytes(700)).unwrap();
+        let tokens =
+            kv_cache_tokens(&needs(), None, Room::Process(ByteSize::mebibytes(700))).unwrap();
         assert!(
             (999..=1001).contains(&tokens),
             "100 MiB at 0.1 MiB a token, not {tokens}"
@@ -117,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_model_that_does_not_fit_is_refused_with_the_sum_and_the_cure() {
-        let error = kv_cache_tokens(&needs(), None, ByteSize::mebibytes(610))
+        let error = kv_cache_tokens(&needs(), None, Room::Process(ByteSize::mebibytes(610)))
             .unwrap_err()
             .to_string();
         for part in [
@@ -132,8 +179,20 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_keeps_more_for_its_libraries_and_is_named_in_the_refusal() {
+        let gpu = |gibibytes| Room::Gpu(ByteSize::gibibytes(gibibytes));
+        assert_eq!(kv_cache_tokens(&needs(), None, gpu(4)).unwrap(), 8000);
+        let error = kv_cache_tokens(&needs(), None, gpu(1))
+            .unwrap_err()
+            .to_string();
+        for part in ["the GPU's free memory of 1.0 GiB", "use a larger GPU"] {
+            assert!(error.contains(part), "{error} lacks {part}");
+        }
+    }
+
+    #[test]
     fn a_configured_cache_is_taken_or_refused_but_never_changed() {
-        let limit = ByteSize::gibibytes(1);
+        let limit = Room::Process(ByteSize::gibibytes(1));
         assert_eq!(
             kv_cache_tokens(&needs(), Some(ByteSize::mebibytes(100)), limit).unwrap(),
             1000

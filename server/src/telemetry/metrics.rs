@@ -92,6 +92,7 @@ impl Metrics {
             &*model.architecture,
             &*model.precision,
             &*model.device,
+            &*model.backend,
             revision,
         ];
         self.model.info.with_label_values(&labels).set(1.0);
@@ -220,6 +221,7 @@ impl ModelMetrics {
             names::LABEL_ARCHITECTURE,
             names::LABEL_PRECISION,
             names::LABEL_DEVICE,
+            names::LABEL_BACKEND,
             names::LABEL_REVISION,
         ];
         Ok(Self {
