@@ -5,7 +5,7 @@ use candlepower_api::{Precision, value::ByteSize};
 use candlepower_server::{
     load::{
         ModelFiles,
-        memory::{self, Needs},
+        memory::{self, Needs, Room},
         precision,
     },
     model::{Backend, DecoderWeights},
@@ -65,7 +65,7 @@ fn plan(weights: &DecoderWeights) {
         max_batch_size: 16,
     };
     let fits = |weights: u64| {
-        memory::kv_cache_tokens(&needs(weights), None, ByteSize::gibibytes(16)).is_ok()
+        memory::kv_cache_tokens(&needs(weights), None, Room::Process(ByteSize::gibibytes(16))).is_ok()
     };
     for wanted in [Precision::Auto, Precision::Q8_0] {
         let _ = precision::choose(weights, wanted, backend, &fits);
