@@ -1,5 +1,10 @@
 //! The server's life: listen at once, load, serve, drain.
-use super::{AppState, Options, drain::Drain, listen, router, shutdown};
+use super::{
+    AppState, Options,
+    drain::Drain,
+    listen, router,
+    shutdown::{self, Signals},
+};
 use crate::{
     faults::{self, Faults},
     load::{LoadError, ModelHost, ServedModel},
@@ -60,6 +65,8 @@ impl ServeError {
 
 /// Serves until a signal asks to end, then drains.
 pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
+    // Before anybody can see that it serves, and end it.
+    let mut signals = Signals::listen();
     let metrics = Arc::new(Metrics::new()?.with_gpus(Gpus::find()));
     let faults = config.debug.allow_fault_injection.then(Faults::allowed);
     let observer = faults::observer(Arc::clone(&metrics) as _, faults.as_ref());
@@ -85,8 +92,8 @@ pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
             shutdown::abandon(&state).await;
             Err(error)
         }
-        () = shutdown::signal() => {
-            shutdown::drain(&state, &config.http).await;
+        () = signals.next() => {
+            shutdown::drain(&state, &config.http, &mut signals).await;
             Ok(())
         }
         ended = &mut server => Err(ServeError::Server(why_ended(ended))),

@@ -2,37 +2,58 @@
 use super::{AppState, drain::Phase};
 use candlepower_api::server_config::HttpConfig;
 use std::{future::pending, time::Duration};
-use tokio::signal::unix::{SignalKind, signal as listen_to};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Requests that were cut off may still take this long to say so to their clients.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Completes at SIGTERM or SIGINT.
-pub(super) async fn signal() {
-    tokio::select! {
-        () = one(SignalKind::terminate()) => {}
-        () = one(SignalKind::interrupt()) => {}
+/// The signals that ask a process to end, listened to from the moment that this exists: before it, they would
+/// end the process at once.
+pub(super) struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Signals {
+    pub(super) fn listen() -> Self {
+        Self {
+            terminate: listen_to(SignalKind::terminate()),
+            interrupt: listen_to(SignalKind::interrupt()),
+        }
+    }
+
+    /// Completes at SIGTERM or SIGINT.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            () = one(self.terminate.as_mut()) => {}
+            () = one(self.interrupt.as_mut()) => {}
+        }
     }
 }
 
-async fn one(kind: SignalKind) {
-    match listen_to(kind) {
-        Ok(mut signals) => {
+fn listen_to(kind: SignalKind) -> Option<Signal> {
+    signal(kind)
+        .inspect_err(|error| {
+            tracing::warn!(%error, "this signal cannot be listened to; it will end the process at once");
+        })
+        .ok()
+}
+
+async fn one(signals: Option<&mut Signal>) {
+    match signals {
+        Some(signals) => {
             signals.recv().await;
         }
-        Err(error) => {
-            tracing::warn!(%error, "this signal cannot be listened to; it will end the process at once");
-            pending::<()>().await;
-        }
+        None => pending().await,
     }
 }
 
 /// Lets running requests finish within the drain timeout, then ends the engine. A second signal
 /// cuts it short.
-pub(super) async fn drain(state: &AppState, http: &HttpConfig) {
+pub(super) async fn drain(state: &AppState, http: &HttpConfig, signals: &mut Signals) {
     tokio::select! {
         () = finish_requests(state, http) => {}
-        () = signal() => tracing::warn!("a second signal: not waiting for running requests"),
+        () = signals.next() => tracing::warn!("a second signal: not waiting for running requests"),
     }
     state.drain.enter(Phase::Draining);
     if let Some(model) = state.host.served() {
