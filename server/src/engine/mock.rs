@@ -46,8 +46,7 @@ impl MockEngine {
         }
     }
 
-    /// Answers with `tokens` and then ends. Ids are at most [`END_TOKEN`], unless there are
-    /// [more](Self::with_more_tokens).
+    /// Answers with `tokens` and then ends. Ids are at most [`END_TOKEN`].
     #[must_use]
     pub fn answering(mut self, tokens: Vec<u32>) -> Self {
         self.answer = tokens;
@@ -89,15 +88,8 @@ impl MockEngine {
         self.limits = EngineLimits {
             context_length,
             kv_blocks,
-            ..self.limits
+            vocabulary: VOCABULARY,
         };
-        self
-    }
-
-    /// Knows `tokens` more than bytes and [`END_TOKEN`], whose ids follow.
-    #[must_use]
-    pub const fn with_more_tokens(mut self, tokens: usize) -> Self {
-        self.limits.vocabulary = VOCABULARY + tokens;
         self
     }
 }
@@ -133,7 +125,7 @@ impl Engine for MockEngine {
                 let answered = self.answered.entry(part.id).or_default();
                 let token = self.answer.get(*answered).copied().unwrap_or(END_TOKEN);
                 *answered += 1;
-                let mut row = vec![0.0; self.limits.vocabulary];
+                let mut row = vec![0.0; VOCABULARY];
                 if let Some(logit) = row.get_mut(token as usize) {
                     // High enough that sampling at any temperature picks it.
                     *logit = if self.damaged == Some(part.id) {

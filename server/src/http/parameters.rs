@@ -1,9 +1,6 @@
 //! The parameters that all generation routes share: limits of the answer and sampling.
 use super::error::ApiError;
-use crate::{
-    engine::Sampling,
-    text::{CallReading, GrammarSource},
-};
+use crate::{engine::Sampling, text::GrammarSource};
 use serde::Deserialize;
 use std::{collections::BTreeMap, ops::RangeInclusive};
 use utoipa::ToSchema;
@@ -90,8 +87,6 @@ pub struct Controls {
     pub sampling: Sampling,
     /// What the answer has to follow, and the field that says so.
     pub format: Option<(&'static str, GrammarSource)>,
-    /// How calls of tools are read from the answer, where it may have some.
-    pub calls: Option<CallReading>,
     /// Texts that end the answer.
     pub stop: Vec<String>,
     /// Tokens that it has before one of them may.
@@ -153,7 +148,6 @@ impl Parameters {
                 logprobs: counts.logprobs,
             },
             format: None,
-            calls: None,
             stop: stops(self.stop)?,
             min_tokens,
         })

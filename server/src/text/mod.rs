@@ -1,6 +1,5 @@
 //! Text to token ids and back.
 pub mod chat_template;
-mod date;
 mod gguf_tokenizer;
 pub mod grammars;
 mod python_json;
@@ -15,4 +14,4 @@ pub use grammars::GrammarSource;
 pub use stop::StopMatcher;
 pub use stream::TokenStream;
 pub use tokenizer::{TextError, Tokenizer};
-pub use tool_calls::{CallReading, ToolCall, ToolCallReader, ToolForm};
+pub use tool_calls::{ToolCall, ToolCallReader};

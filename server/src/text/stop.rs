@@ -58,7 +58,7 @@ impl StopMatcher {
 }
 
 /// Length of the longest proper beginning of `stop` that `text` ends with.
-pub(super) fn overlap(text: &str, stop: &str) -> usize {
+fn overlap(text: &str, stop: &str) -> usize {
     stop.char_indices()
         .map(|(end, _)| end)
         .rev()

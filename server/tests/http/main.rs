@@ -22,7 +22,5 @@ mod models;
 mod sampling;
 mod setup;
 mod telemetry;
-mod tool_forms;
 mod tools;
-mod usage;
 mod vanishing;

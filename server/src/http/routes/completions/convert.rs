@@ -71,19 +71,17 @@ pub(super) struct CompletionChunks {
     id: String,
     created: u64,
     model: String,
-    form: StreamForm,
-    usage: Usage,
+    include_usage: bool,
     logprobs: bool,
 }
 
 impl CompletionChunks {
-    pub(super) fn new(model: &str, form: StreamForm, logprobs: bool) -> Self {
+    pub(super) fn new(model: &str, include_usage: bool, logprobs: bool) -> Self {
         Self {
             id: identity::new("cmpl"),
             created: identity::now(),
             model: model.to_owned(),
-            form,
-            usage: Usage::default(),
+            include_usage,
             logprobs,
         }
     }
@@ -105,11 +103,6 @@ impl CompletionChunks {
             text: addition.text,
             finish_reason: reason.map(FinishReason::as_str),
         }
-    }
-
-    fn chunk(&self, choices: Vec<TextChoice>) -> TextCompletion {
-        let usage = self.form.usage_beside(choices.len(), self.usage);
-        self.object(choices, usage)
     }
 
     fn object(&self, choices: Vec<TextChoice>, usage: Option<Usage>) -> TextCompletion {
@@ -141,13 +134,9 @@ fn logprobs(tokens: &[TokenLogprob]) -> CompletionLogprobs {
 impl Chunks for CompletionChunks {
     type Chunk = TextCompletion;
 
-    fn note_usage(&mut self, so_far: Usage) {
-        self.usage = so_far;
-    }
-
     fn add(&mut self, choice: usize, addition: Addition) -> Vec<TextCompletion> {
         let choice = self.choice(choice, addition, None);
-        vec![self.chunk(vec![choice])]
+        vec![self.object(vec![choice], None)]
     }
 
     fn end_choice(&mut self, choice: usize, reason: FinishReason) -> Vec<TextCompletion> {
@@ -155,12 +144,12 @@ impl Chunks for CompletionChunks {
             logprobs: None,
             ..self.choice(choice, Addition::default(), Some(reason))
         };
-        vec![self.chunk(vec![choice])]
+        vec![self.object(vec![choice], None)]
     }
 
-    fn end(&mut self, _: &Completion) -> Option<TextCompletion> {
-        let wanted = self.form.include_usage;
-        wanted.then(|| self.chunk(Vec::new()))
+    fn end(&mut self, completion: &Completion) -> Option<TextCompletion> {
+        self.include_usage
+            .then(|| self.object(Vec::new(), Some(completion.usage)))
     }
 }
 
