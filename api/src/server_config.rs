@@ -274,6 +274,10 @@ pub struct LoadedModel {
     /// Bytes that the KV cache may take.
     #[cfg_attr(feature = "kubernetes", schemars(with = "i64"))]
     pub kv_cache_bytes: u64,
+    /// Bytes that one token takes in the KV cache, in all layers. Servers before it do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "kubernetes", schemars(with = "Option<i64>"))]
+    pub kv_bytes_per_token: Option<u64>,
 }
 
 /// A configuration file that cannot be used.

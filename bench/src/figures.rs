@@ -14,7 +14,10 @@
 //! count what happened inside it, so that an unfinished answer's tokens count as well. Figures "from
 //! due" start when the request was due, so that a late load generator or a full connection pool
 //! cannot hide waiting time.
-use crate::record::{ErrorClass, Micros, Outcome, RequestRecord, ScenarioRun};
+use crate::{
+    record::{ErrorClass, Micros, Outcome, RequestRecord, ScenarioRun},
+    waiting::{MoreThan, ttft_more_than},
+};
 use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -175,7 +178,10 @@ pub struct Figures {
     pub output_tokens_per_second: f64,
     /// Time to first token.
     pub ttft: Option<Distribution>,
-    /// The same from when requests were due.
+    /// What it is more than, where requests were cut off that still waited for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_more_than: Option<MoreThan>,
+    /// Time to first token from when requests were due.
     pub ttft_from_due: Option<Distribution>,
     /// Time per output token of each request.
     pub tpot: Option<Distribution>,
@@ -233,6 +239,7 @@ impl Figures {
                     .sum(),
             ),
             ttft: over(ttft),
+            ttft_more_than: ttft_more_than(scenario),
             ttft_from_due: over(|one| Some(one.tokens.first()?.saturating_sub(one.due))),
             tpot: over(|one| tpot(one).map(round)),
             itl: Distribution::of(timed.iter().flat_map(|one| gaps(one))),

@@ -4,7 +4,8 @@
 //! - [`evidence`]: metrics, traces, and the way to services inside the cluster;
 //! - [`load`]: puts load on a server that speaks OpenAI's API;
 //! - [`record`] and [`record_files`]: what a run of load leaves behind;
-//! - [`figures`] and [`objectives`]: latencies and rates of a scenario, and whether they are good enough;
+//! - [`figures`], [`waiting`] and [`objectives`]: latencies and rates of a scenario, what is known of those that
+//!   did not end, and whether they are good enough;
 //! - [`analysis`]: what records and evidence say;
 //! - [`job`]: the load generator of an `LLMBenchmark`, in its pod;
 //! - [`report`]: the latency report, and what it is written as.
@@ -20,3 +21,4 @@ pub mod objectives;
 pub mod record;
 pub mod record_files;
 pub mod report;
+pub mod waiting;

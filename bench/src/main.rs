@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::of_process()).await {
+    match Box::pin(run(Arguments::of_process())).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");

@@ -131,16 +131,32 @@ pub struct Verdict {
     pub objective: Objective,
     /// The figure; none where there is none, such as TTFT without a stream.
     pub measured: Option<f64>,
+    /// The figure is more than this, where requests were cut off that still waited for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_than: Option<f64>,
 }
 
 impl Verdict {
-    /// Whether it was met; none where there is no figure.
+    /// Whether it was met; none where there is no figure. What is certainly more than its limit is
+    /// missed, however little is known of it and whatever those say that were answered.
     pub fn met(&self) -> Option<bool> {
         let limit = self.objective.limit;
+        if self.more_than.is_some_and(|least| least >= limit) {
+            return Some(false);
+        }
         self.measured.map(|measured| match self.objective.metric {
             Metric::TokensPerSecond => measured >= limit,
             _ => measured <= limit,
         })
+    }
+
+    /// The figure as text, or `> ` and its lower limit where that says more.
+    pub fn figure(&self, text: impl Fn(f64) -> String) -> Option<String> {
+        match (self.measured, self.more_than) {
+            (Some(measured), Some(least)) if measured >= least => Some(text(measured)),
+            (_, Some(least)) => Some(format!("> {}", text(least))),
+            (measured, None) => measured.map(text),
+        }
     }
 }
 
@@ -154,9 +170,17 @@ pub fn judge(figures: &Figures, objectives: &[Objective]) -> Vec<Verdict> {
         Metric::TokensPerSecond => Some(figures.output_tokens_per_second),
         Metric::ErrorRate => figures.error_rate,
     };
+    let waited = figures.ttft_more_than;
+    let more_than = |metric| match metric {
+        Metric::TtftP50 => waited.map(|least| least.p50 as f64),
+        Metric::TtftP95 => waited.map(|least| least.p95 as f64),
+        Metric::TtftP99 => waited.map(|least| least.p99 as f64),
+        _ => None,
+    };
     let verdict = |&objective: &Objective| Verdict {
         objective,
         measured: of(objective.metric),
+        more_than: more_than(objective.metric),
     };
     objectives.iter().map(verdict).collect()
 }
@@ -260,6 +284,27 @@ mod tests {
         assert_eq!(
             judge(&figures, &[objective("error-rate=1%")])[0].met(),
             None
+        );
+    }
+
+    #[test]
+    fn a_limit_that_waiting_alone_exceeds_is_missed_whatever_the_answered_say() {
+        let verdict = |measured, more_than: f64| Verdict {
+            objective: objective("ttft-p95=1s"),
+            measured,
+            more_than: Some(more_than),
+        };
+        let text = |verdict: Verdict| verdict.figure(|value| format!("{} s", value / 1e6));
+        let missed = verdict(Some(0.5e6), 30e6);
+        assert_eq!(missed.met(), Some(false));
+        assert_eq!(text(missed).as_deref(), Some("> 30 s"));
+        let unknown = verdict(None, 0.5e6);
+        assert_eq!(unknown.met(), None);
+        assert_eq!(text(unknown).as_deref(), Some("> 0.5 s"));
+        let known = verdict(Some(0.75e6), 0.5e6);
+        assert_eq!(
+            (known.met(), text(known).as_deref()),
+            (Some(true), Some("0.75 s"))
         );
     }
 

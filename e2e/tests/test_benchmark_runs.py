@@ -99,6 +99,27 @@ def test_a_load_generator_that_is_lost_is_replaced(namespace: str, target: str) 
     assert finished("lost", namespace)["verdict"] in ("Met", "Missed")
 
 
+def test_a_load_generator_that_is_lost_goes_on_with_the_rounds_on_its_claim(namespace: str, target: str) -> None:
+    folder = models.claim_folder("rounds", namespace) / "resumed"
+    variants = [{"name": "chunked", "patch": {"engine": {"prefillChunk": 64}}}]
+    start("resumed", namespace, {"deployment": target}, records={"existingClaim": "rounds"}, variants=variants)
+    kube.wait_for("the first round's records", lambda: ((folder / "deployment").is_dir(), [str(path) for path in folder.glob("*")]), 90)
+    before = json.loads((folder / "deployment" / "run.json").read_text())["startedAt"]
+
+    def at_the_variant() -> tuple[bool, Any]:
+        status = kube.get("llmbench", "resumed", namespace).get("status", {})
+        return "variant" in status.get("stage", "").lower() or bool(status.get("variant")), status
+
+    kube.wait_for("the variant", at_the_variant, 60)
+    kube.kubectl("-n", namespace, "delete", "pods", "-l", f"{LABEL}=resumed", "--grace-period=0", "--force")
+    finished("resumed", namespace, seconds=240)
+    written = report("resumed", namespace)
+    (why,) = [one["why"] for one in written["missing"] if one["what"] == "an earlier attempt"]
+    assert "went on with what it had left" in why, why
+    assert json.loads((folder / "deployment" / "run.json").read_text())["startedAt"] == before
+    assert (folder / "variant-chunked" / "records.jsonl.gz").exists()
+
+
 def test_a_target_that_dies_in_mid_run_is_told_as_it_was(namespace: str, target: str) -> None:
     start("dies", namespace, {"deployment": target}, seconds=10)
 

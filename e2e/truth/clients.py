@@ -14,6 +14,7 @@ from typing import Any
 from processes import on_cores, run
 
 WARM_UP = 4  # seconds
+IN_TURN = "candlepower, users in turn"
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,6 @@ class Load:
     output_tokens: int
     seconds: int
     seed: int
-    # Fields beyond OpenAI's own that the server does not know.
-    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,10 +90,24 @@ def timed(
     return output, cpu, time.monotonic() - began
 
 
+# Users a second, more than there are in any load: all begin at once, as those of the other tools do.
+AT_ONCE = 1_000_000
+
+
 def candlepower(tools: Tools, load: Load) -> Seen:
+    return our_own(tools, load, "candlepower", AT_ONCE)
+
+
+def in_turn(tools: Tools, load: Load) -> Seen:
+    """Users who begin one after the other, all within a second, and so stay out of step: the command's default."""
+    return our_own(tools, load, IN_TURN, load.users)
+
+
+def our_own(tools: Tools, load: Load, name: str, spawn_rate: int) -> Seen:
     # With --out it would also collect evidence, which is not compared.
     command = [str(tools.release / "candlepower"), "bench", load.url, "--model", load.model, "--users", str(load.users)]
     command += ["--duration", f"{WARM_UP + load.seconds}s", "--warm-up", f"{WARM_UP}s", "--seed", str(load.seed)]
+    command += ["--spawn-rate", str(spawn_rate)]
     command += ["--prompt-mix", f"{load.prompt_tokens}:1", "--output-tokens", str(load.output_tokens), "--output", "json"]
     output, cpu, wall = timed(command, tools, "candlepower")
     ended = time.time()
@@ -107,7 +120,7 @@ def candlepower(tools: Tools, load: Load) -> Seen:
 
     last = ended - figures["e2e"]["mean"] / 1e6
     return Seen(
-        "candlepower",
+        name,
         latency("ttft"),
         latency("tpot"),
         figures["e2e"]["mean"] / 1e3,
@@ -124,15 +137,14 @@ def candlepower(tools: Tools, load: Load) -> Seen:
 def guidellm(tools: Tools, load: Load) -> Seen:
     report = tools.logs / "guidellm.json"
     report.unlink(missing_ok=True)
-    script = str(Path(__file__).with_name("guidellm_run.py"))
-    command = [str(tools.guidellm / "bin/python"), script, "--disable-console"]
+    command = [str(tools.guidellm / "bin/python"), "-m", "guidellm", "run", "--disable-console"]
     command += ["--backend", f"kind=openai_http,target={load.url},validate_backend=false,extras.body.temperature=0"]
     command += ["--profile", f"kind=concurrent,streams={load.users},warmup.value={WARM_UP},warmup.mode=duration"]
     command += ["--constraint", f"kind=max_duration,seconds={WARM_UP + load.seconds}"]
     command += ["--tokenizer", f"kind=huggingface_auto,model={tools.tokenizer / 'tokenizer'}"]
     command += ["--data", f"kind=synthetic_text,prompt_tokens={load.prompt_tokens},output_tokens={load.output_tokens}"]
     command += ["--seed", f"kind=static,value={load.seed}", "--output", f"kind=json,path={report}"]
-    _, cpu, wall = timed(command, tools, "guidellm", {"LEFT_OUT": ",".join(load.left_out)})
+    _, cpu, wall = timed(command, tools, "guidellm")
     measured = json.loads(report.read_text())["benchmarks"][0]
     metrics = {name: one["successful"] for name, one in measured["metrics"].items() if "successful" in (one or {})}
 
@@ -164,8 +176,7 @@ def aiperf(tools: Tools, load: Load) -> Seen:
     command += ["--synthetic-input-tokens-mean", str(load.prompt_tokens), "--output-tokens-mean", str(load.output_tokens)]
     # Lengths are the server's own count, as in the other tools.
     command += ["--use-legacy-max-tokens", "--use-server-token-count", "--tokenizer", "local/tok", "--random-seed", str(load.seed)]
-    command += ["--extra-inputs", "temperature:0", "--artifact-dir", str(folder)]
-    command += [] if "ignore_eos" in load.left_out else ["--extra-inputs", "ignore_eos:true"]
+    command += ["--extra-inputs", "temperature:0", "--extra-inputs", "ignore_eos:true", "--artifact-dir", str(folder)]
     _, cpu, wall = timed(command, tools, "aiperf", {"HF_HOME": str(tools.tokenizer)})
     report = json.loads((folder / "profile_export_aiperf.json").read_text())
 
@@ -191,7 +202,9 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-EVERY: tuple[Callable[[Tools, Load], Seen], ...] = (candlepower, guidellm, aiperf)
+# Ours last: their prompts are as long as the others' turned out to be.
+EVERY: tuple[Callable[[Tools, Load], Seen], ...] = (guidellm, aiperf, candlepower, in_turn)
+OURS = (candlepower, in_turn)
 
 
 def own_environment() -> None:

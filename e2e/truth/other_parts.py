@@ -118,18 +118,19 @@ def one_cell(
     taken: dict[str, list[dict[str, Any]]] = {}
     # Others count a prompt's tokens without the chat template, so ours has to be told how many it had.
     prompt = PROMPT
-    order = list(clients.EVERY[1:]) + [candlepower]
+    # Whether users begin together matters only to a server that computes their prompts together.
+    order = [tool for tool in clients.EVERY if tool is not clients.in_turn or name != "stand-in"]
     for number in range(rounds):
-        for tool in order[number % 3 :] + order[: number % 3] if number else order:
+        turn = number % len(order)
+        for tool in order[turn:] + order[:turn]:
             with closing(start(tools, core, model, name, users)) as server:
                 watch = servers.Watch(server) if name != "stand-in" else None
                 served = "stand-in" if name == "stand-in" else servers.NAME
-                own_prompt = prompt if tool is candlepower else PROMPT
-                left_out = servers.unknown_fields(server, served) if watch else ()
-                load = Load(f"http://{server.address}", served, users, own_prompt, TOKENS, span, number + 1, left_out)
+                own_prompt = prompt if tool in clients.OURS else PROMPT
+                load = Load(f"http://{server.address}", served, users, own_prompt, TOKENS, span, number + 1)
                 seen = tool(tools, load)
                 own = watch.own(seen.window) if watch else servers.of_times(servers.stand_in_log(server), TOKENS, 1e-3)
-            if own.prompt_tokens and tool is not candlepower:
+            if own.prompt_tokens and tool not in clients.OURS:
                 prompt = round(own.prompt_tokens)
             taken.setdefault(seen.tool, []).append(judged(seen, own))
             done = f"{seen.tool} done in {seen.wall_seconds:.0f} s"
@@ -158,6 +159,7 @@ def show_cell(cell: dict[str, Any]) -> None:
     print(f"\n{cell['server']}, {cell['users']} users, medians of {cell['rounds']} rounds\n")
     names = ["candlepower", "guidellm", "aiperf"]
     taken, rows = cell["tools"], []
+    every = [*names, *(name for name in taken if name not in names)]
     for latency, rank in FIGURES:
         values = [median(taken[name], latency, rank) for name in names]
         apart = (difference(values[0], other) for other in values[1:])
@@ -165,7 +167,13 @@ def show_cell(cell: dict[str, Any]) -> None:
     print(table(["figure", *names, "candlepower to guidellm", "candlepower to aiperf"], rows))
     print("\nEach beside the server's own account of the same requests, and what it cost:\n")
     print(table(["tool", *server_head(cell), "requests a second", "in flight", "prompt tokens", "CPU", "wall"],
-                [tool_cells(name, taken[name], cell) for name in names]))  # fmt: skip
+                [tool_cells(name, taken[name], cell) for name in every]))  # fmt: skip
+    if clients.IN_TURN in taken:
+        print("\nDoes it matter that users begin together?\n")
+        pair = ("candlepower", clients.IN_TURN)
+        rows = [[f"{latency.upper()} {rank.upper()}", *(milliseconds(median(taken[name], latency, rank)) for name in pair)]
+                for latency, rank in FIGURES]  # fmt: skip
+        print(table(["figure", "users begin together", "one after the other"], rows))
 
 
     print(f"\n{by_formula(taken['guidellm'])}")

@@ -5,11 +5,9 @@ import os
 import re
 import threading
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from clients import WARM_UP, Latency, Tools
 from processes import Failed, Server, free_port, on_cores
@@ -55,29 +53,6 @@ def mock_server(tools: Tools, core: int, law: Law, output_tokens: int, log: Path
     command += ["--ttft-ms-std", f"{law.first_spread:g}", "--itl-ms-std", f"{law.each_spread:g}"]
     environment = ["env", f"MOCK_LOG={log}"] if log else []
     return Server("mock-server", [*environment, *on_cores([core], command)], port, tools.logs / "mock-server.log", "/health")
-
-
-# Fields beyond OpenAI's own that tools send, and a request that has each.
-FIELDS = {"ignore_eos": {"ignore_eos": True}, "continuous_usage_stats": {"stream_options": {"continuous_usage_stats": True}}}
-
-
-def unknown_fields(server: Server, model: str) -> tuple[str, ...]:
-    """Those of FIELDS that the server refuses."""
-    question = {"model": model, "messages": [{"role": "user", "content": "a"}], "max_tokens": 1, "stream": True}
-    return tuple(name for name, field in FIELDS.items() if refused(server, question | field))
-
-
-def refused(server: Server, body: dict[str, Any]) -> bool:
-    data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"http://{server.address}/v1/chat/completions", data, headers)
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            answer.read()
-    except urllib.error.HTTPError as error:
-        if error.code == 400:
-            return True
-        raise
-    return False
 
 
 def cpu_seconds(server: Server) -> float:

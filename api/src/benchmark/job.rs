@@ -13,6 +13,8 @@ pub const ASSIGNMENT: &str = "assignment.json";
 pub const ANSWER: &str = "answer.json";
 /// The job's key: [`Wish`].
 pub const WISH: &str = "wish.json";
+/// The job's key: a list of [`Kept`] rounds, for the pod that follows a lost one.
+pub const KEPT: &str = "kept.json";
 /// The job's key: [`Progress`].
 pub const PROGRESS: &str = "progress.json";
 /// The job's key: [`Summary`], written last.
@@ -35,6 +37,15 @@ pub const NODE_VARIABLE: &str = "CANDLEPOWER_NODE";
 pub const API_KEY_VARIABLE: &str = "CANDLEPOWER_API_KEY";
 /// The key of a Secret that holds an API key.
 pub const API_KEY_IN_SECRET: &str = "apiKey";
+/// Environment variables with what opens the bucket of the records, and the keys of the Secret.
+pub const S3_KEYS: [(&str, &str); 3] = [
+    ("AWS_ACCESS_KEY_ID", "accessKeyId"),
+    ("AWS_SECRET_ACCESS_KEY", "secretAccessKey"),
+    // Only credentials that end have one.
+    ("AWS_SESSION_TOKEN", S3_TOKEN_IN_SECRET),
+];
+/// The key of a Secret that may be absent.
+pub const S3_TOKEN_IN_SECRET: &str = "sessionToken";
 /// Folder where the job leaves the records of the requests.
 pub const RECORDS_DIR: &str = "/records";
 
@@ -167,6 +178,16 @@ pub enum CopyState {
     Failed,
     /// It is gone, as wished.
     Released,
+}
+
+/// A round whose records and evidence lie in the job's folder.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// Its name.
+    pub round: String,
+    /// When its run began, in microseconds since 1970: another run of this name is not it.
+    pub started_at: u64,
 }
 
 /// How far the job is; written every few seconds.

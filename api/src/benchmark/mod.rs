@@ -11,7 +11,7 @@ mod workload;
 pub use load::{Arrival, Scenario, StopWhen};
 pub use objectives::{LatencyObjective, Objectives};
 pub use profile::{Level, Profile};
-pub use schedule::{ConcurrencyPolicy, Records};
+pub use schedule::{ConcurrencyPolicy, Records, S3Records};
 pub use status::LLMBenchmarkStatus;
 pub use target::{MetricsDialect, MetricsSource, Target};
 pub use workload::{PromptMix, Workload};

@@ -35,6 +35,24 @@ fn the_default_workload_is_the_reports_mix() {
     assert_eq!(spec.objectives.error_rate, Percentage::of_hundred(1.0));
 }
 
+/// A benchmark whose records go to a bucket, with a change.
+fn records(change: &Value) -> Value {
+    let mut bucket = json!({"bucket": "abc", "credentials": {"secretRef": {"name": "keys"}}});
+    let fields = change.as_object().unwrap().clone();
+    bucket.as_object_mut().unwrap().extend(fields);
+    json!({"target": {"deployment": "m"}, "records": {"s3": bucket}})
+}
+
+#[test]
+fn records_go_to_a_bucket_of_any_server() {
+    for change in [
+        json!({}),
+        json!({"prefix": "team-a/nightly/", "endpoint": "http://minio.storage:9000", "region": "x"}),
+    ] {
+        assert_eq!(violations(&records(&change)), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
     let scenario = json!({"name": "a", "users": 1, "duration": "1s"});
@@ -64,6 +82,17 @@ fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
         (
             json!({"target": {"deployment": "m"}, "schedule": "every night"}),
             "five fields of cron",
+        ),
+        (
+            json!({"target": {"deployment": "m"}, "records": {}}),
+            "name an existingClaim, an s3 bucket, or both",
+        ),
+        (records(&json!({"bucket": "s3://a"})), "bucket's name alone"),
+        (records(&json!({"prefix": "../b/"})), "end with '/'"),
+        (records(&json!({"prefix": "a"})), "end with '/'"),
+        (
+            records(&json!({"endpoint": "https://user@minio/bucket"})),
+            "without the bucket",
         ),
     ];
     for (spec, cure) in cases {

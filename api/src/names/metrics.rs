@@ -13,6 +13,8 @@ pub const MODEL_LOADED: &str = "llm_model_loaded";
 pub const MODEL_INFO: &str = "llm_model_info";
 /// Gauge: bytes of the weights in memory.
 pub const MODEL_WEIGHTS_BYTES: &str = "llm_model_weights_bytes";
+/// Gauge: bytes that one token takes in the KV cache, in all layers and at the cache's own precision.
+pub const MODEL_KV_BYTES_PER_TOKEN: &str = "llm_model_kv_cache_bytes_per_token";
 /// Gauge: longest sequence (prompt and answer) in tokens.
 pub const MODEL_CONTEXT_LENGTH: &str = "llm_model_context_length_tokens";
 /// Gauge: seconds that loading and warming up took.

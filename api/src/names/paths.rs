@@ -8,6 +8,8 @@ pub const COMPLETIONS: &str = "/v1/completions";
 pub const MODELS: &str = "/v1/models";
 /// The simple form: prompt in, text and timings out.
 pub const GENERATE: &str = "/generate";
+/// The same as [`HEALTH_READY`], where vLLM, llama.cpp and the tools around them have it.
+pub const HEALTH: &str = "/health";
 /// 200 once the model is loaded; 503 with a [`crate::server_config::LoadReport`] until then.
 pub const HEALTH_STARTUP: &str = "/health/startup";
 /// 200 while the engine's loop makes progress.

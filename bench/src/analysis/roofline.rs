@@ -2,9 +2,13 @@
 //!
 //! - a decode step reads the weights once, however many sequences are in it, and each sequence's KV
 //!   cache: bytes = weights + KV bytes of a token · Σ context; MBU = bytes / TPOT P50 / peak bandwidth;
-//! - MFU = 2 · parameters · (prompt + generated tokens per second) / peak FLOP/s;
-//! - prefill MFU = 2 · parameters · prompt tokens that no cache held / prefill time / peak FLOP/s;
+//! - MFU = 2 · parameters · (prompt + generated tokens per second) / peak operations per second;
+//! - prefill MFU = 2 · parameters · prompt tokens that no cache held / prefill time / the same peak;
 //! - parameters = weights' bytes · 8 / bits of a weight.
+//!
+//! The peak is that of the arithmetic that the weights are multiplied in: 8-bit integers where they
+//! are quantised, floats of 32 bits otherwise. Where integers could not be probed, floats are the
+//! peak, the report says so, and a share above 1 is not one of anything.
 //!
 //! Attention's own operations need the model's dimensions, which servers do not export: they are
 //! left out, so MFU is a lower limit. Where the KV bytes of a token are not known, MBU is one too.
@@ -23,6 +27,9 @@ use serde::{Deserialize, Serialize};
 pub struct Roofline {
     /// The probe that everything is compared with.
     pub probe: Probe,
+    /// The peak of arithmetic that MFU is a share of; see [`Roofline::peak`].
+    #[serde(default)]
+    pub peak: Option<Peak>,
     /// Operations per byte above which arithmetic, not memory, is the limit.
     pub ridge: f64,
     /// The model's parameters, from its bytes and precision.
@@ -31,6 +38,16 @@ pub struct Roofline {
     pub counts_kv: bool,
     /// Scenarios, in their order.
     pub levels: Vec<Utilisation>,
+}
+
+/// The most arithmetic that the machine can do, in one kind of number.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peak {
+    /// Operations per second, where a multiply-add is two.
+    pub operations_per_second: f64,
+    /// Which operations, in words.
+    pub name: String,
 }
 
 /// How much of the machine a scenario used.
@@ -43,7 +60,7 @@ pub struct Utilisation {
     pub bytes_per_step: f64,
     /// Model bandwidth utilisation, 0 to 1.
     pub mbu: Option<f64>,
-    /// Model FLOP/s utilisation over the window, 0 to 1.
+    /// Model FLOP/s utilisation over the window, 0 to 1; above 1 where the peak is too low.
     pub mfu: Option<f64>,
     /// The same of prefill alone.
     pub prefill_mfu: Option<f64>,
@@ -80,8 +97,10 @@ pub fn roofline(
         return Err(NoRoofline::OtherDevice);
     }
     let (weights, parameters) = size(model).ok_or(NoRoofline::NoWeights)?;
+    let peak = peak(&probe, model);
     let machine = Machine {
         probe: &probe,
+        peak: peak.operations_per_second,
         weights,
         parameters,
         kv_per_token: model.kv_bytes_per_token.unwrap_or_default() as f64,
@@ -90,12 +109,31 @@ pub fn roofline(
     };
     let levels = levels.iter().map(|level| machine.use_of(level)).collect();
     Ok(Roofline {
-        ridge: probe.flops_per_second / probe.bytes_per_second,
+        ridge: peak.operations_per_second / probe.bytes_per_second,
+        peak: Some(peak),
         parameters,
         counts_kv: model.kv_bytes_per_token.is_some(),
         probe,
         levels,
     })
+}
+
+impl Roofline {
+    /// The peak of arithmetic that MFU is a share of. Reports of earlier versions name none: it was
+    /// that of floats.
+    pub fn peak(&self) -> Peak {
+        let floats = || Peak::of_floats(&self.probe, "32-bit floats");
+        self.peak.clone().unwrap_or_else(floats)
+    }
+}
+
+impl Peak {
+    fn of_floats(probe: &Probe, name: &str) -> Self {
+        Self {
+            operations_per_second: probe.flops_per_second,
+            name: name.to_owned(),
+        }
+    }
 }
 
 /// Bytes and number of a model's weights.
@@ -105,8 +143,31 @@ fn size(model: &ModelFacts) -> Option<(f64, f64)> {
     Some((bytes, bytes * 8.0 / bits))
 }
 
+/// The peak of what the weights are multiplied in.
+fn peak(probe: &Probe, model: &ModelFacts) -> Peak {
+    let floats = |name: &str| Peak::of_floats(probe, name);
+    match (&model.precision, &probe.int8) {
+        (Some(precision), _) if is_float(precision) => floats("32-bit floats"),
+        (_, Some(int8)) => Peak {
+            operations_per_second: int8.operations_per_second,
+            name: format!("8-bit integers by {}", int8.instructions),
+        },
+        (_, None) => {
+            floats("32-bit floats, because 8-bit integers could not be probed on this CPU")
+        }
+    }
+}
+
+fn is_float(precision: &str) -> bool {
+    matches!(
+        precision.to_ascii_lowercase().as_str(),
+        "f32" | "f16" | "bf16"
+    )
+}
+
 struct Machine<'a> {
     probe: &'a Probe,
+    peak: f64,
     weights: f64,
     parameters: f64,
     kv_per_token: f64,
@@ -124,7 +185,7 @@ impl Machine<'_> {
         let computed = observed
             .prompt_tokens_per_second
             .map(|prompt| prompt * missed + level.figures.output_tokens_per_second);
-        let flops = self.probe.flops_per_second;
+        let flops = self.peak;
         let prefill = observed.prefill_seconds.filter(|seconds| *seconds > 0.0);
         Utilisation {
             scenario: level.name.clone(),
@@ -137,5 +198,78 @@ impl Machine<'_> {
                 2.0 * self.parameters * self.prompt_tokens * missed / seconds / flops
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::float_cmp, reason = "these are the probe's own figures")]
+    use super::*;
+    use crate::analysis::testing::Plant;
+
+    fn of(change: impl FnOnce(&mut Evidence)) -> Roofline {
+        let (run, mut evidence) = Plant::run(&[Plant::default()]);
+        change(&mut evidence);
+        let level = |one| Level::of(one, &evidence, &[], 1);
+        let levels: Vec<_> = run.scenarios.iter().map(level).collect();
+        roofline(&evidence, &levels, 128.0, 32.0).unwrap()
+    }
+
+    fn model(evidence: &mut Evidence) -> &mut ModelFacts {
+        evidence.model.get_or_insert_default()
+    }
+
+    #[test]
+    fn a_step_reads_the_weights_once_and_the_cache_of_every_sequence() {
+        let without = of(|_| {});
+        assert!(!without.counts_kv);
+        assert_eq!(without.levels[0].bytes_per_step, 100e6);
+        let with = of(|evidence| model(evidence).kv_bytes_per_token = Some(23_040));
+        let sequences = Plant::default().users;
+        // Prompts of 128 tokens, and answers of 32 that are half done.
+        let cache = 23_040.0 * 144.0 * f64::from(sequences);
+        let read = with.levels[0].bytes_per_step - 100e6;
+        assert!(with.counts_kv);
+        assert!((read / cache - 1.0).abs() < 0.05, "{read} of {cache}");
+        let (before, after) = (without.levels[0].mbu.unwrap(), with.levels[0].mbu.unwrap());
+        assert!((after / before - with.levels[0].bytes_per_step / 100e6).abs() < 1e-9);
+    }
+
+    #[test]
+    fn quantised_weights_are_measured_by_integers_and_others_by_floats() {
+        let quantised = of(|_| {});
+        assert_eq!(quantised.peak().name, "8-bit integers by planted");
+        assert_eq!(
+            quantised.peak().operations_per_second,
+            Plant::default().flops
+        );
+        let floats = of(|evidence| model(evidence).precision = Some("bf16".to_owned()));
+        assert_eq!(floats.peak().name, "32-bit floats");
+        assert_eq!(
+            floats.peak().operations_per_second,
+            floats.probe.flops_per_second
+        );
+        assert_eq!(
+            floats.ridge,
+            floats.probe.flops_per_second / floats.probe.bytes_per_second
+        );
+    }
+
+    #[test]
+    fn a_peak_that_is_not_the_kernels_own_says_so() {
+        let roof = of(|evidence| {
+            if let Some(probe) = &mut evidence.probe {
+                probe.int8 = None;
+            }
+        });
+        assert!(roof.peak().name.contains("could not be probed"));
+        let mut old = serde_json::to_value(&roof).unwrap();
+        old.as_object_mut().unwrap().remove("peak");
+        let old: Roofline = serde_json::from_value(old).unwrap();
+        assert_eq!(old.peak().name, "32-bit floats");
+        assert_eq!(
+            roof.peak().operations_per_second,
+            roof.probe.flops_per_second
+        );
     }
 }

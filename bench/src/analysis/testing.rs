@@ -8,7 +8,7 @@ use crate::{
     evidence::{
         Evidence,
         facts::ModelFacts,
-        probe::Probe,
+        probe::{Int8Rate, Probe},
         sample::{Role, Sampled},
         series::{Quantity, Series},
         trace::{Span, Trace},
@@ -165,7 +165,11 @@ impl Plant {
             evidence.deployment = Some(level.deployment.clone());
             evidence.probe = Some(Probe {
                 bytes_per_second: level.bandwidth,
-                flops_per_second: level.flops,
+                flops_per_second: level.flops / 4.0,
+                int8: Some(Int8Rate {
+                    operations_per_second: level.flops,
+                    instructions: "planted".to_owned(),
+                }),
                 threads: 2,
                 buffer_bytes: 1 << 29,
                 source: "planted".to_owned(),

@@ -52,7 +52,7 @@ pub struct Sources {
     pub same_machine: bool,
 }
 
-/// How long each half of the probe takes.
+/// How long each part of the probe takes.
 const PROBE: Duration = Duration::from_millis(700);
 /// Servers send spans in batches, every few seconds.
 const SPANS_ARRIVE: Duration = Duration::from_secs(8);

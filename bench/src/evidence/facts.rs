@@ -52,7 +52,7 @@ pub(super) fn model_facts(page: &[Sample]) -> Option<ModelFacts> {
         revision: label(metrics::LABEL_REVISION),
         weights_bytes: whole(metrics::MODEL_WEIGHTS_BYTES),
         context_length: whole(metrics::MODEL_CONTEXT_LENGTH),
-        kv_bytes_per_token: None,
+        kv_bytes_per_token: whole(metrics::MODEL_KV_BYTES_PER_TOKEN),
     })
 }
 
@@ -179,7 +179,7 @@ mod tests {
         let page: Vec<_> = samples(
             "llm_model_info{model_name=\"smollm2\",architecture=\"llama\",precision=\"q4_1\",\
              device=\"cpu\",revision=\"\"} 1\nllm_model_weights_bytes 96468992\n\
-             llm_model_context_length_tokens 2048\n",
+             llm_model_context_length_tokens 2048\nllm_model_kv_cache_bytes_per_token 23040\n",
         )
         .collect();
         let facts = model_facts(&page).unwrap();
@@ -190,6 +190,7 @@ mod tests {
             (facts.weights_bytes, facts.context_length),
             (Some(96_468_992), Some(2048))
         );
+        assert_eq!(facts.kv_bytes_per_token, Some(23_040));
     }
 
     #[test]

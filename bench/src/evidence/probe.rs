@@ -1,7 +1,9 @@
 //! How fast this machine reads memory and multiplies, by a short measurement with all its cores.
 //!
 //! It says nothing about another machine: the caller uses it only where the server runs on this one.
-//! The loops are plain Rust, compiled for the widest vectors that the CPU has.
+//! The loops are plain Rust, compiled for the widest vectors that the CPU has; integers are multiplied
+//! by the instructions of the server's own kernels.
+use candlepower_kernels::Int8Multiplier;
 use pulp::{Arch, WithSimd};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,10 @@ pub struct Probe {
     pub bytes_per_second: f64,
     /// Floating-point operations per second of 32 bits, where a multiply-add is two.
     pub flops_per_second: f64,
+    /// The same of integers of 8 bits, which the kernels for quantised weights multiply; absent where
+    /// nobody has written it for the CPU.
+    #[serde(default)]
+    pub int8: Option<Int8Rate>,
     /// Threads that it used.
     pub threads: usize,
     /// Bytes that were read over and over; far more than caches hold.
@@ -27,16 +33,30 @@ pub struct Probe {
     pub source: String,
 }
 
+/// How fast integers of 8 bits are multiplied and added up.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Int8Rate {
+    /// Operations per second, where a multiply-add is two.
+    pub operations_per_second: f64,
+    /// The instructions that did it.
+    pub instructions: String,
+}
+
 /// How much a probe reads: far more than the last-level cache that a few cores share, and little enough
 /// for a pod that also holds a run's records.
 const BUFFER: usize = 256 << 20;
 
-/// Measures for about `time` each.
+/// Measures for about `time` each of the three.
 pub fn probe(time: Duration) -> Probe {
     let threads = thread::available_parallelism().map_or(1, Into::into);
     Probe {
         bytes_per_second: read_rate(threads, BUFFER, time),
         flops_per_second: multiply_rate(threads, time),
+        int8: Int8Multiplier::detect().map(|multiplier| Int8Rate {
+            operations_per_second: int8_rate(multiplier, threads, time),
+            instructions: multiplier.name().to_owned(),
+        }),
         threads,
         buffer_bytes: BUFFER as u64,
         source: format!("measured on this machine with {threads} threads"),
@@ -68,6 +88,18 @@ fn multiply_rate(threads: usize, time: Duration) -> f64 {
             let done = all.into_iter().filter_map(|one| one.join().ok());
             done.sum::<f64>()
         })
+    })
+}
+
+fn int8_rate(multiplier: Int8Multiplier, threads: usize, time: Duration) -> f64 {
+    const ROUNDS: usize = 50_000;
+    best(time, || {
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| multiplier.run(ROUNDS));
+            }
+        });
+        2.0 * multiplier.products(ROUNDS) * threads as f64
     })
 }
 
@@ -160,5 +192,9 @@ mod tests {
         let flops = multiply_rate(2, time);
         assert!((1e8..1e13).contains(&bytes), "{bytes}");
         assert!((1e8..1e14).contains(&flops), "{flops}");
+        if let Some(multiplier) = Int8Multiplier::detect() {
+            let int8 = int8_rate(multiplier, 2, time);
+            assert!((1e8..1e15).contains(&int8), "{int8}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The one ConfigMap that the job may read and patch.
 use candlepower_api::benchmark::job::{
-    ANSWER, ASSIGNMENT, Answer, Assignment, COPY_READY_WITHIN, Change, CopyState, PROGRESS,
-    Progress, Served, WISH, Wish,
+    ANSWER, ASSIGNMENT, Answer, Assignment, COPY_READY_WITHIN, Change, CopyState, KEPT, Kept,
+    PROGRESS, Progress, Served, WISH, Wish,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -119,6 +119,11 @@ impl Mailbox {
         Ok(data
             .get(WISH)
             .and_then(|text| serde_json::from_str(text).ok()))
+    }
+
+    /// Rounds that another pod of this job has left.
+    pub(super) async fn kept(&self) -> Result<Vec<Kept>, Error> {
+        Ok(parse(&self.data().await?, KEPT).unwrap_or_default())
     }
 
     /// Wishes for a copy with this change, or for none; gives back the copy once it serves, or why it

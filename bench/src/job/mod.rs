@@ -9,7 +9,10 @@
 //! - `measure`: one round with its evidence;
 //! - `follow`: how far it is, told every few seconds;
 //! - `outcome`: what the rounds come to;
-//! - `shorten`: a report that fits.
+//! - `shorten`: a report that fits;
+//! - `bucket`: their copies in a bucket of S3's protocol;
+//! - `store`: the rounds' files, with which another pod goes on where one was lost.
+mod bucket;
 mod follow;
 mod mailbox;
 mod measure;
@@ -17,6 +20,7 @@ mod outcome;
 mod plan;
 mod rounds;
 mod shorten;
+mod store;
 
 use crate::load;
 use candlepower_api::benchmark::job::{

@@ -2,29 +2,31 @@
 //! seen and is not taken for the effect of a change.
 use super::{
     Error,
+    bucket::Bucket,
     follow::Teller,
     mailbox::Mailbox,
     measure::{Measured, Place, measure},
     outcome::{self, Tried},
     plan::{self, Prompts},
     shorten,
+    store::Store,
 };
 use crate::{
-    evidence::{Missing, files},
+    evidence::Missing,
     load::CancellationToken,
-    objectives, record_files,
+    objectives,
     report::{Options, Report, build},
 };
 use candlepower_api::benchmark::{
     LLMBenchmarkSpec,
     job::{
-        Assignment, Change, NODE_VARIABLE, RECORDS_DIR, REPORT_JSON, REPORT_MARKDOWN, SUMMARY,
-        Served,
+        Assignment, Change, KEPT, NODE_VARIABLE, RECORDS_DIR, REPORT_JSON, REPORT_MARKDOWN,
+        SUMMARY, Served,
     },
 };
 use std::{collections::BTreeMap, env, path::Path};
 
-/// The folder of the first round's records, and of the last one's.
+/// The first round, and the last one.
 const FIRST: &str = "deployment";
 const AGAIN: &str = "deployment-again";
 
@@ -38,6 +40,12 @@ pub(super) struct Rounds {
     cancel: CancellationToken,
     /// The number of the last wish.
     wishes: u32,
+    /// Whether another pod of this job was lost before.
+    follows: bool,
+    /// Rounds that it had left.
+    found: Vec<String>,
+    /// Where files go besides.
+    bucket: Option<Bucket>,
     /// What could not be done, for the report.
     missing: Vec<Missing>,
 }
@@ -57,6 +65,9 @@ impl Rounds {
             node: env::var(NODE_VARIABLE).ok(),
             cancel,
             wishes: 0,
+            follows: false,
+            found: Vec::new(),
+            bucket: None,
             missing: Vec::new(),
         }
     }
@@ -64,9 +75,12 @@ impl Rounds {
     /// Measures everything and leaves the report.
     pub(super) async fn run(mut self) -> Result<(), Error> {
         let assignment = self.mailbox.assignment().await?;
-        self.begin_anew().await?;
+        let folder = Path::new(RECORDS_DIR).join(&assignment.benchmark);
+        let mut store = Store::new(folder, self.mailbox.kept().await?);
+        self.open_bucket(&assignment.spec);
+        self.follow_a_lost_pod(&store).await?;
         let first = self
-            .round(&assignment, &assignment.target, None, Prompts::New)
+            .round(&mut store, &assignment, &assignment.target, FIRST, None)
             .await?;
         let options = Options {
             title: Some(assignment.benchmark.clone()),
@@ -77,7 +91,8 @@ impl Rounds {
         let changes = changes(&assignment.spec, &report);
         let mut tried = Vec::new();
         for change in changes {
-            tried.push(self.change(&assignment, change, &options).await?);
+            let trying = self.change(&mut store, &assignment, change, &options);
+            tried.push(trying.await?);
         }
         let again = if tried.is_empty() {
             None
@@ -85,7 +100,7 @@ impl Rounds {
             // The operator has removed the last copy by then.
             let target = self.mailbox.assignment().await?.target;
             let again = self
-                .round(&assignment, &target, None, Prompts::Seen)
+                .round(&mut store, &assignment, &target, AGAIN, None)
                 .await?;
             Some(build(&again.run, &again.evidence, &options))
         };
@@ -93,26 +108,47 @@ impl Rounds {
             .await
     }
 
-    /// An earlier pod of this job may have been lost in the middle of a change.
-    async fn begin_anew(&mut self) -> Result<(), Error> {
-        let Some(last) = self.mailbox.last_wish().await? else {
+    fn open_bucket(&mut self, spec: &LLMBenchmarkSpec) {
+        let records = spec
+            .records
+            .as_ref()
+            .and_then(|records| records.s3.as_ref());
+        match records.map(|s3| Bucket::open(s3, |name| env::var(name).ok())) {
+            Some(Ok(bucket)) => self.bucket = Some(bucket),
+            Some(Err(error)) => self.lacks("records in the bucket", &error.to_string()),
+            None => {}
+        }
+    }
+
+    /// An earlier pod of this job may have been lost in the middle of a round or of a change.
+    async fn follow_a_lost_pod(&mut self, store: &Store) -> Result<(), Error> {
+        let last = self.mailbox.last_wish().await?;
+        self.follows = last.is_some() || !store.kept().is_empty();
+        let Some(last) = last else {
             return Ok(());
         };
         self.wishes = last.number;
-        let why =
-            "the pod was lost; the numbers are of another one, which measured everything anew";
-        self.lacks("an earlier attempt", why);
         self.release().await
     }
 
+    /// Measures `served`, unless a pod that was lost already has.
     async fn round(
         &mut self,
+        store: &mut Store,
         assignment: &Assignment,
         served: &Served,
+        round: &str,
         variant: Option<&str>,
-        prompts: Prompts,
     ) -> Result<Measured, Error> {
+        if let Some(measured) = self.left_by_another(store, assignment, round).await {
+            return Ok(measured);
+        }
         self.teller.stage("Preparing", variant);
+        let prompts = if round == AGAIN {
+            Prompts::Seen
+        } else {
+            Prompts::New
+        };
         let plan = plan::plan(&assignment.spec, served, self.api_key.clone(), prompts)?;
         let place = Place {
             namespace: &self.namespace,
@@ -120,22 +156,37 @@ impl Rounds {
         };
         let mut follow = self.teller.observer(variant);
         let measured = measure(&plan, served, &place, &mut follow, &self.cancel).await?;
-        let folder = match prompts {
-            Prompts::New => variant.unwrap_or(FIRST),
-            Prompts::Seen => AGAIN,
-        };
-        self.keep(&assignment.benchmark, folder, &measured);
+        self.keep(store, assignment, round, &measured).await?;
         Ok(measured)
+    }
+
+    async fn left_by_another(
+        &mut self,
+        store: &Store,
+        assignment: &Assignment,
+        round: &str,
+    ) -> Option<Measured> {
+        let measured = store.load(round)?;
+        eprintln!("{round}: measured by the pod that was lost");
+        self.found.push(round.to_owned());
+        // That pod may have been lost before it had done so.
+        self.upload(store, assignment, round).await;
+        Some(measured)
     }
 
     /// Measures a copy of the deployment with one change.
     async fn change(
         &mut self,
+        store: &mut Store,
         assignment: &Assignment,
         change: Change,
         options: &Options,
     ) -> Result<Tried, Error> {
-        let name = change.name().to_owned();
+        let (name, round) = (change.name().to_owned(), round_of(&change));
+        if let Some(measured) = self.left_by_another(store, assignment, &round).await {
+            let result = Ok(build(&measured.run, &measured.evidence, options));
+            return Ok(Tried { name, result });
+        }
         self.teller.stage("Starting the variant", Some(&name));
         self.wishes += 1;
         let answer = tokio::select! {
@@ -145,7 +196,7 @@ impl Rounds {
         let result = match answer {
             Ok(Some(served)) => {
                 let measured = self
-                    .round(assignment, &served, Some(&name), Prompts::New)
+                    .round(store, assignment, &served, &round, Some(&name))
                     .await;
                 // A copy that cannot be measured is no reason to lose all other rounds.
                 match measured {
@@ -174,19 +225,30 @@ impl Rounds {
     }
 
     /// Records that cannot be kept, such as for a full disk, do not cost the report.
-    fn keep(&mut self, benchmark: &str, folder: &str, measured: &Measured) {
-        let folder = Path::new(RECORDS_DIR)
-            .join(benchmark)
-            .join(file_name(folder));
-        let written = record_files::Writer::new(&folder)
-            .and_then(|mut writer| writer.write(&measured.run))
-            .map_err(|error| error.to_string())
-            .and_then(|()| {
-                let evidence = files::write(&folder, &measured.evidence);
-                evidence.map_err(|error| error.to_string())
-            });
-        if let Err(error) = written {
-            self.lacks("records of the requests", &error);
+    async fn keep(
+        &mut self,
+        store: &mut Store,
+        assignment: &Assignment,
+        round: &str,
+        measured: &Measured,
+    ) -> Result<(), Error> {
+        if let Err(error) = store.keep(round, measured) {
+            self.lacks("records of the requests", &error.to_string());
+            return Ok(());
+        }
+        let kept = serde_json::to_string(store.kept()).map_err(super::mailbox::Error::from)?;
+        self.mailbox.keep(&BTreeMap::from([(KEPT, kept)])).await?;
+        self.upload(store, assignment, round).await;
+        Ok(())
+    }
+
+    async fn upload(&mut self, store: &Store, assignment: &Assignment, round: &str) {
+        let Some(bucket) = &self.bucket else { return };
+        let folder = store.folder(round);
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{}/{name}", assignment.benchmark);
+        if let Err(error) = bucket.put(&folder, &name).await {
+            self.lacks("records in the bucket", &error.to_string());
         }
     }
 
@@ -215,6 +277,7 @@ impl Rounds {
         };
         let mut report = build(&first.run, &first.evidence, &options);
         report.missing.extend(self.missing);
+        report.missing.extend(lost(self.follows, &self.found));
         let mut summary = outcome::summary(&report, tried, again);
         summary.workload = plan::fingerprint(&assignment.spec);
         let short = shorten::fit(report)?;
@@ -248,16 +311,30 @@ fn changes(spec: &LLMBenchmarkSpec, report: &Report) -> Vec<Change> {
     variants.chain(recommended.take(tries)).collect()
 }
 
-/// A variant's name as one of a folder.
-fn file_name(name: &str) -> String {
-    let plain = |letter: char| {
-        if letter.is_ascii_alphanumeric() || letter == '-' || letter == '_' {
-            letter
-        } else {
-            '_'
-        }
+/// The round of a change; a variant may have the name of a recommendation, or of another round.
+fn round_of(change: &Change) -> String {
+    match change {
+        Change::Variant { name } => format!("variant-{name}"),
+        Change::Recommendation { name, .. } => format!("recommendation-{name}"),
+    }
+}
+
+/// What readers should know where a pod was lost.
+fn lost(follows: bool, found: &[String]) -> Option<Missing> {
+    let why = if found.is_empty() {
+        "the pod was lost; the numbers are of another one, which measured everything anew"
+            .to_owned()
+    } else {
+        format!(
+            "the pod was lost; another one went on with what it had left on the claim ({}), and \
+             measured the rest",
+            found.join(", ")
+        )
     };
-    name.chars().map(plain).collect()
+    follows.then(|| Missing {
+        what: "an earlier attempt".to_owned(),
+        why,
+    })
 }
 
 #[cfg(test)]
@@ -265,7 +342,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_lead_out_of_the_folder() {
-        assert_eq!(file_name("../int8 é"), "___int8__");
+    fn rounds_have_names_of_their_own_whatever_changes_are_called() {
+        let variant = Change::Variant {
+            name: "deployment".into(),
+        };
+        let recommended = Change::Recommendation {
+            name: "deployment".into(),
+            patch: BTreeMap::new(),
+        };
+        let names = [round_of(&variant), round_of(&recommended)];
+        assert_eq!(names, ["variant-deployment", "recommendation-deployment"]);
+    }
+
+    #[test]
+    fn a_report_says_what_a_lost_pod_left_and_what_was_measured_again() {
+        assert_eq!(lost(false, &[]), None);
+        let anew = lost(true, &[]).unwrap();
+        assert!(anew.why.contains("everything anew"), "{anew:?}");
+        let went_on = lost(true, &["deployment".into(), "variant-a".into()]).unwrap();
+        assert!(
+            went_on.why.contains("(deployment, variant-a)"),
+            "{went_on:?}"
+        );
     }
 }

@@ -101,6 +101,38 @@ fn nothing_measured_makes_a_report_that_says_so() {
 }
 
 #[test]
+fn requests_that_wait_to_the_end_miss_objectives_without_a_figure_of_their_own() {
+    let (mut run, evidence) = Plant::run(&[Plant::default()]);
+    let scenario = &mut run.scenarios[0];
+    for request in &mut scenario.requests {
+        request.tokens.clear();
+        request.output_tokens = None;
+        request.outcome = crate::record::Outcome::Cancelled;
+        request.finished = request.sent + 41_256_789;
+    }
+    // One answer to a request of the warm-up, so that there is something to report.
+    let first = &mut scenario.requests[0];
+    (first.sent, first.tokens, first.finished) = (0, vec![7_000_000, 7_100_000], 7_100_000);
+    first.outcome = crate::record::Outcome::Success {
+        finish_reason: None,
+    };
+    let options = Options {
+        objectives: objectives(),
+        ..Options::default()
+    };
+    let report = build(&run, &evidence, &options);
+    assert_eq!(report.conclusion.outcome, Outcome::Missed);
+    assert!(report.levels[0].figures.ttft.is_none());
+    let text = render(&report, Format::Md).unwrap();
+    for part in [
+        "| TTFT P95 at 8 users | &gt; 41.20 s | ≤ 1.00 s |",
+        "still waited for their first token",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
 fn a_run_without_a_stream_has_no_first_token_and_says_so() {
     let (mut run, evidence) = Plant::run(&[Plant::default()]);
     run.workload.stream = false;

@@ -2,7 +2,7 @@
 use super::model::{Outcome, Report};
 use crate::{
     analysis::{findings::primary, interval::Interval, level::Level},
-    objectives::{Metric, Objective, Verdict},
+    objectives::{Metric, Objective, Verdict, judge},
     record::ErrorClass,
 };
 use candlepower_api::value::ByteSize;
@@ -120,6 +120,21 @@ pub(super) const fn error_name(class: ErrorClass) -> &'static str {
         ErrorClass::BrokenStream => "the stream broke off",
         ErrorClass::Protocol => "the answer was not what the API promises",
     }
+}
+
+/// A verdict's figure, or how much it is more than, or that it was not measured.
+pub(super) fn judged(verdict: Verdict) -> String {
+    let metric = verdict.objective.metric;
+    let figure = verdict.figure(|value| metric_value(metric, value));
+    figure.unwrap_or_else(|| NOT_MEASURED.to_owned())
+}
+
+/// A percentile of TTFT in the same way.
+pub(super) fn ttft(level: &Level, metric: Metric) -> String {
+    let objective = Objective { metric, limit: 0.0 };
+    judge(&level.figures, &[objective])
+        .first()
+        .map_or_else(|| NOT_MEASURED.to_owned(), |verdict| judged(*verdict))
 }
 
 /// The verdict on one metric in a scenario.

@@ -20,7 +20,8 @@ pub(super) fn of(
     change: &Change,
 ) -> Result<LLMDeployment, String> {
     let patch = patch(resource, change)?;
-    let spec = quiet(changed(&target.spec, patch)?);
+    let changed = target.spec.patched(patch);
+    let spec = quiet(changed.map_err(|error| error.to_string())?);
     let image = target
         .status
         .as_ref()
@@ -71,66 +72,6 @@ fn patch<'a>(
     }
 }
 
-fn changed(
-    spec: &LLMDeploymentSpec,
-    patch: &BTreeMap<String, Value>,
-) -> Result<LLMDeploymentSpec, String> {
-    let mut whole = serde_json::to_value(spec).map_err(|error| error.to_string())?;
-    let patch = serde_json::to_value(patch).map_err(|error| error.to_string())?;
-    merge(&mut whole, &patch);
-    let changed: LLMDeploymentSpec = serde_json::from_value(whole)
-        .map_err(|error| format!("the patch makes no spec: {error}"))?;
-    let written = serde_json::to_value(&changed).map_err(|error| error.to_string())?;
-    match unknown(&written, &patch, "spec") {
-        Some(field) => Err(format!(
-            "there is no field {field}; see kubectl explain llm.spec --recursive"
-        )),
-        None => Ok(changed),
-    }
-}
-
-/// JSON merge patch (RFC 7386).
-fn merge(value: &mut Value, patch: &Value) {
-    let Value::Object(fields) = patch else {
-        *value = patch.clone();
-        return;
-    };
-    if !value.is_object() {
-        *value = Value::Object(serde_json::Map::new());
-    }
-    if let Value::Object(into) = value {
-        for (key, change) in fields {
-            if change.is_null() {
-                into.remove(key);
-            } else {
-                merge(into.entry(key).or_insert(Value::Null), change);
-            }
-        }
-    }
-}
-
-/// A field of the patch that the resource does not have: what is not understood would otherwise be
-/// measured as if it had been.
-fn unknown(written: &Value, patch: &Value, field: &str) -> Option<String> {
-    let fields = patch.as_object()?.iter();
-    let says_something = |change: &Value| match change {
-        Value::Null => false,
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        _ => true,
-    };
-    let mut told = fields.filter(|(_, change)| says_something(change));
-    told.find_map(|(key, change)| {
-        let field = format!("{field}.{key}");
-        match written.get(key) {
-            // Maps of the user's own keys, quantities and lists have forms of their own.
-            Some(inner @ Value::Object(_)) => unknown(inner, change, &field),
-            Some(_) => None,
-            None => Some(field),
-        }
-    })
-}
-
 /// Measured, but not watched: nobody is to be woken for it, and no dashboard to be made.
 fn quiet(mut spec: LLMDeploymentSpec) -> LLMDeploymentSpec {
     spec.observability.dashboards.enabled = false;
@@ -150,7 +91,6 @@ mod tests {
     )]
     use super::*;
     use crate::benchmark::testing;
-    use candlepower_api::deployment::Resources;
     use serde_json::json;
 
     fn copied(patch: Value) -> Result<LLMDeployment, String> {
@@ -171,32 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_changes_what_it_names_and_null_brings_the_default_back() {
-        let target = testing::served("tiny").spec;
-        let copy = copied(json!({"engine": {"maxBatchSize": 1}, "resources": null})).unwrap();
-        assert_eq!(
-            copy.spec.engine.max_queue_depth,
-            target.engine.max_queue_depth
-        );
-        assert_eq!(copy.spec.engine.max_batch_size, 1);
-        assert_eq!(copy.spec.resources, Resources::default());
-        assert_ne!(target.resources, Resources::default());
-    }
-
-    #[test]
-    fn what_the_resource_does_not_have_is_not_measured_as_if_it_had() {
-        for (patch, path) in [
-            (json!({"precison": "q8_0"}), "spec.precison"),
-            (json!({"engine": {"batch": 1}}), "spec.engine.batch"),
+    fn a_patch_that_makes_no_deployment_says_why() {
+        for (patch, why) in [
+            (json!({"precison": "q8_0"}), "no field spec.precison"),
+            (json!({"precision": "q7"}), "makes no spec"),
         ] {
-            assert!(copied(patch).unwrap_err().contains(path));
+            assert!(copied(patch).unwrap_err().contains(why));
         }
-        assert!(
-            copied(json!({"precision": "q7"}))
-                .unwrap_err()
-                .contains("makes no spec")
-        );
-        assert!(copied(json!({"pod": {"nodeSelector": {"a": "b"}}})).is_ok());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP side's view of the engine: submit, listen, cancel by dropping.
 use super::{
     batch::{Engine, EngineLimits},
+    places::Occupied,
     request::{GenerationError, GenerationEvent, GenerationRequest},
     scheduler::{StepObserver, Waiting},
     worker::{self, Command, Shared},
@@ -8,7 +9,7 @@ use super::{
 use candlepower_api::server_config::EngineConfig;
 use std::{
     future::pending,
-    sync::{Arc, atomic::Ordering, mpsc::Sender},
+    sync::{Arc, mpsc::Sender},
     task::{Context, Poll},
     time::Duration,
 };
@@ -27,6 +28,13 @@ pub struct EngineOptions {
     pub prefill_chunk: usize,
     /// Whether a prompt that begins as an earlier one did goes on with its KV cache.
     pub prefix_caching: bool,
+}
+
+impl EngineOptions {
+    /// Requests that batch and queue hold together.
+    pub(super) const fn places(&self) -> usize {
+        self.max_batch_size.saturating_add(self.max_queue_depth)
+    }
 }
 
 impl From<&EngineConfig> for EngineOptions {
@@ -90,9 +98,7 @@ impl EngineHandle {
         Ok(Self {
             commands,
             shared,
-            places: options
-                .max_batch_size
-                .saturating_add(options.max_queue_depth),
+            places: options.places(),
         })
     }
 
@@ -126,9 +132,10 @@ impl EngineHandle {
         // full queue never waits for a step.
         let place = self
             .shared
-            .take_place()
+            .places
+            .take()
             .ok_or_else(|| SubmitError::QueueFull {
-                waiting: self.shared.waiting.load(Ordering::Relaxed),
+                waiting: self.shared.places.occupied().waiting,
             })?;
         let (events, receiver) = mpsc::unbounded_channel();
         let waiting = Waiting::new(request, events, place);
@@ -138,12 +145,11 @@ impl EngineHandle {
         Ok(Generation { events: receiver })
     }
 
-    /// Requests being computed and requests waiting.
+    /// Requests being computed and requests waiting, at one moment. A request waits from when it is
+    /// submitted, also while the engine's thread computes a step and does not look.
     pub fn load(&self) -> (usize, usize) {
-        (
-            self.shared.running.load(Ordering::Relaxed),
-            self.shared.waiting.load(Ordering::Relaxed),
-        )
+        let Occupied { running, waiting } = self.shared.places.occupied();
+        (running, waiting)
     }
 
     /// Whether the engine's thread makes progress: it is idle, or its current step began less
@@ -256,6 +262,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_request_that_comes_in_the_middle_of_a_step_waits_at_once() {
+        let step = Duration::from_millis(200);
+        let engine = start(MockEngine::new().with_step_time(step), 1);
+        let mut first = engine.submit(request(1, 1)).unwrap();
+        assert!(matches!(
+            first.next().await,
+            GenerationEvent::Started { .. }
+        ));
+        assert_eq!(engine.load(), (1, 0));
+        let second = engine.submit(request(1, 1)).unwrap();
+        assert_eq!(engine.load(), (1, 1));
+        let Err(SubmitError::QueueFull { waiting: 1 }) = engine.submit(request(1, 1)) else {
+            panic!("not refused")
+        };
+        drop((first, second));
+    }
+
+    #[tokio::test]
     async fn one_request_more_than_batch_and_queue_hold_is_refused_until_a_place_is_free() {
         let engine = start(
             MockEngine::new().with_step_time(Duration::from_millis(5)),
@@ -268,7 +292,7 @@ mod tests {
             Err(SubmitError::QueueFull { .. })
         ));
         drop((first, second));
-        while engine.shared.outstanding() > 0 {
+        while engine.load() != (0, 0) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert!(engine.submit(request(1, 50)).is_ok());

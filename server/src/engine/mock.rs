@@ -46,7 +46,8 @@ impl MockEngine {
         }
     }
 
-    /// Answers with `tokens` and then ends. Ids are at most [`END_TOKEN`].
+    /// Answers with `tokens` and then ends. Ids are at most [`END_TOKEN`], unless there are
+    /// [more](Self::with_more_tokens).
     #[must_use]
     pub fn answering(mut self, tokens: Vec<u32>) -> Self {
         self.answer = tokens;
@@ -88,8 +89,15 @@ impl MockEngine {
         self.limits = EngineLimits {
             context_length,
             kv_blocks,
-            vocabulary: VOCABULARY,
+            ..self.limits
         };
+        self
+    }
+
+    /// Knows `tokens` more than bytes and [`END_TOKEN`], whose ids follow.
+    #[must_use]
+    pub const fn with_more_tokens(mut self, tokens: usize) -> Self {
+        self.limits.vocabulary = VOCABULARY + tokens;
         self
     }
 }
@@ -125,7 +133,7 @@ impl Engine for MockEngine {
                 let answered = self.answered.entry(part.id).or_default();
                 let token = self.answer.get(*answered).copied().unwrap_or(END_TOKEN);
                 *answered += 1;
-                let mut row = vec![0.0; VOCABULARY];
+                let mut row = vec![0.0; self.limits.vocabulary];
                 if let Some(logit) = row.get_mut(token as usize) {
                     // High enough that sampling at any temperature picks it.
                     *logit = if self.damaged == Some(part.id) {

@@ -8,6 +8,7 @@ pub mod batch;
 mod blocks;
 pub mod handle;
 pub mod mock;
+mod places;
 pub mod request;
 pub mod sampling;
 pub mod scheduler;

@@ -7,9 +7,9 @@ use super::{
     batch::{BLOCK_TOKENS, Batch, Engine, SequenceId},
     blocks::{Blocks, Taken},
     handle::EngineOptions,
+    places::Place,
     request::{FinishReason, GenerationError, GenerationEvent, GenerationRequest},
     sampling::Sampler,
-    worker::Place,
 };
 use std::{collections::VecDeque, time::Instant};
 use tokio::sync::mpsc::UnboundedSender;
@@ -23,7 +23,7 @@ pub struct StepSummary {
     pub sequences: usize,
     /// Requests admitted.
     pub running: usize,
-    /// Requests that wait.
+    /// Requests that wait, those that came during the step among them.
     pub waiting: usize,
     /// Tokens of KV cache that are set aside.
     pub kv_used_tokens: usize,
@@ -33,13 +33,6 @@ pub struct StepSummary {
     pub prompt_tokens: usize,
     /// How many of them were in the KV cache already.
     pub cached_prompt_tokens: usize,
-}
-
-impl StepSummary {
-    /// Whether nothing is being computed and nothing waits.
-    pub const fn is_idle(&self) -> bool {
-        self.running == 0 && self.waiting == 0
-    }
 }
 
 /// Watches the engine's steps.
@@ -97,7 +90,7 @@ struct Running {
     queued: Instant,
     started: bool,
     /// Held until the sequence ends, so that the queue's limit counts it.
-    _place: Place,
+    place: Place,
 }
 
 impl Running {
@@ -235,9 +228,10 @@ impl Scheduler {
             };
             counts[0] += prompt.len();
             counts[1] += cached;
-            let Some(next) = self.waiting.pop_front() else {
+            let Some(mut next) = self.waiting.pop_front() else {
                 break;
             };
+            next.place.admit();
             let id = SequenceId(self.next_id);
             self.next_id += 1;
             self.running.push(Running {
@@ -252,7 +246,7 @@ impl Scheduler {
                 blocks,
                 queued: next.queued,
                 started: false,
-                _place: next.place,
+                place: next.place,
             });
         }
         counts
@@ -380,8 +374,10 @@ impl Scheduler {
     }
 
     fn end(&mut self, index: usize, event: GenerationEvent) {
-        let sequence = self.remove(index);
-        let _ = sequence.events.send(event);
+        let Running { events, place, .. } = self.remove(index);
+        // Whoever hears of the end finds its place free.
+        drop(place);
+        let _ = events.send(event);
     }
 
     /// Takes a sequence out of the batch and gives back its KV cache. Order of arrival is kept.

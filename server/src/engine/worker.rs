@@ -2,6 +2,7 @@
 use super::{
     batch::{Engine, EngineLimits},
     handle::EngineOptions,
+    places::Places,
     request::GenerationError,
     scheduler::{Scheduler, StepObserver, StepSummary, Waiting},
 };
@@ -11,7 +12,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -32,10 +33,7 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) limits: EngineLimits,
-    pub(super) running: AtomicUsize,
-    pub(super) waiting: AtomicUsize,
-    outstanding: AtomicUsize,
-    most_outstanding: usize,
+    pub(super) places: Arc<Places>,
     started: Instant,
     /// Milliseconds from `started` to the beginning of the current step; [`IDLE`] between steps.
     step_began: AtomicU64,
@@ -50,27 +48,12 @@ impl Shared {
     pub(super) fn new(limits: EngineLimits, options: &EngineOptions) -> Self {
         Self {
             limits,
-            running: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            outstanding: AtomicUsize::new(0),
-            most_outstanding: options
-                .max_batch_size
-                .saturating_add(options.max_queue_depth),
+            places: Arc::new(Places::new(options.places())),
             started: Instant::now(),
             step_began: AtomicU64::new(IDLE),
             ended: CancellationToken::new(),
             panic: OnceLock::new(),
         }
-    }
-
-    /// A place in the batch or the queue, unless all are taken.
-    pub(super) fn take_place(self: &Arc<Self>) -> Option<Place> {
-        self.outstanding
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
-                (taken < self.most_outstanding).then_some(taken + 1)
-            })
-            .ok()
-            .map(|_| Place(Arc::clone(self)))
     }
 
     pub(super) fn is_alive(&self, patience: Duration) -> bool {
@@ -101,21 +84,6 @@ impl Shared {
 
     fn mark_idle(&self) {
         self.step_began.store(IDLE, Ordering::Release);
-    }
-
-    #[cfg(test)]
-    pub(super) fn outstanding(&self) -> usize {
-        self.outstanding.load(Ordering::Acquire)
-    }
-}
-
-/// One request's place in the batch or the queue; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Place(Arc<Shared>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.outstanding.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -162,7 +130,7 @@ impl Worker {
             let _ = self.shared.panic.set(panic.to_owned());
         }
         self.shared.ended.cancel();
-        self.observe(&StepSummary::default());
+        self.observer.step(&StepSummary::default());
     }
 
     fn serve(&mut self) {
@@ -228,13 +196,12 @@ impl Worker {
         }
     }
 
+    /// Reports a step, with the requests that came while it was computed: the scheduler does not know
+    /// of them yet.
     fn observe(&self, summary: &StepSummary) {
-        self.shared
-            .running
-            .store(summary.running, Ordering::Relaxed);
-        self.shared
-            .waiting
-            .store(summary.waiting, Ordering::Relaxed);
-        self.observer.step(summary);
+        self.observer.step(&StepSummary {
+            waiting: self.shared.places.occupied().waiting,
+            ..*summary
+        });
     }
 }

@@ -57,6 +57,7 @@ pub fn router(state: AppState) -> Router {
             &format!("{}/{{*model}}", paths::MODELS),
             get(models::retrieve),
         )
+        .route(paths::HEALTH, get(health::health))
         .route(paths::HEALTH_STARTUP, get(health::startup))
         .route(paths::HEALTH_LIVE, get(health::live))
         .route(paths::HEALTH_READY, get(health::ready))

@@ -1,6 +1,9 @@
 //! The parameters that all generation routes share: limits of the answer and sampling.
 use super::error::ApiError;
-use crate::{engine::Sampling, text::GrammarSource};
+use crate::{
+    engine::Sampling,
+    text::{CallReading, GrammarSource},
+};
 use serde::Deserialize;
 use std::{collections::BTreeMap, ops::RangeInclusive};
 use utoipa::ToSchema;
@@ -87,6 +90,8 @@ pub struct Controls {
     pub sampling: Sampling,
     /// What the answer has to follow, and the field that says so.
     pub format: Option<(&'static str, GrammarSource)>,
+    /// How calls of tools are read from the answer, where it may have some.
+    pub calls: Option<CallReading>,
     /// Texts that end the answer.
     pub stop: Vec<String>,
     /// Tokens that it has before one of them may.
@@ -148,6 +153,7 @@ impl Parameters {
                 logprobs: counts.logprobs,
             },
             format: None,
+            calls: None,
             stop: stops(self.stop)?,
             min_tokens,
         })

@@ -37,6 +37,7 @@ pub fn served(
             context_length: engine.limits().context_length as u64,
             weights_bytes: 0,
             kv_cache_bytes: 0,
+            kv_bytes_per_token: None,
         },
         tokenizer,
         chat_template: Some(ChatTemplate::compile(

@@ -109,6 +109,7 @@ pub fn load(
         context_length: context_length as u64,
         weights_bytes: choice.weights,
         kv_cache_bytes: (kv_blocks * BLOCK_TOKENS) as u64 * kv_bytes_per_token,
+        kv_bytes_per_token: Some(kv_bytes_per_token),
     };
     let engine = EngineHandle::start(
         engine,

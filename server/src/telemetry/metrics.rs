@@ -58,6 +58,7 @@ struct ModelMetrics {
     loaded: IntGauge,
     info: GaugeVec,
     weights_bytes: Gauge,
+    kv_bytes_per_token: Gauge,
     context_length: Gauge,
     load_seconds: Gauge,
 }
@@ -96,6 +97,8 @@ impl Metrics {
         ];
         self.model.info.with_label_values(&labels).set(1.0);
         self.model.weights_bytes.set(model.weights_bytes as f64);
+        let kv_bytes_per_token = model.kv_bytes_per_token.unwrap_or_default();
+        self.model.kv_bytes_per_token.set(kv_bytes_per_token as f64);
         self.model.context_length.set(model.context_length as f64);
         self.model.load_seconds.set(load_time.as_secs_f64());
         self.model.loaded.set(1);
@@ -148,7 +151,7 @@ impl StepObserver for Metrics {
     }
 
     fn step(&self, summary: &StepSummary) {
-        if summary.is_idle() {
+        if summary.running == 0 {
             self.busy.end(Instant::now());
         }
         self.set_load((summary.running, summary.waiting));
@@ -180,7 +183,7 @@ impl StepMetrics {
             waiting: int_gauge(
                 registry,
                 names::NUM_REQUESTS_WAITING,
-                "Requests admitted and waiting for a place in the batch.",
+                "Requests submitted and waiting for a place in the batch.",
             )?,
             kv_cache_usage: gauge(
                 registry,
@@ -238,6 +241,11 @@ impl ModelMetrics {
                 registry,
                 names::MODEL_WEIGHTS_BYTES,
                 "Bytes of the weights in memory.",
+            )?,
+            kv_bytes_per_token: gauge(
+                registry,
+                names::MODEL_KV_BYTES_PER_TOKEN,
+                "Bytes that one token takes in the KV cache, in all layers.",
             )?,
             context_length: gauge(
                 registry,

@@ -1,5 +1,5 @@
 //! A conversation to the prompt that the model was trained on, by the model's own template.
-use super::{python_json, tokenizer::TextError, tool_calls};
+use super::{ToolForm, date, python_json, tokenizer::TextError};
 use minijinja::{
     Environment, Error, ErrorKind, context,
     syntax::SyntaxConfig,
@@ -28,7 +28,7 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     beginning: String,
     end: String,
-    calls_tools: bool,
+    tool_form: Option<ToolForm>,
 }
 
 const NAME: &str = "chat";
@@ -61,6 +61,12 @@ impl ChatTemplate {
                 Err(Error::new(ErrorKind::InvalidOperation, message))
             },
         );
+        environment.add_function("strftime_now", |format: &str| {
+            date::now(format).map_err(|unknown| {
+                let problem = format!("strftime_now does not know {unknown}");
+                Error::new(ErrorKind::InvalidOperation, problem)
+            })
+        });
         environment.add_filter("tojson", tojson);
         environment
             .add_template_owned(NAME, source.to_owned())
@@ -69,7 +75,7 @@ impl ChatTemplate {
             environment,
             beginning,
             end,
-            calls_tools: tool_calls::is_form_of(source),
+            tool_form: ToolForm::of_template(source),
         })
     }
 
@@ -78,9 +84,9 @@ impl ChatTemplate {
         self.render_with_tools(messages, &[])
     }
 
-    /// Whether its model calls tools in the form of [`super::tool_calls`].
-    pub const fn calls_tools(&self) -> bool {
-        self.calls_tools
+    /// How its model calls tools, if that is known.
+    pub const fn tool_form(&self) -> Option<ToolForm> {
+        self.tool_form
     }
 
     /// As [`Self::render`], with tools in OpenAI's form that the assistant may call.
@@ -151,7 +157,7 @@ mod tests {
             tool_calls: vec![call],
             ..message("assistant", "")
         }];
-        assert!(template.calls_tools());
+        assert_eq!(template.tool_form(), Some(ToolForm::Hermes));
         assert_eq!(
             template.render_with_tools(&messages, &tools).unwrap(),
             r#"<tool_call>{"type": "function", "function": {"name": "<é>", "a": [1, {}]}}f{"z": 1, "a": 2}"#
@@ -177,6 +183,47 @@ mod tests {
         assert_eq!(
             template.render(&[message("user", "  Hi ")]).unwrap(),
             "Hi<s>"
+        );
+    }
+
+    #[test]
+    fn a_template_may_ask_for_the_date() {
+        let source = "{% if strftime_now is defined %}{{ strftime_now('%Y %%') }}{% endif %}";
+        let template = ChatTemplate::compile(source, String::new(), String::new()).unwrap();
+        let text = template.render(&[]).unwrap();
+        let year: u32 = text.strip_suffix(" %").unwrap().parse().unwrap();
+        assert!((2025..3000).contains(&year), "{text}");
+    }
+
+    /// What the templates of Mistral and Llama do with messages, calls and tools.
+    #[test]
+    fn expressions_of_templates_with_tools_work() {
+        let source = "{%- set rest = messages[1:] %}\
+            {%- set users = rest | selectattr('role', 'equalto', 'user') | list %}\
+            {%- for key, value in tools[0].function.items() if key != 'return' %}{{ key }}={{ value if value is string else value | tojson }};{% endfor %}\
+            {%- for message in rest %}\
+            {%- if message == users[-1] %}<{{ message['content'] | trim }}>{% endif %}\
+            {%- if not message.get('tool_calls') and 'tool_calls' not in message and message.tool_calls is not defined %}[{{ message.role }}]{% else %}\
+            {%- set out = message.tool_calls[0].function | tojson %}{{ out[:-1] }}{{ ', \"id\": \"' + message.tool_calls[0].id[-3:] + '\"}' }}{% endif %}\
+            {%- if message.role == 'tool' and (message.content is mapping or message.content is iterable) %}{{ message.content | tojson }}{% endif %}\
+            {%- endfor %}";
+        let template = ChatTemplate::compile(source, String::new(), String::new()).unwrap();
+        let call =
+            serde_json::json!({"id": "call-123", "function": {"name": "f", "arguments": {"a": 1}}});
+        let messages = [
+            message("system", "s"),
+            message("user", " hi "),
+            ChatMessage {
+                tool_calls: vec![call],
+                ..message("assistant", "")
+            },
+            message("tool", "rain"),
+        ];
+        let tools =
+            [serde_json::json!({"type": "function", "function": {"name": "f", "parameters": {}}})];
+        assert_eq!(
+            template.render_with_tools(&messages, &tools).unwrap(),
+            r#"name=f;parameters={};<hi>[user]{"name": "f", "arguments": {"a": 1}, "id": "123"}[tool]"rain""#
         );
     }
 

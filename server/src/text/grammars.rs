@@ -1,7 +1,7 @@
 //! From what a request asks for, such as a JSON schema, to the tokens that an answer may have.
 use super::{
+    ToolForm,
     tokenizer::{TextError, Tokenizer},
-    tool_calls,
 };
 use crate::engine::Grammar;
 use llguidance::{
@@ -26,8 +26,10 @@ const SPACES: &str = r"[ \n\r\t]{1,32}";
 pub enum GrammarSource {
     /// A value of this JSON schema.
     JsonSchema(Value),
-    /// Tool calls, in the form of [`super::tool_calls`].
+    /// Tool calls.
     ToolCalls {
+        /// What they look like.
+        form: ToolForm,
         /// Names of functions, with the JSON schemas of their arguments.
         functions: Vec<(String, Value)>,
         /// Whether there may be but one.
@@ -63,16 +65,24 @@ impl Grammars {
         .map_err(|error| unusable(error.to_string()))
     }
 
-    pub(super) fn compile(&self, source: GrammarSource) -> Result<Grammar, TextError> {
+    pub(super) fn compile(
+        &self,
+        source: GrammarSource,
+        tokenizer: &Tokenizer,
+    ) -> Result<Grammar, TextError> {
         let grammar = match source {
             GrammarSource::JsonSchema(mut schema) => {
                 limit_spaces(&mut schema);
                 TopLevelGrammar::from_json_schema(schema)
             }
             GrammarSource::ToolCalls {
+                form,
                 functions,
                 only_one,
-            } => TopLevelGrammar::from_lark(tool_calls::grammar(functions, only_one)),
+            } => {
+                let mark = |mark: &str| written(tokenizer, mark);
+                TopLevelGrammar::from_lark(form.grammar(functions, only_one, &mark))
+            }
         };
         catch_unwind(AssertUnwindSafe(|| self.0.create_parser(grammar)))
             .map(|parser| Grammar::new(Matcher::new(Ok(parser))))
@@ -93,6 +103,14 @@ pub(super) fn limit_spaces(schema: &mut Value) {
     if let Some(fields) = schema.as_object_mut() {
         let options = json!({"whitespace_pattern": SPACES});
         fields.insert("x-guidance".to_owned(), options);
+    }
+}
+
+/// `mark` in a grammar: its token where the vocabulary has one that is no text, and its text elsewhere.
+fn written(tokenizer: &Tokenizer, mark: &str) -> String {
+    match tokenizer.special_id(mark) {
+        Some(id) => format!("<[{id}]>"),
+        None => Value::from(mark).to_string(),
     }
 }
 
@@ -135,24 +153,85 @@ mod tests {
         assert!(compile(schema).is_ok());
     }
 
-    #[test]
-    fn tool_calls_become_a_grammar_with_their_own_references() {
+    /// A greedy model that wants to say `wanted`, held to calls of these functions.
+    fn held_to_calls(
+        form: ToolForm,
+        only_one: bool,
+        tokenizer: &Tokenizer,
+        wanted: &str,
+    ) -> String {
         let arguments = json!({
             "type": "object",
             "properties": {"city": {"$ref": "#/$defs/city"}},
+            "required": ["city"],
             "$defs": {"city": {"type": "string"}},
         });
-        for only_one in [false, true] {
-            let functions = vec![
-                ("weather".to_owned(), arguments.clone()),
-                ("time".to_owned(), json!({"type": "object"})),
-            ];
-            let source = GrammarSource::ToolCalls {
-                functions,
-                only_one,
-            };
-            let tokenizer = Tokenizer::of_bytes().unwrap();
-            tokenizer.grammar(source, 300).unwrap();
+        let functions = vec![
+            ("weather".to_owned(), arguments),
+            ("time".to_owned(), json!({"type": "object"})),
+        ];
+        let source = GrammarSource::ToolCalls {
+            form,
+            functions,
+            only_one,
+        };
+        let mut grammar = tokenizer.grammar(source, 300).unwrap();
+        let mut said = String::new();
+        for id in tokenizer.encode(wanted, false).unwrap() {
+            let mut logits = vec![0.0; 300];
+            grammar.restrict(&mut logits).unwrap();
+            if logits[id as usize] < 0.0 {
+                break;
+            }
+            grammar.note(id).unwrap();
+            said.push_str(&String::from_utf8(tokenizer.token_bytes(id)).unwrap());
+        }
+        said
+    }
+
+    #[test]
+    fn calls_of_every_form_are_allowed_and_nothing_else() {
+        let (one, city) = (r#""arguments": {"city": "A"}"#, r#"{"city": "A"}"#);
+        let hermes = format!("<tool_call>\n{{\"name\": \"weather\", {one}}}\n</tool_call>");
+        let list = format!("[TOOL_CALLS] [{{\"name\": \"weather\", {one}}}");
+        let named = format!("[TOOL_CALLS]weather[ARGS]{city}");
+        let with_id = format!("[TOOL_CALLS]weather[CALL_ID]abcdef123[ARGS]{city}");
+        let llama = format!("{{\"name\": \"weather\", \"parameters\": {city}}}");
+        let more = r#", {"name": "time", "arguments": {}}"#;
+        let of_bytes = Tokenizer::of_bytes().unwrap();
+        for (form, one, last, more) in [
+            (ToolForm::Hermes, hermes.clone(), "", format!("\n{hermes}")),
+            (ToolForm::MistralList, list, "]", format!("{more}]")),
+            (
+                ToolForm::MistralNamed { with_ids: false },
+                named,
+                "",
+                "[TOOL_CALLS]time[ARGS]{}".to_owned(),
+            ),
+            (
+                ToolForm::MistralNamed { with_ids: true },
+                with_id.clone(),
+                "",
+                with_id,
+            ),
+            (ToolForm::Llama, llama, "", String::new()),
+        ] {
+            let with_marks = Tokenizer::of_bytes_and(form.marks()).unwrap();
+            // As text, and as tokens of their own.
+            for tokenizer in [&of_bytes, &with_marks] {
+                let said =
+                    |only_one, wanted: &str| held_to_calls(form, only_one, tokenizer, wanted);
+                let whole = format!("{one}{last}");
+                assert_eq!(said(true, &format!("{whole}!")), whole);
+                assert_eq!(said(true, &format!("{one}{more}")), one);
+                assert_eq!(
+                    said(false, &format!("{one}{more}!")),
+                    format!("{one}{more}")
+                );
+                assert_eq!(said(false, "Hello"), "");
+                let other = one.replace("weather", "weathes");
+                assert!(said(false, &other).ends_with("weathe"));
+            }
         }
     }
 

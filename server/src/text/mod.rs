@@ -1,5 +1,6 @@
 //! Text to token ids and back.
 pub mod chat_template;
+mod date;
 mod gguf_tokenizer;
 pub mod grammars;
 mod python_json;
@@ -14,4 +15,4 @@ pub use grammars::GrammarSource;
 pub use stop::StopMatcher;
 pub use stream::TokenStream;
 pub use tokenizer::{TextError, Tokenizer};
-pub use tool_calls::{ToolCall, ToolCallReader};
+pub use tool_calls::{CallReading, ToolCall, ToolCallReader, ToolForm};

@@ -58,7 +58,7 @@ impl StopMatcher {
 }
 
 /// Length of the longest proper beginning of `stop` that `text` ends with.
-fn overlap(text: &str, stop: &str) -> usize {
+pub(super) fn overlap(text: &str, stop: &str) -> usize {
     stop.char_indices()
         .map(|(end, _)| end)
         .rev()

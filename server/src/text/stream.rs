@@ -10,6 +10,8 @@ pub struct TokenStream {
     ids: Vec<u32>,
     prefix: String,
     prefix_length: usize,
+    /// Special tokens that are text all the same.
+    shown: Vec<u32>,
 }
 
 /// Tokens before a stream that decide how its first ones read.
@@ -22,7 +24,14 @@ impl TokenStream {
             ids: Vec::new(),
             prefix: String::new(),
             prefix_length: 0,
+            shown: Vec::new(),
         }
+    }
+
+    /// With these special tokens as text.
+    pub(super) fn showing(mut self, shown: Vec<u32>) -> Self {
+        self.shown = shown;
+        self
     }
 
     /// A stream that goes on behind `before`, which is not part of it.
@@ -43,6 +52,11 @@ impl TokenStream {
 
     /// The text that `id` completes; empty while a character is incomplete.
     pub fn push(&mut self, id: u32) -> Result<String, TextError> {
+        if self.shown.contains(&id) {
+            let rest = self.take_rest()?;
+            let token = self.tokenizer.id_to_token(id).unwrap_or_default();
+            return Ok(rest + &token);
+        }
         let step = || {
             let step = step_decode_stream(
                 &self.tokenizer,
@@ -114,6 +128,19 @@ mod tests {
             pieces("aé🙂b".as_bytes()),
             ["a", "", "é", "", "", "", "🙂", "b", ""]
         );
+    }
+
+    #[test]
+    fn special_tokens_are_text_only_where_they_are_to_be_shown() {
+        let tokenizer = Tokenizer::of_bytes_and(&["[A]", "[B]"]).unwrap();
+        let ids = tokenizer.encode("é[A]b[B]c", false).unwrap();
+        assert_eq!(ids.len(), 6);
+        let read = |mut stream: super::TokenStream| {
+            let text: String = ids.iter().map(|id| stream.push(*id).unwrap()).collect();
+            text + &stream.finish().unwrap()
+        };
+        assert_eq!(read(tokenizer.stream()), "ébc");
+        assert_eq!(read(tokenizer.stream_with(&["[A]", "[C]", "b"])), "é[A]bc");
     }
 
     #[test]

@@ -59,9 +59,11 @@ pub struct Tokenizer {
 }
 
 /// Tokens that end an answer in the models that use them.
-const END_OF_ANSWER: [&str; 6] = [
+const END_OF_ANSWER: [&str; 7] = [
     "<|im_end|>",
     "<|eot_id|>",
+    // Llama's, behind a call of a tool that stands behind `<|python_tag|>`.
+    "<|eom_id|>",
     "<|end|>",
     "<|endoftext|>",
     "<end_of_turn>",
@@ -115,6 +117,11 @@ impl Tokenizer {
     /// A tokenizer without a model, for tests: the ids are the text's bytes, and
     /// [`crate::engine::mock::END_TOKEN`] ends an answer.
     pub fn of_bytes() -> Result<Self, TextError> {
+        Self::of_bytes_and(&[])
+    }
+
+    /// As [`Self::of_bytes`], with these special tokens, whose ids follow.
+    pub fn of_bytes_and(special: &[&str]) -> Result<Self, TextError> {
         let damaged = |error: tokenizers::Error| TextError::BadVocabulary(error.to_string());
         let vocabulary = (0..=255_u8).map(|byte| (format!("<0x{byte:02X}>"), u32::from(byte)));
         let model = BPE::builder()
@@ -125,7 +132,12 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::new(model);
         inner.with_decoder(Some(ByteFallback::new()));
         inner
-            .add_special_tokens([AddedToken::from("<|endoftext|>", true)])
+            .add_special_tokens(
+                ["<|endoftext|>"]
+                    .iter()
+                    .chain(special)
+                    .map(|token| AddedToken::from(*token, true)),
+            )
             .map_err(damaged)?;
         Ok(Self::new(inner, None, Vec::new()))
     }
@@ -160,6 +172,19 @@ impl Tokenizer {
         TokenStream::after(Arc::clone(&self.inner), before)
     }
 
+    /// As [`Self::stream`], with these special tokens, which are no text elsewhere. Those that the
+    /// vocabulary does not have, or has as text, change nothing.
+    pub fn stream_with(&self, marks: &[&str]) -> TokenStream {
+        let ids = marks.iter().filter_map(|mark| self.special_id(mark));
+        TokenStream::new(Arc::clone(&self.inner)).showing(ids.collect())
+    }
+
+    /// The special token that is written as `mark`.
+    pub(super) fn special_id(&self, mark: &str) -> Option<u32> {
+        let id = self.inner.token_to_id(mark)?;
+        self.is_special(id).then_some(id)
+    }
+
     /// Tokens that end an answer.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end_tokens
@@ -168,10 +193,11 @@ impl Tokenizer {
     /// The grammar of `source`, for rows of `vocabulary` logits. Takes a moment.
     pub fn grammar(&self, source: GrammarSource, vocabulary: usize) -> Result<Grammar, TextError> {
         if let Some(grammars) = self.grammars.get() {
-            return grammars.compile(source);
+            return grammars.compile(source, self);
         }
         let grammars = Grammars::new(self, vocabulary)?;
-        self.grammars.get_or_init(|| grammars).compile(source)
+        let grammars = self.grammars.get_or_init(|| grammars);
+        grammars.compile(source, self)
     }
 
     /// Whether the token `id` stands for structure, not text.

@@ -73,7 +73,8 @@ async fn a_stop_string_ends_an_answer_with_enough_tokens() {
 
 #[tokio::test]
 async fn what_ends_in_a_form_cannot_be_told_to_go_on() {
-    let server = TestServer::new(answering("{}"));
+    let template = "{{ tools | tojson }}<tool_call>";
+    let server = TestServer::with_template(answering("{}"), 8, 8, template);
     let tool = json!({"type": "function", "function": {"name": "f"}});
     for (field, value) in [("ignore_eos", json!(true)), ("min_tokens", json!(5))] {
         for (route, form) in [

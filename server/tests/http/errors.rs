@@ -96,6 +96,14 @@ async fn bad_values_are_named() {
             json!({"stream_options": {"include_usage": true}}),
             "stream_options",
         ),
+        (
+            json!({"stream": true, "stream_options": {"continuous_usage": true}}),
+            "stream_options.continuous_usage",
+        ),
+        (
+            json!({"stream": true, "stream_options": {"continuous_usage_stats": 1}}),
+            "stream_options.continuous_usage_stats",
+        ),
     ] {
         assert_bad(&server.post(CHAT, &hi(&fields)).await, Some(param));
     }

@@ -3,6 +3,7 @@ use candlepower_server::http::drain::Phase;
 use serde_json::json;
 use std::time::Duration;
 
+/// Of the three probes; the plain route says what readiness does.
 async fn statuses(server: &TestServer) -> [u16; 3] {
     let mut statuses = [0; 3];
     for (status, probe) in statuses.iter_mut().zip(["startup", "live", "ready"]) {
@@ -12,6 +13,9 @@ async fn statuses(server: &TestServer) -> [u16; 3] {
             .status
             .as_u16();
     }
+    let plain = server.get("/health").await;
+    assert_eq!(plain.status.as_u16(), statuses[2]);
+    assert!(plain.json()["status"].is_string());
     statuses
 }
 

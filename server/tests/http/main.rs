@@ -22,5 +22,7 @@ mod models;
 mod sampling;
 mod setup;
 mod telemetry;
+mod tool_forms;
 mod tools;
+mod usage;
 mod vanishing;

@@ -2,7 +2,10 @@
 use crate::setup::{MODEL, TestServer, answering, post};
 use axum::body::Body;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 /// Requests of a client that makes names up.
 const MADE_UP: usize = 3_000;
@@ -51,6 +54,29 @@ async fn an_answer_moves_the_series_by_what_it_was() {
     // Rows: 13 + 2 of the prompts, one for each of the six further tokens.
     assert_eq!(server.metric("llm_iteration_tokens_total_sum").await, 21.0);
     assert!(server.metric("process_resident_memory_bytes").await > 0.0);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_in_the_middle_of_a_step_is_seen_waiting_at_once() {
+    let step = Duration::from_millis(600);
+    let server = TestServer::with_queue(answering("hello").with_step_time(step), 1, 8);
+    let body = json!({"prompt": "ab", "max_tokens": 1});
+    let second = async {
+        server.busy().await;
+        let began = Instant::now();
+        let (_, waiting) = tokio::join!(server.post("/generate", &body), async {
+            let seen = server.wait_for_metric("llm_num_requests_waiting", |waiting| waiting == 1.0);
+            seen.await;
+            began.elapsed()
+        });
+        waiting
+    };
+    let (_, waited) = tokio::join!(server.post("/generate", &body), second);
+    assert!(waited < step / 2, "not before {waited:?}");
+    for state in ["running", "waiting"] {
+        let series = format!("llm_num_requests_{state}");
+        assert_eq!(server.metric(&series).await, 0.0, "{series}");
+    }
 }
 
 #[tokio::test]

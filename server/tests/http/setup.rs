@@ -113,6 +113,17 @@ impl TestServer {
         queue: usize,
         template: &str,
     ) -> Self {
+        let tokenizer = Tokenizer::of_bytes().unwrap();
+        Self::with_tokenizer(engine, batch, queue, template, tokenizer)
+    }
+
+    pub(crate) fn with_tokenizer(
+        engine: MockEngine,
+        batch: usize,
+        queue: usize,
+        template: &str,
+        tokenizer: Tokenizer,
+    ) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let faults = Faults::default();
         let config = EngineConfig {
@@ -121,7 +132,6 @@ impl TestServer {
             ..EngineConfig::default()
         };
         let observer = faults::observer(Arc::clone(&metrics) as _, Some(&faults));
-        let tokenizer = Tokenizer::of_bytes().unwrap();
         let model = mock::served(engine, tokenizer, template, &config, observer).unwrap();
         let host = ModelHost::of(model);
         let mut server = Self::of(host, metrics, true);
@@ -222,9 +232,22 @@ impl TestServer {
     /// Waits until the engine has nothing to do.
     pub(crate) async fn idle(&self) {
         self.wait_for_load("idle", |load| load == (0, 0)).await;
+        // It says what it holds a moment after the last request has ended.
+        self.wait_for_metric("llm_kv_cache_usage_perc", |usage| usage == 0.0)
+            .await;
     }
 
-    /// Waits until the engine computes a request. It says so a moment after the first token.
+    pub(crate) async fn wait_for_metric(&self, series: &str, reached: impl Fn(f64) -> bool) {
+        for _ in 0..500 {
+            if reached(self.metric(series).await) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{series} is still {} after 5 s", self.metric(series).await);
+    }
+
+    /// Waits until the engine computes a request.
     pub(crate) async fn busy(&self) {
         self.wait_for_load("busy", |(running, _)| running > 0).await;
     }

@@ -10,7 +10,7 @@ const TEMPLATE: &str = "{% for tool in tools or [] %}<tools>{{ tool | tojson }}<
 const CALL: &str =
     "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Paris\"}}\n</tool_call>";
 
-fn weather() -> Value {
+pub(crate) fn weather() -> Value {
     json!({"type": "function", "function": {
         "name": "weather",
         "description": "Now.",
@@ -28,7 +28,7 @@ fn server(wanted: &str) -> TestServer {
     TestServer::with_template(answering(wanted), 8, 8, TEMPLATE)
 }
 
-async fn ask(server: &TestServer, fields: &Value) -> Answer {
+pub(crate) async fn ask(server: &TestServer, fields: &Value) -> Answer {
     let mut body = json!({
         "model": MODEL, "temperature": 0, "max_tokens": 200, "tools": [weather()],
         "messages": [{"role": "user", "content": "Hi"}],

@@ -61,7 +61,9 @@ async fn a_thousand_clients_that_vanish_in_mid_stream_leave_nothing_behind() {
         server
             .wait_for_load("as loaded as it should be", |load| load == expected)
             .await;
-        assert!(server.metric("llm_kv_cache_usage_perc").await > 0.0);
+        server
+            .wait_for_metric("llm_kv_cache_usage_perc", |usage| usage > 0.0)
+            .await;
         drop(clients);
         server.idle().await;
         assert_eq!(engine.load(), (0, 0));

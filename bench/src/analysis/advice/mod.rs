@@ -13,7 +13,7 @@ use super::{
 use crate::evidence::facts::ModelFacts;
 use candlepower_api::{
     benchmark::{MetricsDialect, Workload},
-    deployment::LLMDeploymentSpec,
+    deployment::{LLMDeploymentSpec, PatchError},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -174,14 +174,31 @@ const CATALOGUE: &[Remedy] = &[
     memory::flash_attention,
 ];
 
-/// What to do, the most urgent first.
+/// What to do, the most urgent first. A patch that the deployment would not take is not among it.
 pub fn recommend(patient: &Patient<'_>) -> Vec<Recommendation> {
     let mut all: Vec<_> = CATALOGUE
         .iter()
         .filter_map(|remedy| remedy(patient))
+        .map(|one| checked(one, patient.deployment))
         .collect();
     all.sort_by_key(|one| (one.priority, one.risk));
     all
+}
+
+/// Without its patch where that makes no deployment: nobody should copy it, and no copy be tried.
+fn checked(mut one: Recommendation, deployment: Option<&LLMDeploymentSpec>) -> Recommendation {
+    let Some((patch, spec)) = one.patch.clone().zip(deployment) else {
+        return one;
+    };
+    let patched = serde_json::from_value(patch)
+        .map_err(PatchError::from)
+        .and_then(|fields| spec.patched_within_limits(&fields));
+    if let Err(why) = patched {
+        one.patch = None;
+        let why = format!(" Not as a change of this LLMDeployment: {why}.");
+        one.solution.push_str(&why);
+    }
+    one
 }
 
 #[cfg(test)]

@@ -1,5 +1,12 @@
 use super::*;
-use crate::{analysis::testing::Plant, evidence::series::Quantity};
+use crate::{
+    analysis::testing::{Plant, objectives},
+    evidence::series::Quantity,
+    report::{Options, build},
+};
+use candlepower_api::deployment::LLMDeployment;
+use kube::CustomResourceExt;
+use std::collections::BTreeMap;
 
 fn advice(change: impl FnOnce(&mut Plant)) -> Vec<Recommendation> {
     Plant::report(&[Plant::with(change)]).recommendations
@@ -11,19 +18,139 @@ fn patch(all: &[Recommendation], id: &str) -> serde_json::Value {
     found.patch.clone().unwrap_or_default()
 }
 
-/// A deployment with a patch in its spec, as Kubernetes merges it.
+/// A deployment with a patch in its spec.
 fn patched(patch: &serde_json::Value) -> LLMDeploymentSpec {
-    let mut spec = serde_json::to_value(crate::analysis::testing::deployment()).unwrap();
-    for (key, value) in patch.as_object().unwrap() {
-        match (
-            spec.get_mut(key).and_then(|old| old.as_object_mut()),
-            value.as_object(),
-        ) {
-            (Some(old), Some(new)) => old.extend(new.clone()),
-            _ => spec[key] = value.clone(),
+    let fields = serde_json::from_value(patch.clone()).unwrap();
+    let spec = crate::analysis::testing::deployment();
+    spec.patched_within_limits(&fields).unwrap()
+}
+
+/// What the CEL rules of the resource say of a deployment.
+fn violations(spec: &LLMDeploymentSpec) -> Vec<String> {
+    let crd = serde_json::to_value(LLMDeployment::crd()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let object = serde_json::json!({
+        "apiVersion": "candlepower.dev/v1alpha1", "kind": "LLMDeployment",
+        "metadata": {"name": "tiny"}, "spec": spec,
+    });
+    let checked = kube_cel::Validator::new().validate(schema, &object, None);
+    let errors = checked.err().map(kube_cel::ValidationErrors::into_vec);
+    let errors = errors.unwrap_or_default().into_iter();
+    errors.map(|error| error.message).collect()
+}
+
+fn set(plant: &mut Plant, gauges: &[(Quantity, f64)]) {
+    let kept = |quantity: &Quantity| gauges.iter().all(|(set, _)| set != quantity);
+    plant.gauges.retain(|(quantity, _)| kept(quantity));
+    plant.gauges.extend(gauges);
+}
+
+fn one_by_one(plant: &mut Plant) {
+    plant.queue = 4_000.0;
+    plant.deployment.engine.max_batch_size = 1;
+    set(plant, &[(Quantity::Running, 1.0), (Quantity::Waiting, 7.0)]);
+}
+
+fn throttled(plant: &mut Plant) {
+    plant.tpot = 80.0;
+    plant.counters = vec![
+        (Quantity::CpuSeconds, 0.5),
+        (Quantity::CpuPeriods, 10.0),
+        (Quantity::ThrottledPeriods, 9.5),
+        (Quantity::ThrottledSeconds, 1.4),
+    ];
+}
+
+fn full_cache(plant: &mut Plant) {
+    plant.queue = 3_000.0;
+    plant.deployment.engine.kv_cache_memory = Some("64Mi".parse().unwrap());
+    let full = [
+        (Quantity::Running, 2.0),
+        (Quantity::Waiting, 6.0),
+        (Quantity::KvCacheUsage, 0.97),
+    ];
+    set(plant, &full);
+}
+
+/// Answers that stall now and then.
+fn stalled() -> Vec<Recommendation> {
+    let (mut run, evidence) = Plant::run(&[Plant::with(|plant| plant.queue = 4_000.0)]);
+    for request in &mut run.scenarios[0].requests {
+        if let Some(last) = request.tokens.last_mut() {
+            *last += 400_000;
+            request.finished = *last;
         }
     }
-    serde_json::from_value(spec).unwrap()
+    let options = Options {
+        objectives: objectives(),
+        ..Options::default()
+    };
+    build(&run, &evidence, &options).recommendations
+}
+
+#[test]
+fn the_resource_takes_every_patch_of_the_catalogue() {
+    let all = [
+        advice(one_by_one),
+        advice(throttled),
+        advice(full_cache),
+        stalled(),
+        advice(|plant| {
+            plant.queue = 4_000.0;
+            plant.deployment.engine.max_batch_wait = "500ms".parse().unwrap();
+        }),
+        advice(|plant| plant.weights = 3_500_000_000),
+        advice(|plant| {
+            plant.cold = 3_000.0;
+            plant.deployment.preload = false;
+        }),
+        advice(|plant| plant.refused = 30),
+        advice(|plant| {
+            plant.prefill = 900.0;
+            plant.deployment.engine.prefix_caching = false;
+        }),
+    ];
+    let mut seen = BTreeMap::new();
+    for one in all.iter().flatten() {
+        if let Some(patch) = &one.patch {
+            assert_eq!(violations(&patched(patch)), Vec::<String>::new(), "{one:?}");
+            seen.insert(one.id.as_str(), patch);
+        }
+    }
+    // What can be done by a patch at all.
+    let every = [
+        "batch-size",
+        "batch-wait",
+        "context-limit",
+        "cpu-limit",
+        "kv-cache-memory",
+        "memory-limit",
+        "prefill-chunk",
+        "prefix-cache",
+        "preload",
+        "quantise",
+        "queue-depth",
+        "replicas",
+    ];
+    assert!(seen.keys().eq(&every), "{seen:#?}");
+}
+
+#[test]
+fn the_rules_that_patches_are_checked_by_refuse_what_the_resource_does_not_take() {
+    let mut spec = patched(&serde_json::json!({"replicas": 2}));
+    spec.autoscaling = serde_json::from_value(serde_json::json!({"maxReplicas": 3})).unwrap();
+    assert_eq!(violations(&spec).len(), 1);
+}
+
+#[test]
+fn a_patch_that_the_resource_would_refuse_is_not_offered() {
+    let all = advice(|plant| {
+        plant.refused = 30;
+        plant.deployment.engine.max_queue_depth = 60_000;
+    });
+    let one = all.iter().find(|one| one.id == "queue-depth").unwrap();
+    assert_eq!(one.patch, None);
+    assert!(one.solution.contains("write 100000 or less"), "{one:?}");
 }
 
 #[test]
@@ -33,16 +160,7 @@ fn a_healthy_run_needs_nothing() {
 
 #[test]
 fn a_batch_of_one_is_to_be_larger() {
-    let all = advice(|plant| {
-        plant.queue = 4_000.0;
-        plant.deployment.engine.max_batch_size = 1;
-        plant
-            .gauges
-            .retain(|(quantity, _)| !matches!(quantity, Quantity::Running | Quantity::Waiting));
-        plant
-            .gauges
-            .extend([(Quantity::Running, 1.0), (Quantity::Waiting, 7.0)]);
-    });
+    let all = advice(one_by_one);
     assert_eq!(all[0].id, "batch-size", "{all:#?}");
     let spec = patched(&patch(&all, "batch-size"));
     assert_eq!(spec.engine.max_batch_size, 8);
@@ -66,15 +184,7 @@ fn a_model_that_is_bound_by_memory_is_to_be_quantised_and_the_projection_follows
 
 #[test]
 fn a_throttled_server_is_to_have_as_many_cores_as_it_wanted() {
-    let all = advice(|plant| {
-        plant.tpot = 80.0;
-        plant.counters = vec![
-            (Quantity::CpuSeconds, 0.5),
-            (Quantity::CpuPeriods, 10.0),
-            (Quantity::ThrottledPeriods, 9.5),
-            (Quantity::ThrottledSeconds, 1.4),
-        ];
-    });
+    let all = advice(throttled);
     let patch = patch(&all, "cpu-limit");
     assert_eq!(patch, serde_json::json!({"resources": {"cpu": "2"}}));
     patched(&patch);
@@ -91,21 +201,7 @@ fn a_cold_start_without_preload_is_to_be_preloaded() {
 
 #[test]
 fn a_full_kv_cache_is_to_be_larger() {
-    let all = advice(|plant| {
-        plant.queue = 3_000.0;
-        plant.deployment.engine.kv_cache_memory = Some("64Mi".parse().unwrap());
-        plant.gauges.retain(|(quantity, _)| {
-            !matches!(
-                quantity,
-                Quantity::Running | Quantity::Waiting | Quantity::KvCacheUsage
-            )
-        });
-        plant.gauges.extend([
-            (Quantity::Running, 2.0),
-            (Quantity::Waiting, 6.0),
-            (Quantity::KvCacheUsage, 0.97),
-        ]);
-    });
+    let all = advice(full_cache);
     let spec = patched(&patch(&all, "kv-cache-memory"));
     assert_eq!(spec.engine.kv_cache_memory.unwrap().to_string(), "512Mi");
 }

@@ -31,6 +31,8 @@ fn by_probe(view: View<'_>, explained: f64) -> Option<Finding> {
         .mfu
         .into_iter()
         .chain(used.prefill_mfu)
+        // More than the whole means that the peak is not what the server multiplies with.
+        .filter(|mfu| *mfu <= 1.0)
         .reduce(f64::max);
     let mut evidence = vec![proof(
         "model bandwidth utilisation of decoding",
@@ -62,7 +64,7 @@ fn by_probe(view: View<'_>, explained: f64) -> Option<Finding> {
     let mfu = mfu?;
     if mfu >= COMPUTE_BOUND {
         let cause = "the arithmetic of prompts and batches takes all that the machine has";
-        return finding(Class::Compute, mfu, "the machine's FLOP/s", cause);
+        return finding(Class::Compute, mfu, "the machine's arithmetic", cause);
     }
     let busy = view.level.observed.busy.is_some_and(|busy| busy >= BUSY);
     if busy && mbu < UNUSED && mfu < UNUSED && explained < EXPLAINED {

@@ -249,3 +249,25 @@ fn every_finding_has_figures_and_their_sources() {
         assert!((0.0..=1.0).contains(&finding.share), "{finding:?}");
     }
 }
+
+#[test]
+fn more_than_all_arithmetic_is_no_sign_of_anything() {
+    let plant = Plant::with(|plant| {
+        plant.tpot = 150.0;
+        plant.prefill = 900.0;
+        plant.weights = 1_200_000_000;
+        plant.bandwidth = 100e9;
+        plant.flops = 40e9;
+    });
+    let report = Plant::report(&[plant]);
+    assert!(report.roofline.as_ref().unwrap().levels[0].mfu.unwrap() > 1.0);
+    assert!(
+        !report
+            .findings
+            .iter()
+            .any(|one| one.class == Class::Compute)
+    );
+    let text = crate::report::render(&report, crate::report::Format::Md).unwrap();
+    assert!(text.contains("| above 100 % |"), "{text}");
+    assert!(text.contains("did more than the peak"), "{text}");
+}

@@ -181,8 +181,10 @@ impl ScenarioSummary {
     fn row(&self) -> [String; 12] {
         let figures = &self.figures;
         let time = |micros: Option<f64>| micros.map_or("-".to_owned(), milliseconds);
-        let ttft = |pick: fn(&crate::figures::Distribution) -> u64| {
-            time(figures.ttft.as_ref().map(|ttft| pick(ttft) as f64))
+        let ttft = |metric| {
+            let figure = judge(figures, &[Objective { metric, limit: 0.0 }]);
+            let figure = figure.first().and_then(|one| one.figure(milliseconds));
+            figure.unwrap_or_else(|| "-".to_owned())
         };
         [
             self.name.clone(),
@@ -191,9 +193,9 @@ impl ScenarioSummary {
             figures.failed.to_string(),
             format!("{:.2}", figures.requests_per_second),
             format!("{:.1}", figures.output_tokens_per_second),
-            ttft(|ttft| ttft.p50),
-            ttft(|ttft| ttft.p95),
-            ttft(|ttft| ttft.p99),
+            ttft(Metric::TtftP50),
+            ttft(Metric::TtftP95),
+            ttft(Metric::TtftP99),
             time(figures.tpot.map(|tpot| tpot.mean)),
             time(figures.e2e.map(|e2e| e2e.p95 as f64)),
             self.goodput
@@ -204,19 +206,19 @@ impl ScenarioSummary {
     fn remarks(&self, paint: Paint) -> String {
         let mut lines = Vec::new();
         for judged in &self.verdicts {
-            let Verdict {
-                objective,
-                measured,
-            } = judged.verdict;
+            let objective = judged.verdict.objective;
             let limit = amount(objective.metric, objective.limit);
             let word = match judged.met {
                 Some(true) => paint.verdict(true, "met"),
                 Some(false) => paint.verdict(false, "missed"),
                 None => "no figure".to_owned(),
             };
-            let measured = measured.map_or("-".to_owned(), |value| amount(objective.metric, value));
+            let figure = judged
+                .verdict
+                .figure(|value| amount(objective.metric, value));
+            let figure = figure.unwrap_or_else(|| "-".to_owned());
             lines.push(format!(
-                "{word}: {} {measured}, limit {limit}",
+                "{word}: {} {figure}, limit {limit}",
                 objective.metric
             ));
         }
@@ -226,6 +228,12 @@ impl ScenarioSummary {
         if self.figures.cancelled > 0 {
             let cut = self.figures.cancelled;
             lines.push(format!("{cut} requests were cut off by the scenario's end"));
+        }
+        if let Some(least) = self.figures.ttft_more_than {
+            lines.push(format!(
+                "{} of them still waited for their first token; they count in percentiles of TTFT by how long they had",
+                least.waiting
+            ));
         }
         if self.figures.without_usage > 0 {
             lines.push("tokens are pieces of text: the target reports no usage".to_owned());
@@ -291,7 +299,7 @@ mod tests {
     use super::*;
     use crate::{
         figures::tests::{request, scenario},
-        record::GeneratorHealth,
+        record::{GeneratorHealth, RequestRecord},
     };
 
     fn run(scenarios: Vec<ScenarioRun>) -> Run {
@@ -346,6 +354,31 @@ mod tests {
         assert!(
             text.contains("the load generator was the bottleneck"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn what_waited_longer_than_its_limit_missed_it_although_it_was_never_answered() {
+        let cut = |wait| RequestRecord {
+            finished: wait,
+            output_tokens: None,
+            outcome: crate::record::Outcome::Cancelled,
+            ..request(0, 0, &[])
+        };
+        let waited = run(vec![scenario((0, 1_000_000), vec![cut(30_500_000); 20])]);
+        let summary = summary(&waited, &["ttft-p95=1s"]);
+        assert_eq!(summary.outcome, Outcome::Missed);
+        let text = summary.text(&waited, Paint::off());
+        assert!(
+            text.contains("missed: ttft-p95 > 30.4 s, limit 1000.0 ms"),
+            "{text}"
+        );
+        assert!(text.contains("20 of them still waited"), "{text}");
+        let patient = Summary::of(&waited, &["ttft-p95=1m".parse().unwrap()]);
+        assert_eq!(
+            patient.outcome,
+            Outcome::NoVerdict,
+            "it may still have met that"
         );
     }
 

@@ -3,6 +3,7 @@ use super::{Block, Cell, Section, code, label, pictures, table, text};
 use crate::{
     analysis::{level::Level, observed::Observed},
     figures::Distribution,
+    objectives::Metric,
     report::{model::Report, plot, words},
 };
 use std::fmt::Write as _;
@@ -26,7 +27,7 @@ fn results(report: &Report, level: &Level) -> Section {
         let metric = verdict.objective.metric;
         [
             words::metric_name(metric).into(),
-            words::or_not(verdict.measured, |value| words::metric_value(metric, value)).into(),
+            words::judged(*verdict).into(),
             words::target(verdict.objective).into(),
             Cell::met(verdict.met()),
         ]
@@ -36,11 +37,14 @@ fn results(report: &Report, level: &Level) -> Section {
     let more = [
         [
             "TTFT P95 with 95 % confidence".into(),
-            words::with_interval(
-                figures.ttft.map(|ttft| ttft.p95 as f64),
-                intervals.ttft_p95,
-                words::micros,
-            )
+            match intervals.ttft_p95 {
+                Some(interval) if figures.ttft_more_than.is_none() => words::with_interval(
+                    figures.ttft.map(|ttft| ttft.p95 as f64),
+                    Some(interval),
+                    words::micros,
+                ),
+                _ => words::ttft(level, Metric::TtftP95),
+            }
             .into(),
         ],
         [

@@ -5,6 +5,7 @@ use super::{
 use crate::{
     analysis::{
         findings::{Confidence, Finding, Severity},
+        roofline::{Roofline, Utilisation},
         span_tree::Node,
     },
     evidence::sample::Role,
@@ -172,8 +173,8 @@ fn utilisation(report: &Report) -> Vec<Block> {
             one.scenario.as_str().into(),
             words::bytes(one.bytes_per_step).into(),
             words::or_not(one.mbu, words::percent).into(),
-            words::or_not(one.mfu, words::percent).into(),
-            words::or_not(one.prefill_mfu, words::percent).into(),
+            words::or_not(one.mfu, of_peak).into(),
+            words::or_not(one.prefill_mfu, of_peak).into(),
         ]
     });
     let kv = if roof.counts_kv {
@@ -189,12 +190,36 @@ fn utilisation(report: &Report) -> Vec<Block> {
         ),
         text(format!(
             "MBU = bytes read per decode step ({kv}) / median TPOT / peak bandwidth. MFU = 2 · \
-             parameters · tokens per second / peak FLOP/s, attention left out: a lower limit. \
-             Parameters: {:.0} million, from the weights' bytes and precision. Peaks: {}.",
+             parameters · tokens per second / peak operations per second, attention left out: a \
+             lower limit. Parameters: {:.0} million, from the weights' bytes and precision. Peaks: \
+             {:.1} GB/s, and {:.1} GOP/s of {}; {}.{}",
             roof.parameters / 1e6,
-            roof.probe.source
+            roof.probe.bytes_per_second / 1e9,
+            roof.peak().operations_per_second / 1e9,
+            roof.peak().name,
+            roof.probe.source,
+            too_low(roof)
         )),
     ]
+}
+
+/// A share of the peak; what is more than the whole is no share.
+fn of_peak(share: f64) -> String {
+    if share > 1.0 {
+        "above 100 %".to_owned()
+    } else {
+        words::percent(share)
+    }
+}
+
+fn too_low(roof: &Roofline) -> &'static str {
+    let shares = |one: &Utilisation| one.mfu.into_iter().chain(one.prefill_mfu);
+    if roof.levels.iter().flat_map(shares).any(|share| share > 1.0) {
+        " Above 100 %, the server did more than the peak: it multiplies by faster instructions than \
+         the probe's, or something disturbed the probe. No bottleneck is named by such a share."
+    } else {
+        ""
+    }
 }
 
 fn finding(finding: &Finding) -> Section {

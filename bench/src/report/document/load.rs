@@ -2,6 +2,7 @@
 use super::{Block, Cell, Mark, Section, label, list, pictures, table, text};
 use crate::{
     analysis::level::Level,
+    objectives::Metric,
     record::AppliedLoad,
     report::{model::Report, plot, words},
 };
@@ -27,8 +28,8 @@ fn all(report: &Report) -> Block {
         [
             level.name.as_str().into(),
             level.load_text().into(),
-            words::or_not(figures.ttft.map(|ttft| ttft.p50 as f64), words::micros).into(),
-            words::or_not(figures.ttft.map(|ttft| ttft.p95 as f64), words::micros).into(),
+            words::ttft(level, Metric::TtftP50).into(),
+            words::ttft(level, Metric::TtftP95).into(),
             words::or_not(figures.tpot.map(|tpot| tpot.mean), words::micros).into(),
             words::tokens_per_second(figures.output_tokens_per_second).into(),
             format!("{:.2}/s", level.goodput).into(),
@@ -110,10 +111,7 @@ fn results(level: &Level) -> Block {
             "Requests in flight",
             &format!("{:.1} on average", level.concurrency),
         ],
-        [
-            "TTFT P99",
-            &words::or_not(figures.ttft.map(|ttft| ttft.p99 as f64), words::micros),
-        ],
+        ["TTFT P99", &words::ttft(level, Metric::TtftP99)],
         [
             "TTFT P95 from due",
             &words::or_not(
@@ -198,6 +196,13 @@ fn observations(level: &Level) -> Vec<String> {
     } else {
         format!("Missed: {}.", missed.join(", "))
     });
+    if let Some(least) = level.figures.ttft_more_than {
+        seen.push(format!(
+            "{} of {} requests still waited for their first token when they were cut off; \
+             percentiles of TTFT count them by how long they had waited, and are more than that.",
+            least.waiting, least.count
+        ));
+    }
     let observed = &level.observed;
     if let Some(most) = observed.waiting_max.filter(|most| *most >= 1.0) {
         seen.push(format!(

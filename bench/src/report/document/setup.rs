@@ -105,11 +105,12 @@ fn hardware(report: &Report) -> Block {
     ];
     if let Some(roof) = &report.roofline {
         rows.push([
-            "Memory bandwidth, FLOP/s".to_owned(),
+            "Memory bandwidth, arithmetic".to_owned(),
             format!(
-                "{:.1} GB/s, {:.1} GFLOP/s, ridge at {:.1} FLOP per byte ({})",
+                "{:.1} GB/s, {:.1} GOP/s of {}, ridge at {:.1} operations per byte ({})",
                 roof.probe.bytes_per_second / 1e9,
-                roof.probe.flops_per_second / 1e9,
+                roof.peak().operations_per_second / 1e9,
+                roof.peak().name,
                 roof.ridge,
                 roof.probe.source
             ),

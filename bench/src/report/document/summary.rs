@@ -125,8 +125,7 @@ fn impact(report: &Report) -> Block {
                 let verdict = words::verdict(level, metric)?;
                 Some([
                     format!("{} at {}", words::metric_name(metric), level.load_text()).into(),
-                    words::or_not(verdict.measured, |value| words::metric_value(metric, value))
-                        .into(),
+                    words::judged(verdict).into(),
                     words::target(verdict.objective).into(),
                     Cell::met(verdict.met()),
                 ])

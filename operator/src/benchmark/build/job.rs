@@ -187,18 +187,39 @@ fn environment(resource: &LLMBenchmark) -> Vec<EnvVar> {
             ..EnvVar::default()
         },
     ];
-    // Kubelet hands the key over; the operator never reads a Secret.
-    environment.extend(resource.spec.target.api_key.as_ref().map(|key| EnvVar {
-        name: contract::API_KEY_VARIABLE.to_owned(),
+    // Kubelet hands the keys over; the operator never reads a Secret.
+    let secret = |variable: &str, name: &str, key: &str, optional| EnvVar {
+        name: variable.to_owned(),
         value_from: Some(EnvVarSource {
             secret_key_ref: Some(SecretKeySelector {
-                name: key.secret_ref.name.clone(),
-                key: contract::API_KEY_IN_SECRET.to_owned(),
-                optional: None,
+                name: name.to_owned(),
+                key: key.to_owned(),
+                optional,
             }),
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
+    };
+    let spec = &resource.spec;
+    environment.extend(spec.target.api_key.as_ref().map(|one| {
+        let name = &one.secret_ref.name;
+        secret(
+            contract::API_KEY_VARIABLE,
+            name,
+            contract::API_KEY_IN_SECRET,
+            None,
+        )
+    }));
+    let bucket = spec
+        .records
+        .as_ref()
+        .and_then(|records| records.s3.as_ref());
+    environment.extend(bucket.into_iter().flat_map(|bucket| {
+        let name = &bucket.credentials.secret_ref.name;
+        contract::S3_KEYS.map(|(variable, key)| {
+            let optional = (key == contract::S3_TOKEN_IN_SECRET).then_some(true);
+            secret(variable, name, key, optional)
+        })
     }));
     environment
 }
@@ -249,10 +270,11 @@ fn records_volume(resource: &LLMBenchmark) -> Volume {
         name: RECORDS_VOLUME.to_owned(),
         ..Volume::default()
     };
-    match &resource.spec.records {
-        Some(records) => Volume {
+    let records = resource.spec.records.as_ref();
+    match records.and_then(|records| records.existing_claim.clone()) {
+        Some(claim_name) => Volume {
             persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: records.existing_claim.clone(),
+                claim_name,
                 read_only: None,
             }),
             ..volume
@@ -313,5 +335,29 @@ mod tests {
         }));
         let claim = records_volume(&resource).persistent_volume_claim.unwrap();
         assert_eq!(claim.claim_name, "mine");
+    }
+
+    #[test]
+    fn records_for_a_bucket_lie_with_the_pod_first_and_its_keys_come_from_a_secret() {
+        let resource = testing::benchmark(json!({
+            "target": {"deployment": "tiny"}, "records": {"s3": {
+                "bucket": "abc", "credentials": {"secretRef": {"name": "keys"}},
+            }},
+        }));
+        assert!(records_volume(&resource).empty_dir.is_some());
+        let variables = environment(&resource).into_iter().filter_map(|one| {
+            let reference = one.value_from?.secret_key_ref?;
+            Some((one.name, reference.name, reference.key, reference.optional))
+        });
+        let expected = contract::S3_KEYS.map(|(variable, key)| {
+            let optional = (key == "sessionToken").then_some(true);
+            (
+                variable.to_owned(),
+                "keys".to_owned(),
+                key.to_owned(),
+                optional,
+            )
+        });
+        assert_eq!(variables.collect::<Vec<_>>(), expected);
     }
 }

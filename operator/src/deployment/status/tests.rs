@@ -64,6 +64,7 @@ fn report(stage: LoadStage, percent: u8) -> LoadReport {
             context_length: 2048,
             weights_bytes: 1,
             kv_cache_bytes: 1,
+            kv_bytes_per_token: None,
         }),
     }
 }

@@ -15,7 +15,7 @@ impl Grammar {
 
     /// Rules out the tokens that it does not allow next. Where the answer is complete, only the
     /// model's end tokens are left.
-    pub(super) fn restrict(&mut self, logits: &mut [f32]) -> Result<(), GenerationError> {
+    pub(crate) fn restrict(&mut self, logits: &mut [f32]) -> Result<(), GenerationError> {
         let allowed = self.0.compute_mask_or_eos().map_err(failed)?;
         let words = logits.chunks_mut(u32::BITS as usize);
         for (index, row) in words.enumerate() {
@@ -33,7 +33,7 @@ impl Grammar {
     }
 
     /// Goes on by `token`.
-    pub(super) fn note(&mut self, token: u32) -> Result<(), GenerationError> {
+    pub(crate) fn note(&mut self, token: u32) -> Result<(), GenerationError> {
         if self.0.is_stopped() {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //! steps, nor on how its prompt is cut, nor on what the KV cache holds already.
 use super::*;
 use crate::{
-    engine::{request::Sampling, worker::Shared},
+    engine::{places::Places, request::Sampling},
     load::precision::FormatPlan,
     model::{self, Backend, DecoderWeights, testing::fixture},
 };
@@ -61,7 +61,7 @@ fn engine(name: &str, plan: FormatPlan) -> Box<dyn Engine> {
 
 /// Answers `asked` together.
 fn answer(engine: Box<dyn Engine>, options: EngineOptions, asked: &[Asked]) -> Vec<Vec<Answered>> {
-    let shared = Arc::new(Shared::new(engine.limits(), &options));
+    let places = Arc::new(Places::new(options.places()));
     let mut scheduler = Scheduler::new(engine, vec![2], options);
     let mut receivers: Vec<_> = asked.iter().map(|_| None).collect();
     let last = asked.iter().map(|one| one.at).max().unwrap_or_default();
@@ -70,7 +70,7 @@ fn answer(engine: Box<dyn Engine>, options: EngineOptions, asked: &[Asked]) -> V
         for (one, receiver) in asked.iter().zip(&mut receivers) {
             if one.at == steps {
                 let (events, listener) = unbounded_channel();
-                let place = shared.take_place().unwrap();
+                let place = places.take().unwrap();
                 scheduler.submit(Waiting::new(request(one), events, place));
                 *receiver = Some(listener);
             }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::engine::{
     batch::{EngineError, EngineLimits},
+    places::{Occupied, Places},
     request::Sampling,
-    worker::Shared,
 };
 use proptest::{prelude::*, sample::Index};
 use std::{
@@ -166,7 +166,7 @@ impl Client {
 
 struct World {
     scheduler: Scheduler,
-    shared: Arc<Shared>,
+    places: Arc<Places>,
     seen: Arc<Mutex<Batch>>,
     clients: Vec<Client>,
 }
@@ -185,7 +185,7 @@ impl World {
             seen: Arc::clone(&seen),
         };
         Self {
-            shared: Arc::new(Shared::new(limits, &options)),
+            places: Arc::new(Places::new(options.places())),
             scheduler: Scheduler::new(Box::new(engine), vec![END], options),
             seen,
             clients: Vec::new(),
@@ -209,6 +209,18 @@ impl World {
             Event::Cancel(_) | Event::Expire(_) => {}
             Event::Step => self.step(),
         }
+        self.count();
+    }
+
+    /// All that were submitted wait, run or have ended.
+    fn count(&self) {
+        let Occupied { running, waiting } = self.places.occupied();
+        let here = [self.scheduler.running.len(), self.scheduler.waiting.len()];
+        assert_eq!([running, waiting], here);
+        // The scheduler alone holds what tells a client of its answer.
+        let senders = self.clients.iter().map(|client| &client.sender);
+        let ended = senders.filter(|sender| sender.strong_count() == 0).count();
+        assert_eq!(self.clients.len(), waiting + running + ended);
     }
 
     fn expire(&mut self, index: usize) {
@@ -244,7 +256,7 @@ impl World {
                 ..Sampling::default()
             },
         };
-        let place = self.shared.take_place().unwrap();
+        let place = self.places.take().unwrap();
         let weak = sender.downgrade();
         self.scheduler.submit(Waiting::new(request, sender, place));
         let before = self.clients.iter().filter(|client| client.is_there());
@@ -321,7 +333,7 @@ impl World {
         }
         assert!(self.scheduler.is_idle(), "it does not come to rest");
         assert_eq!(self.scheduler.summary().kv_used_tokens, 0);
-        assert_eq!(self.shared.outstanding(), 0);
+        assert_eq!(self.places.occupied(), Occupied::default());
         for client in &self.clients {
             let expected = expected(&client.prompt, client.max_tokens);
             assert!(expected.starts_with(&client.heard));

@@ -2,15 +2,15 @@
 use super::*;
 use crate::engine::{
     mock::{END_TOKEN, MockEngine},
+    places::Places,
     request::Sampling,
-    worker::Shared,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 struct Bench {
     scheduler: Scheduler,
-    shared: Arc<Shared>,
+    places: Arc<Places>,
 }
 
 fn options() -> EngineOptions {
@@ -24,10 +24,10 @@ fn options() -> EngineOptions {
 }
 
 fn bench(engine: MockEngine, options: EngineOptions) -> Bench {
-    let shared = Arc::new(Shared::new(engine.limits(), &options));
+    let places = Arc::new(Places::new(options.places()));
     Bench {
         scheduler: Scheduler::new(Box::new(engine), vec![END_TOKEN], options),
-        shared,
+        places,
     }
 }
 
@@ -52,9 +52,15 @@ impl Bench {
                 ..Sampling::default()
             },
         };
-        let place = self.shared.take_place().unwrap();
+        let place = self.places.take().unwrap();
         self.scheduler.submit(Waiting::new(request, events, place));
         receiver
+    }
+
+    /// Requests that have a place.
+    fn outstanding(&self) -> usize {
+        let occupied = self.places.occupied();
+        occupied.running + occupied.waiting
     }
 
     fn run_to_idle(&mut self) -> usize {
@@ -175,14 +181,14 @@ fn a_request_whose_client_has_gone_gives_back_its_place_and_its_cache_at_once() 
     let mut bench = bench(MockEngine::new().answering(vec![5; 50]), options());
     let receiver = bench.submit(3, 50);
     bench.scheduler.step();
-    assert_eq!(bench.shared.outstanding(), 1);
+    assert_eq!(bench.outstanding(), 1);
     drop(receiver);
     bench.scheduler.step();
     assert!(bench.scheduler.is_idle());
     assert_eq!(
         (
             bench.scheduler.summary().kv_used_tokens,
-            bench.shared.outstanding()
+            bench.outstanding()
         ),
         (0, 0)
     );
@@ -204,7 +210,7 @@ fn a_request_that_takes_too_long_ends_whether_it_waits_or_runs() {
     bench.scheduler.step();
     assert!(bench.scheduler.is_idle());
     assert_eq!(bench.scheduler.summary().kv_used_tokens, 0);
-    assert_eq!(bench.shared.outstanding(), 0);
+    assert_eq!(bench.outstanding(), 0);
     for receiver in &mut receivers {
         let events = std::iter::from_fn(|| receiver.try_recv().ok());
         assert!(matches!(
@@ -270,7 +276,7 @@ fn logits_that_are_no_numbers_fail_their_request_and_its_prompt_is_computed_anew
         Ok(GenerationEvent::Failed(GenerationError::NotANumber))
     ));
     let left = bench.scheduler.summary().kv_used_tokens;
-    assert_eq!((left, bench.shared.outstanding()), (0, 0));
+    assert_eq!((left, bench.outstanding()), (0, 0));
     let mut second = bench.submit(70, 5);
     assert_eq!(bench.scheduler.step().cached_prompt_tokens, 0);
     bench.run_to_idle();

@@ -119,6 +119,17 @@ impl Answer {
         self.choices.len()
     }
 
+    /// Tokens in and out so far. After the end it is for the completion to tell.
+    pub const fn usage(&self) -> Usage {
+        let (prompt_tokens, completion_tokens) =
+            (self.measured.prompt_tokens, self.measured.generated);
+        Usage {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+        }
+    }
+
     /// The next part. After the end, or an error, there is none.
     pub async fn next(&mut self) -> Result<Piece, ApiError> {
         loop {
@@ -255,11 +266,7 @@ impl Answer {
         let since_start =
             |instant: Instant| millis(instant.saturating_duration_since(self.observed.started()));
         let completion = Completion {
-            usage: Usage {
-                prompt_tokens: measured.prompt_tokens,
-                completion_tokens: measured.generated,
-                total_tokens: measured.prompt_tokens + measured.generated,
-            },
+            usage: self.usage(),
             timings: Timings {
                 queue_ms: measured
                     .queue

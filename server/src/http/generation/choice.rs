@@ -2,7 +2,7 @@
 use crate::{
     engine::{FinishReason, Generation, GenerationEvent, Logprobs},
     http::parameters::Controls,
-    text::{StopMatcher, TextError, TokenStream, Tokenizer},
+    text::{StopMatcher, TextError, TokenStream, Tokenizer, ToolCallReader},
 };
 use std::{
     collections::VecDeque,
@@ -33,7 +33,9 @@ struct Running {
     generation: Generation,
     text: TokenStream,
     stop: StopMatcher,
-    /// Tokens that the answer has before a stop string may end it.
+    /// Where the answer is over with its first call: looks for it.
+    first_call: Option<ToolCallReader>,
+    /// Tokens that the answer has before a stop string or a call may end it.
     min_tokens: usize,
 }
 
@@ -88,11 +90,13 @@ impl Choice {
         text: TokenStream,
         controls: &Controls,
     ) -> Self {
+        let only_call = controls.calls.filter(|calls| calls.only_one);
         Self {
             running: Some(Running {
                 generation,
                 text,
                 stop: StopMatcher::new(controls.stop.clone()),
+                first_call: only_call.map(ToolCallReader::new),
                 min_tokens: controls.min_tokens,
             }),
             tokenizer: tokenizer.clone(),
@@ -115,7 +119,7 @@ impl Choice {
         })
     }
 
-    /// What a token makes ready to send, and whether a stop string ends the answer here.
+    /// What a token makes ready to send, and whether a stop string or a call ends the answer here.
     pub(super) fn push(
         &mut self,
         id: u32,
@@ -125,16 +129,22 @@ impl Choice {
             return Ok((Addition::default(), true));
         };
         let piece = running.text.push(id)?;
-        let matched = running.stop.push(&piece, self.tokens >= running.min_tokens);
+        let may_end = self.tokens >= running.min_tokens;
+        let matched = running.stop.push(&piece, may_end);
+        let called = running.first_call.as_mut().is_some_and(|reader| {
+            reader.push(&matched.text);
+            reader.is_done() && may_end
+        });
         if let Some(logprobs) = logprobs {
             let entry = self.spell(id, &logprobs);
             self.waiting.push_back(entry);
         }
         self.spelled += piece.chars().count();
-        if matched.stopped {
+        let stopped = matched.stopped || called;
+        if stopped {
             self.running = None;
         }
-        Ok((self.add(matched.text), matched.stopped))
+        Ok((self.add(matched.text), stopped))
     }
 
     /// What was held back until the answer's end, and why it ended.

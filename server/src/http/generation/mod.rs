@@ -53,7 +53,8 @@ pub async fn begin(
         model: model.facts.name.clone(),
         ..Measured::default()
     };
-    let conversation = matches!(prompt, Prompt::Chat { .. });
+    let marks = controls.calls.map_or(&[][..], |calls| calls.form.marks());
+    let message = matches!(prompt, Prompt::Chat { .. }).then_some(marks);
     let captured = state.options.capture_prompts.then(|| prompt.as_json());
 
     let began = Instant::now();
@@ -85,7 +86,7 @@ pub async fn begin(
             let generation = model.engine.submit(request);
             generation
                 .map(|running| {
-                    let text = text_after(&model.tokenizer, conversation, &prompt);
+                    let text = text_after(&model.tokenizer, message, &prompt);
                     Choice::new(running, &model.tokenizer, text, &controls)
                 })
                 .map_err(|error| refusal(&error))
@@ -94,12 +95,12 @@ pub async fn begin(
     Ok(Answer::new(choices, observed, measured, captured))
 }
 
-/// A text goes on where the prompt ends; a message begins anew.
-fn text_after(tokenizer: &Tokenizer, conversation: bool, prompt: &[u32]) -> TokenStream {
-    if conversation {
-        tokenizer.stream()
-    } else {
-        tokenizer.stream_after(prompt)
+/// A text goes on where the prompt ends; a message begins anew, and tokens that mark calls of tools are
+/// text in it.
+fn text_after(tokenizer: &Tokenizer, message: Option<&[&str]>, prompt: &[u32]) -> TokenStream {
+    match message {
+        Some(marks) => tokenizer.stream_with(marks),
+        None => tokenizer.stream_after(prompt),
     }
 }
 

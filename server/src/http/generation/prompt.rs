@@ -37,12 +37,6 @@ impl Prompt {
                         "this model has no chat template; use /v1/completions instead",
                     )
                 })?;
-                if !tools.is_empty() && !template.calls_tools() {
-                    return Err(ApiError::invalid(
-                        "tools",
-                        "this model's chat template has no tool calls in a form that is read here (<tool_call>, as Qwen and Hermes); leave it out and describe the tools in the prompt instead",
-                    ));
-                }
                 // The template writes the beginning-of-text token itself.
                 template
                     .render_with_tools(&messages, &tools)

@@ -1,6 +1,6 @@
 //! An answer as server-sent events. A stream always ends with `[DONE]`; an error in its middle is
 //! an event of its own before that.
-use super::{Addition, Answer, Completion, Piece};
+use super::{Addition, Answer, Completion, Piece, Usage};
 use crate::{engine::FinishReason, http::error::ApiError};
 use axum::{
     http::HeaderValue,
@@ -21,6 +21,9 @@ const DONE: &str = "[DONE]";
 pub trait Chunks: Send + 'static {
     /// One event's data.
     type Chunk: Serialize;
+
+    /// Told before each of the others: tokens in and out until then.
+    fn note_usage(&mut self, _so_far: Usage) {}
 
     /// Before all text of a choice.
     fn begin(&mut self, _choice: usize) -> Option<Self::Chunk> {
@@ -48,6 +51,7 @@ struct State<C> {
 
 /// The response that streams `answer`.
 pub fn respond<C: Chunks>(answer: Answer, mut chunks: C) -> Response {
+    chunks.note_usage(answer.usage());
     let pending = (0..answer.choices())
         .filter_map(|choice| chunks.begin(choice))
         .map(|chunk| event(&chunk))
@@ -91,7 +95,12 @@ impl<C: Chunks> State<C> {
     }
 
     async fn advance(&mut self) {
-        let chunks = match self.answer.next().await {
+        let piece = self.answer.next().await;
+        self.chunks.note_usage(match &piece {
+            Ok(Piece::End(completion)) => completion.usage,
+            _ => self.answer.usage(),
+        });
+        let chunks = match piece {
             Ok(Piece::Addition(choice, addition)) => self.chunks.add(choice, addition),
             Ok(Piece::ChoiceEnd(choice, reason)) => self.chunks.end_choice(choice, reason),
             Ok(Piece::End(completion)) => {

@@ -13,6 +13,7 @@ fn nothing_given_means_openais_defaults() {
             format: None,
             stop: vec![],
             min_tokens: 0,
+            calls: None,
         }
     );
 }

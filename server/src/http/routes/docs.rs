@@ -3,7 +3,7 @@
 //!
 //! The page is our own: about 10 kB that need no network. Redoc and Scalar load their code from a
 //! CDN, which a cluster often cannot reach, and Swagger UI's bundle adds megabytes to the binary for
-//! eight routes.
+//! ten routes.
 use super::{chat_completions, completions, generate, health, metrics, models};
 use axum::{
     http::header,
@@ -31,6 +31,7 @@ const PAGE: &str = include_str!("docs.html");
         models::list,
         models::retrieve,
         generate::generate,
+        health::health,
         health::startup,
         health::live,
         health::ready,
@@ -78,6 +79,7 @@ mod tests {
             paths::COMPLETIONS,
             paths::MODELS,
             paths::GENERATE,
+            paths::HEALTH,
             paths::HEALTH_STARTUP,
             paths::HEALTH_LIVE,
             paths::HEALTH_READY,
@@ -85,6 +87,18 @@ mod tests {
         ] {
             assert!(document["paths"][path].is_object(), "{path} is missing");
         }
+    }
+
+    #[test]
+    fn it_has_every_option_of_a_stream() {
+        let options = &document()["components"]["schemas"]["StreamOptions"]["properties"];
+        let names: Vec<_> = options.as_object().unwrap().keys().collect();
+        let expected = [
+            "continuous_usage_stats",
+            "include_obfuscation",
+            "include_usage",
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `/health/*`: what Kubernetes asks. Each probe answers its own question honestly: started means
+//! `/health` and `/health/*`: what tools and Kubernetes ask. Each probe answers its own question honestly: started means
 //! loaded, alive means that the engine makes progress, ready means that requests are accepted.
 use crate::http::{drain::Phase, state::AppState};
 use axum::{
@@ -55,7 +55,7 @@ pub async fn live(State(state): State<AppState>) -> Response {
         .host
         .served()
         .is_none_or(|model| model.engine.is_alive(PATIENCE));
-    health(alive, if alive { "alive" } else { "engine stuck" })
+    answer(alive, if alive { "alive" } else { "engine stuck" })
 }
 
 /// Whether requests are accepted.
@@ -70,14 +70,33 @@ pub async fn live(State(state): State<AppState>) -> Response {
     ),
 )]
 pub async fn ready(State(state): State<AppState>) -> Response {
-    if state.drain.phase() != Phase::Serving {
-        return health(false, "draining");
-    }
-    let ready = !state.options.preload || state.host.served().is_some();
-    health(ready, if ready { "ready" } else { "loading" })
+    readiness(&state)
 }
 
-fn health(good: bool, word: &'static str) -> Response {
+/// The same as `/health/ready`, where other servers have it.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "Operations",
+    operation_id = "health",
+    responses(
+        (status = 200, description = "Ready", body = Health),
+        (status = 503, description = "Loading or draining", body = Health),
+    ),
+)]
+pub async fn health(State(state): State<AppState>) -> Response {
+    readiness(&state)
+}
+
+fn readiness(state: &AppState) -> Response {
+    if state.drain.phase() != Phase::Serving {
+        return answer(false, "draining");
+    }
+    let ready = !state.options.preload || state.host.served().is_some();
+    answer(ready, if ready { "ready" } else { "loading" })
+}
+
+fn answer(good: bool, word: &'static str) -> Response {
     (status(good), Json(Health { status: word })).into_response()
 }
 

@@ -147,6 +147,7 @@ fn a_loaded_model_shows_in_labels_and_gauges() {
         context_length: 2048,
         weights_bytes: 1000,
         kv_cache_bytes: 0,
+        kv_bytes_per_token: Some(23_040),
     };
     metrics.model_loaded(&model, "abc", Duration::from_millis(1500));
     let text = metrics.render().unwrap();
@@ -161,4 +162,5 @@ fn a_loaded_model_shows_in_labels_and_gauges() {
         assert!(info.contains(label), "{info}");
     }
     assert!(line(&text, "llm_model_load_duration_seconds").ends_with(" 1.5"));
+    assert!(line(&text, "llm_model_kv_cache_bytes_per_token").ends_with(" 23040"));
 }

@@ -17,11 +17,15 @@ use crate::{
         parameters::Counts,
         response_format::ResponseFormat,
     },
-    text::ChatMessage,
+    text::{CallReading, ChatMessage, ToolForm},
 };
 
-/// The task that a request asks for, the form of its answer, and whether tools are offered.
-pub(super) fn task(body: ChatBody) -> Result<(Task, StreamForm, bool), ApiError> {
+/// The task that a request asks for, and the form of its answer, from a model that calls tools in
+/// `tool_form`.
+pub(super) fn task(
+    body: ChatBody,
+    tool_form: Option<ToolForm>,
+) -> Result<(Task, StreamForm), ApiError> {
     let JsonBody {
         own: request,
         parameters,
@@ -39,8 +43,8 @@ pub(super) fn task(body: ChatBody) -> Result<(Task, StreamForm, bool), ApiError>
         max_tokens: max_tokens(request.max_tokens, request.max_completion_tokens)?,
     })?;
     let parallel = request.parallel_tool_calls.unwrap_or(true);
-    let offer = Offer::new(&request.tools, request.tool_choice, parallel)?;
-    controls.stop.extend(offer.stop);
+    let offer = Offer::new(&request.tools, request.tool_choice, parallel, tool_form)?;
+    controls.calls = offer.reading;
     let format = request
         .response_format
         .and_then(ResponseFormat::into_grammar);
@@ -59,7 +63,6 @@ pub(super) fn task(body: ChatBody) -> Result<(Task, StreamForm, bool), ApiError>
     let messages = messages
         .map(|(index, message)| convert(index, message))
         .collect::<Result<_, _>>()?;
-    let offered = !offer.tools.is_empty();
     Ok((
         Task {
             operation: "chat",
@@ -70,7 +73,6 @@ pub(super) fn task(body: ChatBody) -> Result<(Task, StreamForm, bool), ApiError>
             controls,
         },
         form,
-        offered,
     ))
 }
 
@@ -155,7 +157,7 @@ pub(super) fn whole(
 }
 
 fn choice(index: usize, Whole { content, reason }: Whole, form: AnswerForm) -> Choice {
-    let mut reader = CallReader::new(form.tools);
+    let mut reader = CallReader::new(form.calls);
     let (mut text, mut calls) = reader.push(content.text);
     let (rest, last) = reader.finish();
     text.push_str(&rest);
@@ -180,40 +182,42 @@ fn choice(index: usize, Whole { content, reason }: Whole, form: AnswerForm) -> C
 /// What an answer holds besides its text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AnswerForm {
-    /// One more chunk with `usage`.
-    pub(super) include_usage: bool,
+    /// Whether and how it streams.
+    pub(super) stream: StreamForm,
     /// Log probabilities.
     pub(super) logprobs: bool,
-    /// Calls of tools, which were offered.
-    pub(super) tools: bool,
+    /// Calls of tools, where they were offered.
+    pub(super) calls: Option<CallReading>,
 }
 
 /// The answer as chunks.
 pub(super) struct ChatChunks {
     envelope: Envelope,
     form: AnswerForm,
+    usage: Usage,
     /// One a choice.
     readers: Vec<CallReader>,
 }
 
 impl ChatChunks {
-    pub(super) const fn new(envelope: Envelope, form: AnswerForm) -> Self {
+    pub(super) fn new(envelope: Envelope, form: AnswerForm) -> Self {
         Self {
             envelope,
             form,
+            usage: Usage::default(),
             readers: Vec::new(),
         }
     }
 
-    fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> ChatCompletionChunk {
+    fn chunk(&self, choices: Vec<ChunkChoice>) -> ChatCompletionChunk {
         let Envelope { id, created, model } = self.envelope.clone();
         ChatCompletionChunk {
             id,
             object: "chat.completion.chunk",
             created,
             model,
+            usage: self.form.stream.usage_beside(choices.len(), self.usage),
             choices,
-            usage,
         }
     }
 }
@@ -238,21 +242,25 @@ impl ChatChunks {
             logprobs,
             ..choice_with(choice, delta)
         };
-        vec![self.chunk(vec![choice], None)]
+        vec![self.chunk(vec![choice])]
     }
 }
 
 impl Chunks for ChatChunks {
     type Chunk = ChatCompletionChunk;
 
+    fn note_usage(&mut self, so_far: Usage) {
+        self.usage = so_far;
+    }
+
     fn begin(&mut self, choice: usize) -> Option<ChatCompletionChunk> {
-        self.readers.push(CallReader::new(self.form.tools));
+        self.readers.push(CallReader::new(self.form.calls));
         let delta = Delta {
             role: Some("assistant"),
             content: Some(String::new()),
             ..Delta::default()
         };
-        Some(self.chunk(vec![choice_with(choice, delta)], None))
+        Some(self.chunk(vec![choice_with(choice, delta)]))
     }
 
     fn add(&mut self, choice: usize, addition: Addition) -> Vec<ChatCompletionChunk> {
@@ -268,14 +276,13 @@ impl Chunks for ChatChunks {
             finish_reason: Some(self.readers[choice].reason(reason)),
             ..choice_with(choice, Delta::default())
         };
-        chunks.push(self.chunk(vec![last], None));
+        chunks.push(self.chunk(vec![last]));
         chunks
     }
 
-    fn end(&mut self, completion: &Completion) -> Option<ChatCompletionChunk> {
-        self.form
-            .include_usage
-            .then(|| self.chunk(Vec::new(), Some(completion.usage)))
+    fn end(&mut self, _: &Completion) -> Option<ChatCompletionChunk> {
+        let wanted = self.form.stream.include_usage;
+        wanted.then(|| self.chunk(Vec::new()))
     }
 }
 
@@ -310,7 +317,7 @@ mod tests {
                 {"type": "text", "text": "b"},
             ]},
         ]}));
-        let (task, ..) = task(request).unwrap();
+        let (task, _) = task(request, None).unwrap();
         let Prompt::Chat { messages, .. } = task.prompt else {
             panic!("{task:?}")
         };
@@ -327,18 +334,18 @@ mod tests {
             json!({"max_completion_tokens": 3}),
         ] {
             assert_eq!(
-                task(request(&fields)).unwrap().0.controls.max_tokens,
+                task(request(&fields), None).unwrap().0.controls.max_tokens,
                 Some(3)
             );
         }
         let fields = json!({"max_tokens": 3, "max_completion_tokens": 4});
-        let error = task(request(&fields)).unwrap_err();
+        let error = task(request(&fields), None).unwrap_err();
         assert_eq!(error.param.as_deref(), Some("max_completion_tokens"));
     }
 
     #[test]
     fn a_conversation_without_a_message_is_refused() {
-        let error = task(request(&json!({"messages": []}))).unwrap_err();
+        let error = task(request(&json!({"messages": []})), None).unwrap_err();
         assert_eq!(error.param.as_deref(), Some("messages"));
     }
 

@@ -10,6 +10,7 @@ use crate::http::{
     middleware::observe::Observed,
     state::AppState,
 };
+use crate::text::ChatTemplate;
 use axum::{
     Extension, Json,
     extract::State,
@@ -43,11 +44,12 @@ pub async fn chat_completions(
     body: ChatBody,
 ) -> Result<Response, ApiError> {
     let model = state.model_named(&body.own.model).await?;
-    let (task, form, tools) = convert::task(body)?;
+    let template = model.chat_template.as_ref();
+    let (task, form) = convert::task(body, template.and_then(ChatTemplate::tool_form))?;
     let envelope = convert::Envelope::new(&model.facts.name);
     let answer_form = convert::AnswerForm {
-        include_usage: form.include_usage,
-        tools,
+        stream: form,
+        calls: task.controls.calls,
         logprobs: task.controls.sampling.logprobs.is_some(),
     };
     let answer = generation::begin(&state, model, observed, task).await?;

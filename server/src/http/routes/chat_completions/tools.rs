@@ -2,10 +2,7 @@
 use crate::{
     engine::FinishReason,
     http::{error::ApiError, identity},
-    text::{
-        GrammarSource, ToolCall, ToolCallReader,
-        tool_calls::{self, Found},
-    },
+    text::{CallReading, GrammarSource, ToolCall, ToolCallReader, ToolForm, tool_calls::Found},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -128,38 +125,53 @@ pub(super) struct Offer {
     pub(super) tools: Vec<Value>,
     /// Where a call is asked for.
     pub(super) grammar: Option<GrammarSource>,
-    /// What ends the answer behind its first call, where there may be no more.
-    pub(super) stop: Option<String>,
+    /// How calls are read, where tools are offered.
+    pub(super) reading: Option<CallReading>,
 }
 
 impl Offer {
-    /// `parallel`: there may be several calls in one answer.
+    /// `form`: how the model calls tools. `parallel`: there may be several calls in one answer.
     pub(super) fn new(
         tools: &[Tool],
         choice: Option<ToolChoice>,
         parallel: bool,
+        form: Option<ToolForm>,
     ) -> Result<Self, ApiError> {
         let choice = choice.unwrap_or(ToolChoice::Mode(ToolMode::Auto));
-        let grammar = match &choice {
+        let name = match &choice {
             ToolChoice::Mode(ToolMode::None) => return Ok(Self::default()),
-            ToolChoice::Mode(ToolMode::Auto) => None,
-            ToolChoice::Mode(ToolMode::Required) => Some(calls(tools, None, parallel)?),
-            ToolChoice::Named(NamedTool::Function { function }) => {
-                Some(calls(tools, Some(&function.name), false)?)
+            ToolChoice::Mode(ToolMode::Auto) if tools.is_empty() => return Ok(Self::default()),
+            ToolChoice::Mode(_) => None,
+            ToolChoice::Named(NamedTool::Function { function }) => Some(&*function.name),
+        };
+        let functions = functions(tools, name)?;
+        let form = form.ok_or_else(|| {
+            ApiError::invalid(
+                "tools",
+                "this model's chat template has no tool calls in a form that is read here (that of Hermes and Qwen, Mistral, or Llama 3.1); leave it out and describe the tools in the prompt instead",
+            )
+        })?;
+        let only_one = !parallel;
+        let grammar = match choice {
+            ToolChoice::Mode(ToolMode::Auto | ToolMode::None) => None,
+            ToolChoice::Mode(ToolMode::Required) | ToolChoice::Named(_) => {
+                Some(GrammarSource::ToolCalls {
+                    form,
+                    functions,
+                    only_one: only_one || name.is_some(),
+                })
             }
         };
-        let only_one = !parallel && !tools.is_empty();
         Ok(Self {
             tools: tools.iter().map(|tool| json!(tool)).collect(),
             grammar,
-            stop: only_one.then(|| tool_calls::END.to_owned()),
+            reading: Some(CallReading { form, only_one }),
         })
     }
 }
 
-/// The grammar of a call of any of the tools, or of the one of this name; of several calls where
-/// they are `parallel`.
-fn calls(tools: &[Tool], name: Option<&str>, parallel: bool) -> Result<GrammarSource, ApiError> {
+/// The tools, or the one of this name, with the schemas of their arguments.
+fn functions(tools: &[Tool], name: Option<&str>) -> Result<Vec<(String, Value)>, ApiError> {
     let functions: Vec<_> = tools
         .iter()
         .map(|Tool::Function { function }| function)
@@ -176,10 +188,7 @@ fn calls(tools: &[Tool], name: Option<&str>, parallel: bool) -> Result<GrammarSo
             "tool_choice asks for a function that tools does not have; add it or leave tool_choice out",
         ));
     }
-    Ok(GrammarSource::ToolCalls {
-        functions,
-        only_one: !parallel,
-    })
+    Ok(functions)
 }
 
 /// Calls made before, for the chat template, which writes arguments as values.
@@ -201,17 +210,19 @@ pub(super) fn made(calls: Vec<MadeCall>) -> Result<Vec<Value>, ApiError> {
 }
 
 /// Reads the calls in one choice, if tools were offered.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CallReader {
     /// Absent where no tools were offered, and after the end.
     reader: Option<ToolCallReader>,
+    has_short_ids: bool,
     count: usize,
 }
 
 impl CallReader {
-    pub(super) fn new(offered: bool) -> Self {
+    pub(super) fn new(reading: Option<CallReading>) -> Self {
         Self {
-            reader: offered.then(ToolCallReader::default),
+            has_short_ids: reading.is_some_and(|reading| reading.form.has_short_ids()),
+            reader: reading.map(ToolCallReader::new),
             count: 0,
         }
     }
@@ -229,7 +240,7 @@ impl CallReader {
 
     /// What was held back until the end.
     pub(super) fn finish(&mut self) -> (String, Vec<AnswerCall>) {
-        let found = self.reader.take().map(ToolCallReader::finish);
+        let found = self.reader.take().map(|mut reader| reader.finish());
         self.number(found.unwrap_or_default())
     }
 
@@ -247,7 +258,11 @@ impl CallReader {
         let numbered = (first..).zip(found.calls);
         let calls = numbered.map(|(index, ToolCall { name, arguments })| AnswerCall {
             index: Some(index),
-            id: identity::new("call"),
+            id: if self.has_short_ids {
+                identity::short()
+            } else {
+                identity::new("call")
+            },
             kind: "function",
             function: CalledFunction { name, arguments },
         });

@@ -28,7 +28,8 @@ pub struct ChatRequest {
     /// With those of this many of the likeliest tokens; needs `logprobs: true`.
     #[schema(maximum = 20)]
     pub top_logprobs: Option<usize>,
-    /// What the model may call, where its chat template knows calls in the form of Qwen and Hermes.
+    /// What the model may call, where its chat template writes calls as Hermes and Qwen, Mistral, or
+    /// Llama from 3.1 on do.
     #[serde(default)]
     pub tools: Vec<Tool>,
     /// Whether it calls something; default: as it likes.
@@ -55,6 +56,9 @@ pub struct StreamOptions {
     /// One more chunk before the end, with `usage`.
     #[serde(default)]
     pub include_usage: bool,
+    /// `usage` so far in every chunk, as in vLLM.
+    #[serde(default)]
+    pub continuous_usage_stats: bool,
     /// Accepted and of no effect: chunks are not padded.
     #[serde(default)]
     pub include_obfuscation: bool,
@@ -172,7 +176,7 @@ pub struct ChatCompletionChunk {
     pub model: String,
     /// One; none in the chunk that holds `usage`.
     pub choices: Vec<ChunkChoice>,
-    /// In the last chunk, where it was asked for.
+    /// In the last chunk, or so far in each, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
 }

@@ -71,17 +71,19 @@ pub(super) struct CompletionChunks {
     id: String,
     created: u64,
     model: String,
-    include_usage: bool,
+    form: StreamForm,
+    usage: Usage,
     logprobs: bool,
 }
 
 impl CompletionChunks {
-    pub(super) fn new(model: &str, include_usage: bool, logprobs: bool) -> Self {
+    pub(super) fn new(model: &str, form: StreamForm, logprobs: bool) -> Self {
         Self {
             id: identity::new("cmpl"),
             created: identity::now(),
             model: model.to_owned(),
-            include_usage,
+            form,
+            usage: Usage::default(),
             logprobs,
         }
     }
@@ -103,6 +105,11 @@ impl CompletionChunks {
             text: addition.text,
             finish_reason: reason.map(FinishReason::as_str),
         }
+    }
+
+    fn chunk(&self, choices: Vec<TextChoice>) -> TextCompletion {
+        let usage = self.form.usage_beside(choices.len(), self.usage);
+        self.object(choices, usage)
     }
 
     fn object(&self, choices: Vec<TextChoice>, usage: Option<Usage>) -> TextCompletion {
@@ -134,9 +141,13 @@ fn logprobs(tokens: &[TokenLogprob]) -> CompletionLogprobs {
 impl Chunks for CompletionChunks {
     type Chunk = TextCompletion;
 
+    fn note_usage(&mut self, so_far: Usage) {
+        self.usage = so_far;
+    }
+
     fn add(&mut self, choice: usize, addition: Addition) -> Vec<TextCompletion> {
         let choice = self.choice(choice, addition, None);
-        vec![self.object(vec![choice], None)]
+        vec![self.chunk(vec![choice])]
     }
 
     fn end_choice(&mut self, choice: usize, reason: FinishReason) -> Vec<TextCompletion> {
@@ -144,12 +155,12 @@ impl Chunks for CompletionChunks {
             logprobs: None,
             ..self.choice(choice, Addition::default(), Some(reason))
         };
-        vec![self.object(vec![choice], None)]
+        vec![self.chunk(vec![choice])]
     }
 
-    fn end(&mut self, completion: &Completion) -> Option<TextCompletion> {
-        self.include_usage
-            .then(|| self.object(Vec::new(), Some(completion.usage)))
+    fn end(&mut self, _: &Completion) -> Option<TextCompletion> {
+        let wanted = self.form.include_usage;
+        wanted.then(|| self.chunk(Vec::new()))
     }
 }
 

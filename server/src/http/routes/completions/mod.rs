@@ -43,7 +43,7 @@ pub async fn completions(
     let model = state.model_named(&body.own.model).await?;
     let (task, form) = convert::task(body)?;
     let logprobs = task.controls.sampling.logprobs.is_some();
-    let chunks = convert::CompletionChunks::new(&model.facts.name, form.include_usage, logprobs);
+    let chunks = convert::CompletionChunks::new(&model.facts.name, form, logprobs);
     let answer = generation::begin(&state, model, observed, task).await?;
     if form.stream {
         return Ok(sse::respond(answer, chunks));

@@ -67,7 +67,7 @@ pub struct TextCompletion {
     pub model: String,
     /// One; none in the chunk that holds `usage`.
     pub choices: Vec<TextChoice>,
-    /// Tokens in and out.
+    /// Tokens in and out; in a stream's chunks where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
 }

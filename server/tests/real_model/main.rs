@@ -4,8 +4,11 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "helpers of tests are tests"
+    clippy::float_cmp,
+    reason = "helpers of tests are tests, and counters are whole numbers"
 )]
+mod http;
+
 use candlepower_api::server_config::{LoadStage, ServerConfig};
 use candlepower_server::{
     engine::{GenerationEvent, GenerationRequest, Sampling},
@@ -100,7 +103,7 @@ fn token_ids_equal_those_of_an_independent_implementation() {
     let file = GgufFile::open(&model_path()).unwrap();
     let tokenizer = Tokenizer::from_gguf(file.metadata()).unwrap();
     let corpus: Vec<Encoded> =
-        serde_json::from_str(include_str!("fixtures/smollm2-token-ids.json")).unwrap();
+        serde_json::from_str(include_str!("../fixtures/smollm2-token-ids.json")).unwrap();
     for Encoded { text, ids } in corpus {
         assert_eq!(tokenizer.encode(&text, true).unwrap(), ids, "{text:?}");
         let mut stream = tokenizer.stream();
