@@ -2,7 +2,7 @@
 //! object that somebody else made.
 use crate::{error::Error, metrics::ControllerMetrics, watches::as_cached};
 use candlepower_api::names::labels;
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
@@ -32,7 +32,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) client: &'a Client,
     pub(crate) metrics: &'a ControllerMetrics,
     pub(crate) namespace: &'a str,
-    pub(crate) owner_uid: &'a str,
+    pub(crate) owner: &'a OwnerReference,
     /// Whether what is deleted is gone before or after its own children are.
     pub(crate) deletion: PropagationPolicy,
 }
@@ -106,8 +106,14 @@ impl Writer<'_> {
         existing: &K,
         name: &str,
     ) -> Result<(), Failure> {
-        if is_controlled_by(existing, self.owner_uid) {
+        if is_controlled_by(existing, &self.owner.uid) {
             return Ok(());
+        }
+        if is_left_over(existing, self.owner) {
+            return Err(Failure::Error(Error::LeftOver {
+                kind: K::kind(&()).into_owned(),
+                name: name.to_owned(),
+            }));
         }
         Err(Failure::Refused(Refusal {
             kind: K::kind(&()).into_owned(),
@@ -129,7 +135,7 @@ impl Writer<'_> {
         let orphans = observed.iter().filter(|child| {
             !wanted.contains(&child.name_any())
                 && child.meta().deletion_timestamp.is_none()
-                && is_controlled_by(&***child, self.owner_uid)
+                && is_controlled_by(&***child, &self.owner.uid)
         });
         for orphan in orphans {
             let name = orphan.name_any();
@@ -210,6 +216,15 @@ fn failure<K: Resource<DynamicType = ()>>(
     }
 }
 
+/// The reference that a child of `owner` carries. Whoever waits for the owner to be gone (deletion in the foreground)
+/// waits for the child, too: a benchmark's next round may not begin beside the pods of the last copy.
+pub(crate) fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> Option<OwnerReference> {
+    Some(OwnerReference {
+        block_owner_deletion: Some(true),
+        ..owner.controller_owner_ref(&())?
+    })
+}
+
 /// The controller reference of an object names this owner.
 pub(crate) fn is_controlled_by<K: Resource>(object: &K, owner_uid: &str) -> bool {
     object
@@ -218,6 +233,19 @@ pub(crate) fn is_controlled_by<K: Resource>(object: &K, owner_uid: &str) -> bool
         .iter()
         .flatten()
         .any(|owner| owner.controller == Some(true) && owner.uid == owner_uid)
+}
+
+/// The object is on its way out: it is being deleted, or was a child of an earlier owner of the same name, which the
+/// garbage collector has yet to see.
+fn is_left_over<K: Resource>(object: &K, owner: &OwnerReference) -> bool {
+    let mut owners = object.meta().owner_references.iter().flatten();
+    object.meta().deletion_timestamp.is_some()
+        || owners.any(|earlier| {
+            earlier.controller == Some(true)
+                && earlier.kind == owner.kind
+                && earlier.name == owner.name
+                && earlier.uid != owner.uid
+        })
 }
 
 #[cfg(test)]
@@ -249,6 +277,34 @@ mod tests {
         ] {
             assert!(!contains(&live, &wanted), "{live}");
         }
+    }
+
+    #[test]
+    fn what_an_earlier_resource_of_the_name_left_is_waited_for_and_never_taken_over() {
+        let owner = |kind: &str, name: &str, uid: &str| OwnerReference {
+            kind: kind.into(),
+            name: name.into(),
+            uid: uid.into(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        };
+        let mine = owner("LLMDeployment", "a", "new");
+        let child = |owner: Option<OwnerReference>, deleted: bool| {
+            let mut child: Service =
+                serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
+            child.metadata.owner_references = owner.map(|owner| vec![owner]);
+            if deleted {
+                child.metadata.deletion_timestamp =
+                    Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+            }
+            child
+        };
+        let left = |owner, deleted| is_left_over(&child(owner, deleted), &mine);
+        assert!(left(Some(owner("LLMDeployment", "a", "old")), false));
+        assert!(left(None, true), "somebody deletes it");
+        assert!(!left(None, false), "somebody made it by hand");
+        assert!(!left(Some(owner("LLMDeployment", "b", "other")), false));
+        assert!(!left(Some(owner("Other", "a", "other")), false));
     }
 
     #[test]

@@ -16,6 +16,14 @@ pub(crate) enum Error {
     /// The API server did not accept a child, and says why.
     #[error(transparent)]
     Refused(Refusal),
+    /// An earlier resource's child is in the way for a moment more.
+    #[error("the {kind} {name} of an earlier resource of this name is still being removed")]
+    LeftOver {
+        /// The child's kind.
+        kind: String,
+        /// The child's name.
+        name: String,
+    },
     /// A child could not be read or written.
     #[error("{verb} {kind} {name}: {source}")]
     Child {
@@ -50,7 +58,7 @@ impl Error {
     /// Whether the same reconcile may succeed later, without a change of the resource.
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Child { .. } | Self::Status(_) => true,
+            Self::Refused(_) | Self::LeftOver { .. } | Self::Child { .. } | Self::Status(_) => true,
             Self::Malformed(_)
             | Self::Incomplete(_)
             | Self::Stopping
@@ -80,6 +88,7 @@ impl Error {
         match self {
             Self::Malformed(_) => "malformed",
             Self::Refused(_) => "refused",
+            Self::LeftOver { .. } => "conflict",
             Self::Child { source, .. } | Self::Status(source) => category_of(source),
             Self::Stopping => "stopping",
             Self::Incomplete(_) | Self::Yaml(_) | Self::Json(_) => "internal",

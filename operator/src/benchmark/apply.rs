@@ -5,7 +5,7 @@ use super::{
 };
 pub(super) use crate::children::Refusal;
 use crate::{
-    children::{Failure, Writer},
+    children::{self, Failure, Writer},
     error::Error,
 };
 use candlepower_api::{
@@ -39,12 +39,12 @@ pub(super) async fn apply(
     context: &Context,
 ) -> Result<Outcome, Error> {
     let namespace = resource.namespace().ok_or(Error::Incomplete("namespace"))?;
-    let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
+    let owner = children::owner_reference(resource).ok_or(Error::Incomplete("uid"))?;
     let writer = Writer {
         client: &context.client,
         metrics: &context.metrics,
         namespace: &namespace,
-        owner_uid: &uid,
+        owner: &owner,
         // A copy that is gone has no pod left that would disturb the next measurement.
         deletion: PropagationPolicy::Foreground,
     };

@@ -1,11 +1,12 @@
 //! The temporary copy of a deployment with one change, under which the same load is measured again.
 use super::build::names;
+use crate::children;
 use candlepower_api::{
     benchmark::{LLMBenchmark, job::Change},
     deployment::{LLMDeployment, LLMDeploymentSpec, Objectives},
     names::labels,
 };
-use kube::{Resource, ResourceExt, api::ObjectMeta};
+use kube::{ResourceExt, api::ObjectMeta};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -35,7 +36,7 @@ pub(super) fn of(
             // The target's own image, which may be older than what new deployments get.
             annotations: image
                 .map(|image| BTreeMap::from([(labels::SERVER_IMAGE.to_owned(), image)])),
-            owner_references: Some(resource.controller_owner_ref(&()).into_iter().collect()),
+            owner_references: Some(children::owner_reference(resource).into_iter().collect()),
             ..ObjectMeta::default()
         },
         spec,

@@ -3,10 +3,11 @@ use super::{
     decide::is_over,
     dereference::{Observed, Run},
 };
+use crate::children;
 use candlepower_api::benchmark::{Baseline, LLMBenchmark, LLMBenchmarkSpec};
 use croner::Cron;
 use k8s_openapi::jiff::{Timestamp, Zoned, tz::TimeZone};
-use kube::{Resource, ResourceExt, api::ObjectMeta};
+use kube::{ResourceExt, api::ObjectMeta};
 use std::{cmp::Reverse, str::FromStr};
 
 /// What is to be done about a schedule now.
@@ -90,7 +91,7 @@ fn run(resource: &LLMBenchmark, due: Timestamp, runs: &[Run]) -> LLMBenchmark {
     );
     run.metadata = ObjectMeta {
         namespace: resource.namespace(),
-        owner_references: Some(resource.controller_owner_ref(&()).into_iter().collect()),
+        owner_references: Some(children::owner_reference(resource).into_iter().collect()),
         ..run.metadata
     };
     run

@@ -60,7 +60,7 @@ async fn apply_all(
         client: &context.client,
         metrics: &context.metrics,
         namespace: &valid.namespace,
-        owner_uid: &valid.owner.uid,
+        owner: &valid.owner,
         deletion: PropagationPolicy::Background,
     };
     writer

@@ -1,12 +1,13 @@
 //! What the API server's schema cannot check: turns a resource into one that can be served, or
 //! says why not.
 use super::context::ServerDefaults;
+use crate::children;
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentSpec, LLMDeploymentStatus, Model},
     names::{conditions, labels, paths},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use std::path::{Component, Path, PathBuf};
 
 /// A resource that can be served; children are built from nothing else.
@@ -67,7 +68,7 @@ pub(super) fn validate<'a>(
     Ok(Valid {
         name: resource.name_any(),
         namespace: resource.namespace().ok_or_else(incomplete)?,
-        owner: resource.controller_owner_ref(&()).ok_or_else(incomplete)?,
+        owner: children::owner_reference(resource).ok_or_else(incomplete)?,
         spec,
         server: ServerDefaults {
             image: pinned_image(previous)

@@ -4,7 +4,7 @@ mod job;
 mod mailbox;
 pub(super) mod names;
 
-use crate::{config::benchmark::BenchmarkConfig, error::Error};
+use crate::{children, config::benchmark::BenchmarkConfig, error::Error};
 use candlepower_api::benchmark::{
     LLMBenchmark,
     job::{Answer, Assignment},
@@ -17,7 +17,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 /// Everything that the load needs in the cluster; made once.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +53,7 @@ fn metadata(resource: &LLMBenchmark, name: String) -> ObjectMeta {
         name: Some(name),
         namespace: resource.namespace(),
         labels: Some(names::labels(&resource.name_any())),
-        owner_references: Some(resource.controller_owner_ref(&()).into_iter().collect()),
+        owner_references: Some(children::owner_reference(resource).into_iter().collect()),
         ..ObjectMeta::default()
     }
 }
