@@ -36,6 +36,11 @@ compile_llama_cpp() {
   tar -xzf "$WORK/llama_cpp_python-$LLAMA_CPP_PYTHON_VERSION.tar.gz" -C "$WORK"
   options=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF)
   options+=(-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF)
+  # On a Sapphire Rapids this version's products on AMX tiles end with an illegal instruction; the flags of -march=native
+  # stay in force but for these.
+  case $(uname -m) in
+    x86_64) options+=(-DCMAKE_{C,CXX}_FLAGS="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16") ;;
+  esac
   with_progress "llama.cpp, 1 of 2, configuration" "$CACHE/log/llama.cpp-cmake.log" \
     cmake -G Ninja -S "$source" -B "$WORK/build" "${options[@]}"
   with_progress "llama.cpp, 2 of 2, build" "$CACHE/log/llama.cpp.log" \
