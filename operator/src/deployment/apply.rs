@@ -1,4 +1,4 @@
-//! Writes the children: the workload last, so that pods find everything that they need.
+//! Writes the children: the workload after all that its pods need.
 use super::{
     build::Children,
     context::Context,
@@ -63,27 +63,28 @@ async fn apply_all(
         owner_uid: &valid.owner.uid,
         deletion: PropagationPolicy::Background,
     };
-    writer
-        .apply(&children.config_map, &observed.config_maps)
-        .await?;
-    for config_map in children.collectors.iter().chain(&children.dashboards) {
-        writer.apply(config_map, &observed.config_maps).await?;
+    let config_maps = &observed.config_maps;
+    writer.put(&children.config_map, config_maps).await?;
+    for config_map in &children.collectors {
+        writer.put(config_map, config_maps).await?;
     }
-    writer.apply(&children.service, &observed.services).await?;
-    // Last, so that pods find everything that they need.
+    writer.put(&children.service, &observed.services).await?;
+    // After them, so that pods find everything that they need.
     let deployment = writer
         .apply(&children.deployment, &observed.deployments)
         .await?;
-    let config_maps: Vec<_> = [&children.config_map]
+    // The largest, and no pod needs it.
+    if let Some(dashboards) = &children.dashboards {
+        writer.put(dashboards, config_maps).await?;
+    }
+    let names: Vec<_> = [&children.config_map]
         .into_iter()
         .chain(&children.collectors)
         .chain(&children.dashboards)
         .map(ResourceExt::name_any)
         .collect();
     let own_name = [valid.name.clone()];
-    writer
-        .delete_orphans(&observed.config_maps, &config_maps)
-        .await?;
+    writer.delete_orphans(config_maps, &names).await?;
     writer.delete_orphans(&observed.services, &own_name).await?;
     writer
         .delete_orphans(&observed.deployments, &own_name)

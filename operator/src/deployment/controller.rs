@@ -11,7 +11,9 @@ use super::{
         prometheus::Verifier,
         served::{self, Served},
     },
+    pace::Pace,
     probe, reconcile,
+    reports::Reports,
     state::State,
     views::{self, Views},
 };
@@ -206,7 +208,7 @@ impl Scope {
             metrics: shared.metrics.clone(),
             figures: figures.clone(),
             runbooks_url: shared.monitoring.settings.runbooks_url.clone(),
-            tell,
+            tell: tell.clone(),
         };
         // Without this filter each status that is written would start another reconcile.
         let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
@@ -238,11 +240,13 @@ impl Scope {
             ),
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
-            probe: shared.probe.clone(),
+            pace: Pace::default(),
+            reports: Reports::new(shared.probe.clone()),
             server: shared.server.clone(),
             written: WrittenStatuses::default(),
             monitoring: shared.monitoring.clone(),
             figures,
+            tell,
         };
         Self {
             controller,

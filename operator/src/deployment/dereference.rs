@@ -1,5 +1,6 @@
 //! Everything that a reconcile reads: caches first, then the pods' own reports.
 use super::{
+    asking::Known,
     caches::of_resource,
     context::Context,
     error::Error,
@@ -41,7 +42,7 @@ pub(super) struct Observed {
     /// How metrics and traces are to be collected.
     pub(super) choice: Choice,
     /// What Prometheus says, where there is one to ask.
-    pub(super) finding: Option<Finding>,
+    pub(super) verified: Known<Finding>,
     /// What the pods' metrics say; `None` before they were asked.
     pub(super) reading: Option<Reading>,
 }
@@ -79,12 +80,14 @@ pub(super) async fn dereference(
     let pods = of_resource(&context.caches.pods, &namespace, &name)
         .into_iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-        .map(|pod| observe(pod, settled, context));
+        .map(|pod| observe(pod, settled, context, context.told(&namespace, &name)));
     let pods = join_all(pods).await;
     let choice = context.monitoring.choose(resource);
     let serving = serving(&pods, Timestamp::now());
+    let late = context.told(&namespace, &name);
+    let asked = context.monitoring.verify(resource, &choice, serving, late);
     Ok(Observed {
-        finding: context.monitoring.verify(resource, &choice, serving).await,
+        verified: asked.await.unwrap_or_default(),
         choice,
         reading: context.figures.of(&namespace, &name),
         pod_monitors: of_resource(&context.caches.pod_monitors, &namespace, &name),
@@ -97,10 +100,17 @@ pub(super) async fn dereference(
     })
 }
 
-async fn observe(pod: Arc<Pod>, settled: bool, context: &Context) -> ObservedPod {
-    let report = match running_address(&pod) {
+async fn observe(
+    pod: Arc<Pod>,
+    settled: bool,
+    context: &Context,
+    late: impl FnOnce() + Send + 'static,
+) -> ObservedPod {
+    let report = match (running_address(&pod), &pod.metadata.uid) {
         // An idle system asks nobody anything.
-        Some(address) if !(settled && is_ready(&pod)) => context.probe.load_report(address).await,
+        (Some(address), Some(uid)) if !(settled && is_ready(&pod)) => {
+            context.reports.of(uid, address, late).await
+        }
         _ => None,
     };
     let start_failure = if is_slow_to_start(&pod, Timestamp::now()) {

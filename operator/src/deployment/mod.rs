@@ -3,6 +3,7 @@
 //! Only [`dereference`], [`apply`] and [`status::update`] talk to the API server; everything
 //! between them is pure.
 mod apply;
+mod asking;
 mod build;
 mod caches;
 mod context;
@@ -12,7 +13,9 @@ mod events;
 mod fetch;
 mod figures;
 mod monitoring;
+mod pace;
 mod probe;
+mod reports;
 mod state;
 mod status;
 #[cfg(test)]
@@ -27,7 +30,7 @@ use apply::Outcome;
 use candlepower_api::deployment::LLMDeployment;
 use context::Context;
 use k8s_openapi::jiff::Timestamp;
-use kube::{core::DeserializeGuard, runtime::controller::Action};
+use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
 use std::sync::Arc;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
@@ -40,6 +43,10 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     // Nothing outside the cluster needs cleaning: owner references take the children along.
     if resource.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
+    }
+    let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
+    if let Some(wait) = context.pace.wait(&uid, resource.metadata.generation) {
+        return Ok(Action::requeue(wait));
     }
 
     let observed = dereference::dereference(resource, &context).await?;

@@ -14,7 +14,7 @@ pub(super) mod sidecar;
 pub(super) use choice::Choice;
 pub(super) use sidecar::Sidecar;
 
-use super::{dereference::Observed, error::Error};
+use super::{asking::Known, dereference::Observed, error::Error};
 use crate::{
     config::monitoring::MonitoringConfig,
     observability::{Subject, rules},
@@ -71,13 +71,14 @@ impl Monitoring {
         choice::choose(&resource.spec.observability, served, &self.settings)
     }
 
-    /// Asks whatever Prometheus is in charge, if it is time to.
+    /// Asks whatever Prometheus is in charge, if it is time to. An answer that comes later calls `late`.
     pub(super) async fn verify(
         &self,
         resource: &LLMDeployment,
         choice: &Choice,
         serving: Serving,
-    ) -> Option<prometheus::Finding> {
+        late: impl FnOnce() + Send + 'static,
+    ) -> Option<Known<prometheus::Finding>> {
         let namespace = resource.namespace()?;
         let name = resource.name_any();
         let addresses = match choice.metrics {
@@ -112,7 +113,11 @@ impl Monitoring {
             groups,
             expected: serving.settled,
         };
-        Some(self.verifier.finding(&resource.uid()?, question).await)
+        Some(
+            self.verifier
+                .finding(&resource.uid()?, question, late)
+                .await,
+        )
     }
 }
 

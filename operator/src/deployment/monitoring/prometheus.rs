@@ -1,16 +1,14 @@
 //! Asks Prometheus whether it scrapes a resource's pods and has loaded its rules: rarely, because
 //! an idle system stays quiet.
-use crate::deployment::fetch;
+use crate::deployment::{
+    asking::{self, Asking, Known, growing},
+    fetch,
+};
 use axum::body::Bytes;
 use candlepower_api::names::ports;
 use futures::future::join_all;
 use serde::Deserialize;
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// A Prometheus that is well answers at once.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,6 +18,8 @@ const LARGEST_BODY: usize = 1024 * 1024;
 pub(in crate::deployment) const WHILE_TROUBLED: Duration = Duration::from_secs(30);
 /// How soon a good answer is asked for again.
 pub(in crate::deployment) const WHILE_WELL: Duration = Duration::from_secs(300);
+/// How rarely a Prometheus that never answers is asked in the end.
+const WHILE_SILENT: Duration = Duration::from_secs(600);
 
 /// What to ask, and whom.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,50 +79,61 @@ impl Finding {
     }
 }
 
+impl asking::Answer for Finding {
+    fn is_silence(&self) -> bool {
+        self.unreachable.is_some()
+    }
+
+    fn lifetime(&self, _: Duration, silences: u32) -> Duration {
+        if self.is_well() {
+            WHILE_WELL
+        } else {
+            growing(WHILE_TROUBLED, 4, WHILE_SILENT, silences)
+        }
+    }
+}
+
 /// Asks, and remembers the answers for a while.
 pub(in crate::deployment) struct Verifier {
-    client: fetch::Client,
-    known: Mutex<HashMap<String, (Instant, Question, Finding)>>,
+    client: Arc<Asker>,
+    known: Asking<Question, Finding>,
 }
 
 impl Verifier {
     pub(in crate::deployment) fn new() -> Self {
         Self {
-            client: fetch::Client::new(PATIENCE),
-            known: Mutex::default(),
+            client: Arc::new(Asker(fetch::Client::new(PATIENCE))),
+            known: Asking::default(),
         }
     }
 
-    /// The present answer about the object with this uid.
-    pub(super) async fn finding(&self, uid: &str, question: Question) -> Finding {
-        if let Some(finding) = self.remembered(uid, &question) {
-            return finding;
-        }
+    /// The present answer about the object with this uid. One that comes later calls `late`.
+    pub(super) async fn finding(
+        &self,
+        uid: &str,
+        question: Question,
+        late: impl FnOnce() + Send + 'static,
+    ) -> Known<Finding> {
+        let client = self.client.clone();
+        let asked = question.clone();
+        let ask = async move { client.ask_all(&asked).await };
+        self.known.about(uid, question, ask, late).await
+    }
+}
+
+/// Asks whoever scrapes.
+struct Asker(fetch::Client);
+
+impl Asker {
+    async fn ask_all(&self, question: &Question) -> Finding {
         let asked = question
             .addresses
             .iter()
-            .map(|address| self.ask(address, &question));
-        let finding = Finding {
+            .map(|address| self.ask(address, question));
+        Finding {
             expected: question.expected,
             ..Finding::merged(join_all(asked).await)
-        };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, (at, ..)| at.elapsed() < 2 * WHILE_WELL);
-        known.insert(uid.to_owned(), (Instant::now(), question, finding.clone()));
-        finding
-    }
-
-    fn remembered(&self, uid: &str, question: &Question) -> Option<Finding> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, asked, finding) = known.get(uid)?;
-        let lifetime = if finding.is_well() {
-            WHILE_WELL
-        } else {
-            WHILE_TROUBLED
-        };
-        // The next look comes when the answer has just grown too old.
-        let is_fresh = at.elapsed() + Duration::from_secs(1) < lifetime;
-        (is_fresh && asked == question).then(|| finding.clone())
+        }
     }
 
     async fn ask(&self, address: &str, question: &Question) -> Finding {
@@ -151,7 +162,7 @@ impl Verifier {
     }
 
     async fn get(&self, url: &str) -> Result<Bytes, String> {
-        let (status, body) = self.client.get(url, LARGEST_BODY).await?;
+        let (status, body) = self.0.get(url, LARGEST_BODY).await?;
         if !status.is_success() {
             return Err(format!("status {status}"));
         }
