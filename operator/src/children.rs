@@ -10,7 +10,13 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::{fmt::Debug, sync::Arc};
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// A child that the API server did not accept.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -35,6 +41,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) owner_uid: &'a str,
     /// Whether what is deleted is gone before or after its own children are.
     pub(crate) deletion: PropagationPolicy,
+    /// Whether anything had to be written.
+    pub(crate) has_written: AtomicBool,
 }
 
 impl Writer<'_> {
@@ -54,7 +62,7 @@ impl Writer<'_> {
             .patch(&name, &as_operator(), &Patch::Apply(&wanted))
             .await
             .map_err(|error| failure::<K>("applying", &name, error))?;
-        self.metrics.wrote(&K::kind(&()));
+        self.note_write::<K>();
         Ok(written)
     }
 
@@ -73,7 +81,7 @@ impl Writer<'_> {
             .patch_metadata(&name, &as_operator(), &Patch::Apply(&wanted))
             .await
             .map_err(|error| failure::<K>("applying", &name, error))?;
-        self.metrics.wrote(&K::kind(&()));
+        self.note_write::<K>();
         Ok(())
     }
 
@@ -180,10 +188,15 @@ impl Writer<'_> {
             match self.api::<K>().delete(&name, &params).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(failure::<K>("deleting", &name, error)),
-                Ok(_) => self.metrics.wrote(&K::kind(&())),
+                Ok(_) => self.note_write::<K>(),
             }
         }
         Ok(())
+    }
+
+    fn note_write<K: Resource<DynamicType = ()>>(&self) {
+        self.has_written.store(true, Ordering::Relaxed);
+        self.metrics.wrote(&K::kind(&()));
     }
 
     fn api<K>(&self) -> Api<K>

@@ -1,6 +1,7 @@
 //! Writes the children: the workload after all that its pods need.
 use super::{
     build::Children,
+    compared::Fingerprint,
     context::Context,
     dereference::Observed,
     error::Error,
@@ -10,6 +11,7 @@ pub(super) use crate::children::Refusal;
 use crate::children::{Failure, Writer};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{ResourceExt, api::PropagationPolicy};
+use std::sync::atomic::AtomicBool;
 
 /// How a resource's wishes fared.
 #[derive(Debug)]
@@ -40,10 +42,11 @@ pub(super) struct Applied {
 pub(super) async fn apply(
     valid: &Valid<'_>,
     children: Children,
+    fingerprint: Fingerprint,
     observed: &Observed,
     context: &Context,
 ) -> Result<Outcome, Error> {
-    match apply_all(valid, children, observed, context).await {
+    match apply_all(valid, children, fingerprint, observed, context).await {
         Ok(applied) => Ok(Outcome::Applied(Box::new(applied))),
         Err(Failure::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
         Err(Failure::Error(error)) => Err(error),
@@ -53,6 +56,7 @@ pub(super) async fn apply(
 async fn apply_all(
     valid: &Valid<'_>,
     children: Children,
+    fingerprint: Fingerprint,
     observed: &Observed,
     context: &Context,
 ) -> Result<Applied, Failure> {
@@ -62,6 +66,7 @@ async fn apply_all(
         namespace: &valid.namespace,
         owner_uid: &valid.owner.uid,
         deletion: PropagationPolicy::Background,
+        has_written: AtomicBool::new(false),
     };
     let config_maps = &observed.config_maps;
     writer.put(&children.config_map, config_maps).await?;
@@ -100,14 +105,21 @@ async fn apply_all(
             )
             .await,
     ];
+    let monitoring_failure = monitoring.into_iter().find_map(|result| match result {
+        Ok(()) => None,
+        Err(Failure::Refused(refusal)) => Some(refusal.to_string()),
+        Err(Failure::Error(error)) => Some(error.to_string()),
+    });
+    if !writer.has_written.into_inner() && monitoring_failure.is_none() {
+        let uid = &valid.owner.uid;
+        context
+            .compared
+            .note(fingerprint, uid, &children.config_hash);
+    }
     Ok(Applied {
         deployment,
         config_hash: children.config_hash,
         image: valid.server.image.clone(),
-        monitoring_failure: monitoring.into_iter().find_map(|result| match result {
-            Ok(()) => None,
-            Err(Failure::Refused(refusal)) => Some(refusal.to_string()),
-            Err(Failure::Error(error)) => Some(error.to_string()),
-        }),
+        monitoring_failure,
     })
 }

@@ -1,6 +1,7 @@
 //! What every reconcile of one controller shares.
 use super::{
-    Guarded, caches::Caches, figures::Figures, monitoring::Monitoring, pace::Pace, reports::Reports,
+    Guarded, caches::Caches, compared::Compared, figures::Figures, monitoring::Monitoring,
+    pace::Pace, reports::Reports,
 };
 use crate::{config::PullPolicy, metrics::ControllerMetrics, written::WrittenStatuses};
 use candlepower_api::deployment::LLMDeploymentStatus;
@@ -17,6 +18,7 @@ pub(super) struct Context {
     pub(super) caches: Caches,
     pub(super) recorder: Recorder,
     pub(super) metrics: ControllerMetrics,
+    pub(super) compared: Compared,
     pub(super) pace: Pace,
     pub(super) reports: Reports,
     pub(super) server: ServerDefaults,

@@ -1,7 +1,6 @@
 //! Everything that a reconcile reads: caches first, then the pods' own reports.
 use super::{
     asking::Known,
-    caches::of_resource,
     context::Context,
     error::Error,
     figures::Reading,
@@ -77,7 +76,10 @@ pub(super) async fn dereference(
     let previous = context.written.newest(&uid, cached);
 
     let settled = is_settled(resource, &previous);
-    let pods = of_resource(&context.caches.pods, &namespace, &name)
+    let pods = context
+        .caches
+        .pods
+        .of_resource(&namespace, &name)
         .into_iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none())
         .map(|pod| observe(pod, settled, context, context.told(&namespace, &name)));
@@ -90,12 +92,15 @@ pub(super) async fn dereference(
         verified: asked.await.unwrap_or_default(),
         choice,
         reading: context.figures.of(&namespace, &name),
-        pod_monitors: of_resource(&context.caches.pod_monitors, &namespace, &name),
-        prometheus_rules: of_resource(&context.caches.prometheus_rules, &namespace, &name),
+        pod_monitors: context.caches.pod_monitors.of_resource(&namespace, &name),
+        prometheus_rules: context
+            .caches
+            .prometheus_rules
+            .of_resource(&namespace, &name),
         pods,
-        config_maps: of_resource(&context.caches.config_maps, &namespace, &name),
-        services: of_resource(&context.caches.services, &namespace, &name),
-        deployments: of_resource(&context.caches.deployments, &namespace, &name),
+        config_maps: context.caches.config_maps.of_resource(&namespace, &name),
+        services: context.caches.services.of_resource(&namespace, &name),
+        deployments: context.caches.deployments.of_resource(&namespace, &name),
         previous,
     })
 }

@@ -6,6 +6,7 @@ mod apply;
 mod asking;
 mod build;
 mod caches;
+mod compared;
 mod context;
 mod controller;
 mod dereference;
@@ -28,6 +29,7 @@ pub use controller::Controllers;
 use crate::error::{self, Error};
 use apply::Outcome;
 use candlepower_api::deployment::LLMDeployment;
+use compared::Fingerprint;
 use context::Context;
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
@@ -53,8 +55,20 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     let outcome = match validate::validate(resource, &observed.previous, &context.server) {
         Ok(valid) => {
             let plan = context.monitoring.plan(&observed);
-            let children = build::children(&valid, &plan)?;
-            Box::pin(apply::apply(&valid, children, &observed, &context)).await?
+            let fingerprint = Fingerprint::of(resource, &valid.server, &plan, &observed);
+            if let Some(applied) = context.compared.applied(fingerprint, &valid, &observed) {
+                Outcome::Applied(Box::new(applied))
+            } else {
+                let children = build::children(&valid, &plan)?;
+                Box::pin(apply::apply(
+                    &valid,
+                    children,
+                    fingerprint,
+                    &observed,
+                    &context,
+                ))
+                .await?
+            }
         }
         Err(rejection) => Outcome::Rejected(rejection),
     };

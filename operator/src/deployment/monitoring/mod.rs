@@ -93,29 +93,31 @@ impl Monitoring {
             }
             MetricsMode::PodMonitor | MetricsMode::Auto | MetricsMode::None => return None,
         };
-        let subject = Subject {
-            namespace: &namespace,
-            name: &name,
-            spec: &resource.spec,
-        };
-        let groups = rules::of_resource(&subject, &self.settings.runbooks_url)
-            .groups
-            .into_iter()
-            // A benchmark's temporary copy has none.
-            .filter(|_| !resource.labels().contains_key(labels::LLM_BENCHMARK))
-            .filter(|group| group.rules.iter().any(|rule| rule.alert.is_some()))
-            .map(|group| group.name)
-            .collect();
         let question = prometheus::Question {
             addresses,
             namespace,
             name,
-            groups,
+            generation: resource.metadata.generation,
             expected: serving.settled,
+        };
+        // A benchmark's temporary copy has none.
+        let spec =
+            (!resource.labels().contains_key(labels::LLM_BENCHMARK)).then(|| resource.spec.clone());
+        let settings = self.settings.clone();
+        let groups = move |question: &prometheus::Question| {
+            spec.map(|spec| {
+                let subject = Subject {
+                    namespace: &question.namespace,
+                    name: &question.name,
+                    spec: &spec,
+                };
+                rules::groups_with_alerts(&subject, &settings.runbooks_url)
+            })
+            .unwrap_or_default()
         };
         Some(
             self.verifier
-                .finding(&resource.uid()?, question, late)
+                .finding(&resource.uid()?, question, groups, late)
                 .await,
         )
     }

@@ -28,8 +28,8 @@ pub(super) struct Question {
     pub(super) addresses: Vec<String>,
     pub(super) namespace: String,
     pub(super) name: String,
-    /// Groups with alerts that must be loaded.
-    pub(super) groups: Vec<String>,
+    /// Of the resource, whose rules must be loaded.
+    pub(super) generation: Option<i64>,
     /// Targets that there must be at least: pods that have served for a while.
     pub(super) expected: usize,
 }
@@ -107,16 +107,18 @@ impl Verifier {
         }
     }
 
-    /// The present answer about the object with this uid. One that comes later calls `late`.
+    /// The present answer about the object with this uid. One that comes later calls `late`. `groups` are those with
+    /// alerts that must be loaded; to name them is dear, so that it is done only where somebody is asked.
     pub(super) async fn finding(
         &self,
         uid: &str,
         question: Question,
+        groups: impl FnOnce(&Question) -> Vec<String> + Send + 'static,
         late: impl FnOnce() + Send + 'static,
     ) -> Known<Finding> {
         let client = self.client.clone();
         let asked = question.clone();
-        let ask = async move { client.ask_all(&asked).await };
+        let ask = async move { client.ask_all(&asked, &groups(&asked)).await };
         self.known.about(uid, question, ask, late).await
     }
 }
@@ -125,33 +127,35 @@ impl Verifier {
 struct Asker(fetch::Client);
 
 impl Asker {
-    async fn ask_all(&self, question: &Question) -> Finding {
+    async fn ask_all(&self, question: &Question, groups: &[String]) -> Finding {
         let asked = question
             .addresses
             .iter()
-            .map(|address| self.ask(address, question));
+            .map(|address| self.ask(address, question, groups));
         Finding {
             expected: question.expected,
             ..Finding::merged(join_all(asked).await)
         }
     }
 
-    async fn ask(&self, address: &str, question: &Question) -> Finding {
-        self.ask_both(address, question)
+    async fn ask(&self, address: &str, question: &Question, groups: &[String]) -> Finding {
+        self.ask_both(address, question, groups)
             .await
             .unwrap_or_else(|error| unreachable(address, &error))
     }
 
-    async fn ask_both(&self, address: &str, question: &Question) -> Result<Finding, String> {
+    async fn ask_both(
+        &self,
+        address: &str,
+        question: &Question,
+        groups: &[String],
+    ) -> Result<Finding, String> {
         let targets = self.get(&targets_url(address, question)).await?;
         let (up, down) = count(&targets)?;
-        let missing_groups = if question.groups.is_empty() {
+        let missing_groups = if groups.is_empty() {
             Vec::new()
         } else {
-            missing(
-                &question.groups,
-                &self.get(&rules_url(address, question)).await?,
-            )?
+            missing(groups, &self.get(&rules_url(address, groups)).await?)?
         };
         Ok(Finding {
             up,
@@ -193,9 +197,8 @@ fn targets_url(address: &str, question: &Question) -> String {
     )
 }
 
-fn rules_url(address: &str, question: &Question) -> String {
-    let groups: Vec<_> = question
-        .groups
+fn rules_url(address: &str, groups: &[String]) -> String {
+    let groups: Vec<_> = groups
         .iter()
         .map(|group| format!("&rule_group%5B%5D={}", group.replace(':', "%3A")))
         .collect();
@@ -262,7 +265,7 @@ mod tests {
             addresses: vec!["http://p:9090".into()],
             namespace: "team".into(),
             name: "tiny".into(),
-            groups: vec!["candlepower:team:tiny:alerts".into()],
+            generation: Some(1),
             expected: 1,
         }
     }
@@ -271,7 +274,7 @@ mod tests {
     fn the_questions_are_about_one_resource() {
         let question = question();
         insta::assert_snapshot!(targets_url("http://p:9090", &question), @"http://p:9090/api/v1/query?query=up%7Bnamespace%3D%22team%22%2Cllmdeployment%3D%22tiny%22%7D");
-        insta::assert_snapshot!(rules_url("http://p:9090", &question), @"http://p:9090/api/v1/rules?type=alert&exclude_alerts=true&rule_group%5B%5D=candlepower%3Ateam%3Atiny%3Aalerts");
+        insta::assert_snapshot!(rules_url("http://p:9090", &["candlepower:team:tiny:alerts".into()]), @"http://p:9090/api/v1/rules?type=alert&exclude_alerts=true&rule_group%5B%5D=candlepower%3Ateam%3Atiny%3Aalerts");
     }
 
     #[test]
