@@ -36,6 +36,8 @@ pub(super) struct Applied {
     /// Why PodMonitor or PrometheusRule is not as it should be: no reason for the model to stand
     /// still.
     pub(super) monitoring_failure: Option<String>,
+    /// Whether something is yet to be written, once there is time.
+    pub(super) is_partial: bool,
 }
 
 /// Makes the cluster hold `children` and no others.
@@ -78,8 +80,10 @@ async fn apply_all(
     let deployment = writer
         .apply(&children.deployment, &observed.deployments)
         .await?;
-    // The largest, and no pod needs it.
-    if let Some(dashboards) = &children.dashboards {
+    // The largest, and no pod needs it: those of other resources come first.
+    let can_wait = observed.is_new && children.dashboards.is_some();
+    let is_partial = can_wait && context.has_backlog(&valid.owner.uid);
+    if let Some(dashboards) = children.dashboards.as_ref().filter(|_| !is_partial) {
         writer.put(dashboards, config_maps).await?;
     }
     let names: Vec<_> = [&children.config_map]
@@ -110,7 +114,7 @@ async fn apply_all(
         Err(Failure::Refused(refusal)) => Some(refusal.to_string()),
         Err(Failure::Error(error)) => Some(error.to_string()),
     });
-    if !writer.has_written.into_inner() && monitoring_failure.is_none() {
+    if !writer.has_written.into_inner() && !is_partial && monitoring_failure.is_none() {
         let uid = &valid.owner.uid;
         context
             .compared
@@ -121,5 +125,6 @@ async fn apply_all(
         config_hash: children.config_hash,
         image: valid.server.image.clone(),
         monitoring_failure,
+        is_partial,
     })
 }

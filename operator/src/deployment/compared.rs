@@ -50,6 +50,7 @@ impl Compared {
             config_hash: right.config_hash.clone(),
             image: valid.server.image.clone(),
             monitoring_failure: None,
+            is_partial: false,
         })
     }
 

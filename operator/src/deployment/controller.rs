@@ -230,6 +230,7 @@ impl Scope {
         };
         let context = Context {
             client: client.clone(),
+            resources: scraper.resources.clone(),
             caches: Caches::new(
                 config_maps,
                 services,

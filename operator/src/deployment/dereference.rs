@@ -29,6 +29,8 @@ use std::sync::Arc;
 /// What the cluster looks like now.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
+    /// Whether nobody has looked at the resource before.
+    pub(super) is_new: bool,
     /// The status that was written last.
     pub(super) previous: LLMDeploymentStatus,
     pub(super) config_maps: Vec<Arc<ConfigMap>>,
@@ -89,6 +91,7 @@ pub(super) async fn dereference(
     let late = context.told(&namespace, &name);
     let asked = context.monitoring.verify(resource, &choice, serving, late);
     Ok(Observed {
+        is_new: resource.status.is_none(),
         verified: asked.await.unwrap_or_default(),
         choice,
         reading: context.figures.of(&namespace, &name),

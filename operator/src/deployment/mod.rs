@@ -38,6 +38,12 @@ use std::sync::Arc;
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
 pub(crate) type Guarded = DeserializeGuard<LLMDeployment>;
 
+/// Whether somebody has changed what the resource asks for since its status was written.
+fn is_changed(resource: &LLMDeployment) -> bool {
+    let status = resource.status.as_ref();
+    status.and_then(|status| status.observed_generation) != resource.metadata.generation
+}
+
 /// Makes the cluster look as one resource asks, and its status as the cluster looks.
 async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
     let _running = context.metrics.reconcile();
@@ -47,7 +53,10 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         return Ok(Action::await_change());
     }
     let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
-    if let Some(wait) = context.pace.wait(&uid, resource.metadata.generation) {
+    let is_new = resource.status.is_none();
+    let generation = resource.metadata.generation;
+    let can_wait = || !is_new && !is_changed(resource) && context.has_backlog(&uid);
+    if let Some(wait) = context.pace.wait(&uid, generation, can_wait) {
         return Ok(Action::requeue(wait));
     }
 

@@ -14,9 +14,16 @@ const BETWEEN: Duration = Duration::from_secs(1);
 pub(super) struct Pace(Mutex<HashMap<String, (Instant, Option<i64>)>>);
 
 impl Pace {
-    /// How long to wait before the resource is looked at; `None`: it is time, and the look is noted.
-    pub(super) fn wait(&self, uid: &str, generation: Option<i64>) -> Option<Duration> {
-        self.wait_at(Instant::now(), uid, generation)
+    /// How long to wait before the resource is looked at, also because it `can_wait` for more urgent ones; `None`: it is
+    /// time, and the look is noted.
+    pub(super) fn wait(
+        &self,
+        uid: &str,
+        generation: Option<i64>,
+        can_wait: impl FnOnce() -> bool,
+    ) -> Option<Duration> {
+        let wait = self.wait_at(Instant::now(), uid, generation);
+        wait.or_else(|| can_wait().then_some(BETWEEN))
     }
 
     fn wait_at(&self, now: Instant, uid: &str, generation: Option<i64>) -> Option<Duration> {
@@ -49,6 +56,13 @@ mod tests {
         assert_eq!(pace.wait_at(after(400), "a", Some(2)), None, "a new spec");
         assert!(pace.wait_at(after(1100), "a", Some(2)).is_some());
         assert_eq!(pace.wait_at(after(1500), "a", Some(2)), None);
+    }
+
+    #[test]
+    fn what_can_wait_waits_for_what_cannot() {
+        let pace = Pace::default();
+        assert_eq!(pace.wait("a", Some(1), || true), Some(BETWEEN));
+        assert_eq!(pace.wait("b", Some(1), || false), None);
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl Monitoring {
             name,
             generation: resource.metadata.generation,
             expected: serving.settled,
+            is_sidecar: choice.metrics == MetricsMode::Sidecar,
         };
         // A benchmark's temporary copy has none.
         let spec =

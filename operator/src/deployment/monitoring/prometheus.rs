@@ -18,7 +18,7 @@ const LARGEST_BODY: usize = 1024 * 1024;
 pub(in crate::deployment) const WHILE_TROUBLED: Duration = Duration::from_secs(30);
 /// How soon a good answer is asked for again.
 pub(in crate::deployment) const WHILE_WELL: Duration = Duration::from_secs(300);
-/// How rarely a Prometheus that never answers is asked in the end.
+/// How rarely a pod's own Prometheus that never answers is asked in the end.
 const WHILE_SILENT: Duration = Duration::from_secs(600);
 
 /// What to ask, and whom.
@@ -32,11 +32,15 @@ pub(super) struct Question {
     pub(super) generation: Option<i64>,
     /// Targets that there must be at least: pods that have served for a while.
     pub(super) expected: usize,
+    /// Whether each pod has a Prometheus of its own, instead of one for all.
+    pub(super) is_sidecar: bool,
 }
 
 /// What Prometheus says about a resource.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(in crate::deployment) struct Finding {
+    /// Whether each pod has a Prometheus of its own, instead of one for all.
+    pub(in crate::deployment) is_sidecar: bool,
     /// Why a Prometheus gave no answer.
     pub(in crate::deployment) unreachable: Option<String>,
     /// Targets that are scraped.
@@ -69,6 +73,7 @@ impl Finding {
                 }
             }
             Self {
+                is_sidecar: sum.is_sidecar,
                 unreachable: sum.unreachable.or(one.unreachable),
                 up: sum.up + one.up,
                 expected: sum.expected,
@@ -87,8 +92,10 @@ impl asking::Answer for Finding {
     fn lifetime(&self, _: Duration, silences: u32) -> Duration {
         if self.is_well() {
             WHILE_WELL
-        } else {
+        } else if self.is_sidecar {
             growing(WHILE_TROUBLED, 4, WHILE_SILENT, silences)
+        } else {
+            WHILE_TROUBLED
         }
     }
 }
@@ -134,6 +141,7 @@ impl Asker {
             .map(|address| self.ask(address, question, groups));
         Finding {
             expected: question.expected,
+            is_sidecar: question.is_sidecar,
             ..Finding::merged(join_all(asked).await)
         }
     }
@@ -267,6 +275,7 @@ mod tests {
             name: "tiny".into(),
             generation: Some(1),
             expected: 1,
+            is_sidecar: false,
         }
     }
 
@@ -290,6 +299,21 @@ mod tests {
         let groups = ["a".to_owned(), "b".to_owned()];
         let body = br#"{"data":{"groups":[{"name":"a","rules":[]}]}}"#;
         assert_eq!(missing(&groups, body), Ok(vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn only_a_pods_own_prometheus_is_asked_ever_more_rarely() {
+        use asking::Answer;
+        let lifetime = |is_sidecar, silences| {
+            let finding = Finding {
+                is_sidecar,
+                ..unreachable("http://p:9090", "refused")
+            };
+            finding.lifetime(PATIENCE, silences)
+        };
+        assert_eq!(lifetime(true, 1), WHILE_TROUBLED);
+        assert_eq!(lifetime(true, 9), WHILE_SILENT);
+        assert_eq!(lifetime(false, 9), WHILE_TROUBLED, "its end is awaited");
     }
 
     #[test]
