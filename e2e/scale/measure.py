@@ -96,19 +96,17 @@ class Measurement:
         return {"bare_client_objects_per_s": self.options.objects / took}
 
     def burst(self, count: int, prefix: str) -> tuple[dict[str, Any], float]:
-        """Creates resources: how long each waits for its Deployment, and how many there were a second."""
+        """Creates resources: how long each waits for its Deployment, and how many had all children a second."""
         began = time.time()
         written = self.write(cluster.resource(), count, NAMESPACE, prefix)
-        waits: dict[str, float] = {}
+        def written_children() -> list[Request]:
+            kinds = ("configmaps", "services", "deployments")
+            return [r for r in self.log.of(audit.OPERATOR, began) if r.code == 201 and r.resource in kinds]
 
-        def all_there() -> bool:
-            nonlocal waits
-            waits = self.waits(began)
-            return len(waits) == count
-
-        cluster.wait_until("a Deployment for each resource", all_there, 300, every=0.5)
-        requests = self.log.of(audit.OPERATOR, began)
-        last = max(r.ended for r in requests if is_deployment(r))
+        wanted = count * len(self.children)
+        cluster.wait_until("all children", lambda: len(written_children()) >= wanted, 300, every=0.5)
+        waits = self.waits(began)
+        last = max(r.ended for r in written_children())
         first = min(r.began for r in self.log.of(audit.CLIENT, began))
         return {
             "create_to_deployment_p50_s": percentile(list(waits.values()), 0.5),
