@@ -10,7 +10,13 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::{fmt::Debug, sync::Arc};
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// A child that the API server did not accept.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -35,11 +41,56 @@ pub(crate) struct Writer<'a> {
     pub(crate) owner: &'a OwnerReference,
     /// Whether what is deleted is gone before or after its own children are.
     pub(crate) deletion: PropagationPolicy,
+    /// Whether anything had to be written.
+    pub(crate) has_written: AtomicBool,
 }
 
 impl Writer<'_> {
-    /// Writes `desired` unless the cluster holds it already.
+    /// Writes `desired` unless the cluster holds it already, and gives back what it holds then.
     pub(crate) async fn apply<K>(&self, desired: &K, observed: &[Arc<K>]) -> Result<K, Failure>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + DeserializeOwned + Serialize,
+    {
+        let name = desired.name_any();
+        let wanted = match self.difference(desired, observed).await? {
+            Difference::None(live) => return Ok(K::clone(live)),
+            Difference::Some(wanted) => wanted,
+        };
+        let written = self
+            .api::<K>()
+            .patch(&name, &as_operator(), &Patch::Apply(&wanted))
+            .await
+            .map_err(|error| failure::<K>("applying", &name, error))?;
+        self.note_write::<K>();
+        Ok(written)
+    }
+
+    /// The same for an object that need not be looked at afterwards: the API server does not send it back, which is most
+    /// of the cost where it is large.
+    pub(crate) async fn put<K>(&self, desired: &K, observed: &[Arc<K>]) -> Result<(), Failure>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + DeserializeOwned + Serialize,
+    {
+        let name = desired.name_any();
+        let Difference::Some(wanted) = self.difference(desired, observed).await? else {
+            return Ok(());
+        };
+        self.api::<K>()
+            .patch_metadata(&name, &as_operator(), &Patch::Apply(&wanted))
+            .await
+            .map_err(|error| failure::<K>("applying", &name, error))?;
+        self.note_write::<K>();
+        Ok(())
+    }
+
+    /// What is to be written so that the cluster holds `desired`.
+    async fn difference<'o, K>(
+        &self,
+        desired: &K,
+        observed: &'o [Arc<K>],
+    ) -> Result<Difference<'o, K>, Failure>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + Debug + DeserializeOwned + Serialize,
@@ -52,20 +103,13 @@ impl Writer<'_> {
             self.is_ours(&**live, &name)?;
             let unchanged = live.annotations().get(labels::APPLIED_HASH) == Some(&hash);
             if unchanged && contains(&json(&**live)?, &as_cached(&wanted)) {
-                return Ok(K::clone(live));
+                return Ok(Difference::None(live));
             }
         } else {
             self.is_free::<K>(&name).await?;
         }
         wanted["metadata"]["annotations"][labels::APPLIED_HASH] = hash.into();
-        let params = PatchParams::apply(labels::OPERATOR_NAME).force();
-        let written = self
-            .api::<K>()
-            .patch(&name, &params, &Patch::Apply(&wanted))
-            .await
-            .map_err(|error| failure::<K>("applying", &name, error))?;
-        self.metrics.wrote(&K::kind(&()));
-        Ok(written)
+        Ok(Difference::Some(wanted))
     }
 
     /// Writes `desired` where it is wanted, and deletes what is there where it is not.
@@ -79,7 +123,7 @@ impl Writer<'_> {
         K: Clone + Debug + DeserializeOwned + Serialize,
     {
         if let Some(desired) = desired {
-            self.apply(desired, observed).await?;
+            self.put(desired, observed).await?;
         }
         let wanted: Vec<_> = desired.map(ResourceExt::name_any).into_iter().collect();
         self.delete_orphans(observed, &wanted).await
@@ -150,10 +194,15 @@ impl Writer<'_> {
             match self.api::<K>().delete(&name, &params).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(failure::<K>("deleting", &name, error)),
-                Ok(_) => self.metrics.wrote(&K::kind(&())),
+                Ok(_) => self.note_write::<K>(),
             }
         }
         Ok(())
+    }
+
+    fn note_write<K: Resource<DynamicType = ()>>(&self) {
+        self.has_written.store(true, Ordering::Relaxed);
+        self.metrics.wrote(&K::kind(&()));
     }
 
     fn api<K>(&self) -> Api<K>
@@ -162,6 +211,17 @@ impl Writer<'_> {
     {
         Api::namespaced(self.client.clone(), self.namespace)
     }
+}
+
+/// What the cluster lacks of an object.
+enum Difference<'o, K> {
+    /// Nothing: it holds this.
+    None(&'o K),
+    Some(Value),
+}
+
+fn as_operator() -> PatchParams {
+    PatchParams::apply(labels::OPERATOR_NAME).force()
 }
 
 fn json<K: Serialize>(object: &K) -> Result<Value, Failure> {

@@ -65,6 +65,8 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name: write lower-case letters, digits and '-', starting with a letter, because the Service has the same name")
 )]
 #[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("set either spec.replicas or spec.autoscaling, not both: autoscaling owns the number of replicas"))]
+#[x_kube(validation = Rule::new("self.observability.metrics.mode == 'None' || !self.alerts.window.matches('^([0-9.]+(ms|s|m|h))+$') || !self.observability.metrics.interval.matches('^([0-9.]+(ms|s|m|h))+$') || duration(self.alerts.window) >= duration(self.observability.metrics.interval) + duration(self.observability.metrics.interval) + duration(self.observability.metrics.interval) + duration(self.observability.metrics.interval)").message("alerts.window: write at least four times observability.metrics.interval, such as 5m for 15s, because a rate needs several scrapes"))]
+#[x_kube(validation = Rule::new("!has(self.engine.kvCacheMemory) || !isQuantity(string(self.engine.kvCacheMemory)) || !isQuantity(string(self.resources.memory)) || quantity(string(self.engine.kvCacheMemory)).isLessThan(quantity(string(self.resources.memory)))").message("engine.kvCacheMemory: write less than resources.memory, which has to hold the weights, too"))]
 #[serde(rename_all = "camelCase")]
 pub struct LLMDeploymentSpec {
     /// Which model to serve and where it comes from.

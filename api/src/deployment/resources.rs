@@ -5,18 +5,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// GPUs, CPU and memory of each pod.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.requests.cpu) || !isQuantity(string(self.requests.cpu)) || !isQuantity(string(self.cpu)) || !quantity(string(self.requests.cpu)).isGreaterThan(quantity(string(self.cpu)))").message("resources.requests.cpu: write at most resources.cpu, which is the limit"))]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.requests.memory) || !isQuantity(string(self.requests.memory)) || !isQuantity(string(self.memory)) || !quantity(string(self.requests.memory)).isGreaterThan(quantity(string(self.memory)))").message("resources.requests.memory: write at most resources.memory, which is the limit"))]
+#[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// Number of GPUs; 0 runs the CPU image.
+    #[serde(default)]
     #[schemars(range(min = 0, max = 16))]
     pub gpus: i32,
     /// CPU limit; the server's threads come from it.
+    #[serde(default = "two_cores")]
     pub cpu: CpuQuantity,
     /// Memory limit; a model that does not fit is refused before it is loaded.
+    #[serde(default = "four_gibibytes")]
     pub memory: ByteSize,
     /// What the scheduler sets aside, where that is less than the limits.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<ComputeRequests>,
 }
 
@@ -24,11 +29,19 @@ impl Default for Resources {
     fn default() -> Self {
         Self {
             gpus: 0,
-            cpu: CpuQuantity::from_millicores(2000),
-            memory: ByteSize::gibibytes(4),
+            cpu: two_cores(),
+            memory: four_gibibytes(),
             requests: None,
         }
     }
+}
+
+const fn two_cores() -> CpuQuantity {
+    CpuQuantity::from_millicores(2000)
+}
+
+const fn four_gibibytes() -> ByteSize {
+    ByteSize::gibibytes(4)
 }
 
 /// What the scheduler sets aside for a pod.

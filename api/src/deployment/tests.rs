@@ -89,7 +89,32 @@ fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
             json!({"resources": {"memory": "16GB"}}),
             "512Mi, 16Gi or 1G",
         ),
+        (json!({"resources": {"memory": 16}}), "with its unit"),
         (json!({"resources": {"cpu": "four"}}), "number of cores"),
+        (
+            json!({"resources": {"cpu": 2, "requests": {"cpu": "2500m"}}}),
+            "at most resources.cpu",
+        ),
+        (
+            json!({"resources": {"memory": "1Gi", "requests": {"memory": "1.1Gi"}}}),
+            "at most resources.memory",
+        ),
+        (
+            json!({"resources": {"memory": "2Gi"}, "engine": {"kvCacheMemory": "2048Mi"}}),
+            "less than resources.memory",
+        ),
+        (
+            json!({"alerts": {"window": "30s"}}),
+            "at least four times observability.metrics.interval",
+        ),
+        (
+            json!({"objectives": {"timeToFirstToken": {"threshold": "1500ms", "target": "99%"}}}),
+            "write an edge of the histogram",
+        ),
+        (
+            json!({"model": {"source": "pvc://m/a.gguf", "tokenizer": "pvc://m"}}),
+            "model.tokenizer: write pvc://CLAIM/PATH",
+        ),
         (
             json!({"rollout": {"drainTimeout": "5"}}),
             "500ms, 2s or 1m30s",
@@ -129,6 +154,11 @@ fn good_values_pass() {
     for spec in [
         json!({"resources": {"cpu": 4, "memory": "16Gi", "gpus": 1}}),
         json!({"resources": {"cpu": "1500m", "memory": "1.5Gi"}}),
+        json!({"resources": {"memory": 4_294_967_296_i64, "requests": {"cpu": 1, "memory": "0.5Gi"}}}),
+        json!({"engine": {"kvCacheMemory": "512Mi"}}),
+        json!({"alerts": {"window": "1m"}}),
+        json!({"alerts": {"window": "20s"}, "observability": {"metrics": {"mode": "None"}}}),
+        json!({"objectives": {"timeToFirstToken": {"threshold": "0.5s", "target": "99%"}}}),
         json!({"cache": {"size": "50Gi"}}),
         json!({"cache": {"existingClaim": "weights"}}),
         json!({"rollout": {"drainTimeout": "1m30s"}}),
@@ -138,6 +168,15 @@ fn good_values_pass() {
         let mut whole = spec;
         whole["model"] = json!({"source": "hf://owner/name"});
         serde_json::from_value::<LLMDeploymentSpec>(whole).unwrap();
+    }
+}
+
+#[test]
+fn each_edge_of_the_histogram_may_be_an_objective() {
+    for seconds in crate::names::buckets::TIME_TO_FIRST_TOKEN {
+        let objective = json!({"threshold": format!("{seconds}s"), "target": "99%"});
+        let spec = json!({"objectives": {"timeToFirstToken": objective}});
+        assert_eq!(violations("a", &spec), Vec::<String>::new(), "{spec}");
     }
 }
 

@@ -17,7 +17,7 @@ use candlepower_api::{
 };
 use k8s_openapi::api::batch::v1::Job;
 use kube::{ResourceExt, api::PropagationPolicy};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 /// How it fared.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ pub(super) async fn apply(
         owner: &owner,
         // A copy that is gone has no pod left that would disturb the next measurement.
         deletion: PropagationPolicy::Foreground,
+        has_written: AtomicBool::new(false),
     };
     let hand = Hand {
         resource,

@@ -5,39 +5,55 @@ use super::{
     monitoring::kinds::{PodMonitor, PrometheusRule},
 };
 use crate::{
+    metrics::ControllerMetrics,
     observability::rules::RuleGroup,
-    watches::{digest, slim},
+    watches::{api, cached, digest, of_operator, slim},
 };
 use candlepower_api::names::labels;
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Service},
+use futures::{Stream, StreamExt};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Service},
+    },
 };
-use kube::{Resource, ResourceExt, runtime::reflector::Store};
-use std::sync::Arc;
+use kube::{
+    Client, Resource, ResourceExt,
+    runtime::{
+        reflector::{Lookup, ObjectRef, Store, store::WriterDropped},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tokio::sync::watch;
 
 /// Read-only views of the watches' caches.
 pub(super) struct Caches {
-    pub(super) config_maps: Store<ConfigMap>,
-    pub(super) services: Store<Service>,
-    pub(super) deployments: Store<Deployment>,
-    pub(super) pods: Store<Pod>,
+    pub(super) config_maps: Indexed<ConfigMap>,
+    pub(super) services: Indexed<Service>,
+    pub(super) deployments: Indexed<Deployment>,
+    pub(super) pods: Indexed<Pod>,
     /// Empty while the cluster does not serve the kind. Nobody waits for these two: a missing right
     /// to watch them must not stop everything else.
-    pub(super) pod_monitors: Store<PodMonitor>,
-    pub(super) prometheus_rules: Store<PrometheusRule>,
+    pub(super) pod_monitors: Indexed<PodMonitor>,
+    pub(super) prometheus_rules: Indexed<PrometheusRule>,
     filled: watch::Sender<bool>,
 }
 
 impl Caches {
     pub(super) fn new(
-        config_maps: Store<ConfigMap>,
-        services: Store<Service>,
-        deployments: Store<Deployment>,
-        pods: Store<Pod>,
-        pod_monitors: Store<PodMonitor>,
-        prometheus_rules: Store<PrometheusRule>,
+        config_maps: Indexed<ConfigMap>,
+        services: Indexed<Service>,
+        deployments: Indexed<Deployment>,
+        pods: Indexed<Pod>,
+        pod_monitors: Indexed<PodMonitor>,
+        prometheus_rules: Indexed<PrometheusRule>,
     ) -> Self {
         Self {
             config_maps,
@@ -79,14 +95,112 @@ impl Caches {
     }
 }
 
-/// The objects in a cache that carry the label of the resource `name`.
-pub(super) fn of_resource<K>(cache: &Store<K>, namespace: &str, name: &str) -> Vec<Arc<K>>
+/// A cache that knows the objects of each resource without looking at all: with a thousand resources, that look would be
+/// most of a reconcile.
+#[derive(Clone)]
+pub(super) struct Indexed<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    cache.state_filter(|object| {
-        object.namespace().as_deref() == Some(namespace) && resource_name(object) == Some(name)
-    })
+    store: Store<K>,
+    /// Names of objects by namespace and name of their resource.
+    names: Arc<Mutex<Names>>,
+}
+
+/// A watch of what this operator wrote that fills an indexed cache before it reports a change.
+pub(super) fn indexed<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    slim: fn(&mut K),
+    metrics: &ControllerMetrics,
+) -> (
+    Indexed<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
+)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Lookup<DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, changes) = cached(api(client, namespace), of_operator(), slim, metrics);
+    Indexed::new(store, changes)
+}
+
+type Names = HashMap<(String, String), BTreeSet<String>>;
+
+impl<K> Indexed<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    /// An index of `store`, and the changes that fill it as they pass.
+    pub(super) fn new<E, S>(
+        store: Store<K>,
+        changes: S,
+    ) -> (Self, impl Stream<Item = Result<K, E>> + Send + use<K, E, S>)
+    where
+        S: Stream<Item = Result<K, E>> + Send,
+    {
+        let indexed = Self {
+            store,
+            names: Arc::default(),
+        };
+        let filled = indexed.clone();
+        let changes = changes.inspect(move |change| {
+            if let Ok(object) = change {
+                filled.note(object);
+            }
+        });
+        (indexed, changes)
+    }
+
+    /// The cache itself.
+    pub(super) fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    fn note(&self, object: &K) {
+        if let (Some(namespace), Some(resource)) =
+            (ResourceExt::namespace(object), resource_name(object))
+        {
+            let of_resource = (namespace, resource.to_owned());
+            let mut names = self.lock();
+            names
+                .entry(of_resource)
+                .or_default()
+                .insert(object.name_any());
+        }
+    }
+
+    /// The objects that carry the label of the resource `name`, in the order of their names.
+    pub(super) fn of_resource(&self, namespace: &str, name: &str) -> Vec<Arc<K>> {
+        let key = (namespace.to_owned(), name.to_owned());
+        let mut found = Vec::new();
+        let mut names = self.lock();
+        let Some(known) = names.get_mut(&key) else {
+            return found;
+        };
+        // Those that have gone, or belong to another resource now, leave the index here.
+        known.retain(|object| {
+            let reference = ObjectRef::new(object).within(namespace);
+            let live = self
+                .store
+                .get(&reference)
+                .filter(|live| resource_name(&**live) == Some(name));
+            found.extend(live.clone());
+            live.is_some()
+        });
+        if known.is_empty() {
+            names.remove(&key);
+        }
+        found
+    }
+
+    async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
+        self.store.wait_until_ready().await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The name of the resource that an object belongs to.
@@ -114,7 +228,40 @@ pub(super) fn slim_rules(rule: &mut PrometheusRule) {
 mod tests {
     use super::*;
     use crate::watches::as_cached;
+    use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
+
+    fn service(name: &str, resource: &str) -> Service {
+        serde_json::from_value(json!({"metadata": {
+            "name": name, "namespace": "team", "labels": {labels::LLM_DEPLOYMENT: resource},
+        }}))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_objects_of_a_resource_are_found_until_they_go_or_change_hands() {
+        let (store, mut writer) = reflector::store();
+        let (indexed, _changes) = Indexed::new(store, futures::stream::empty::<Result<_, ()>>());
+        let mut happens = |event: Event<Service>| {
+            writer.apply_watcher_event(&event);
+            if let Event::Apply(object) | Event::Delete(object) = event {
+                indexed.note(&object);
+            }
+        };
+        let names = |resource: &str| {
+            let found = indexed.of_resource("team", resource);
+            found.iter().map(|it| it.name_any()).collect::<Vec<_>>()
+        };
+        for (name, resource) in [("b", "tiny"), ("a", "tiny"), ("c", "other")] {
+            happens(Event::Apply(service(name, resource)));
+        }
+        assert_eq!(names("tiny"), ["a", "b"]);
+        assert!(indexed.of_resource("elsewhere", "tiny").is_empty());
+        happens(Event::Delete(service("a", "tiny")));
+        happens(Event::Apply(service("b", "other")));
+        assert_eq!(names("tiny"), [""; 0]);
+        assert_eq!(names("other"), ["b", "c"]);
+    }
 
     #[test]
     fn rules_are_kept_as_their_digest_and_still_compare() {

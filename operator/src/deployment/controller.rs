@@ -2,7 +2,8 @@
 //! for all of them.
 use super::{
     Guarded,
-    caches::{self, Caches},
+    caches::{self, Caches, Indexed, indexed},
+    compared::Compared,
     context::{Context, ServerDefaults},
     figures::{Figures, scrape::Scraper},
     monitoring::{
@@ -11,7 +12,9 @@ use super::{
         prometheus::Verifier,
         served::{self, Served},
     },
+    pace::Pace,
     probe, reconcile,
+    reports::Reports,
     state::State,
     views::{self, Views},
 };
@@ -160,19 +163,14 @@ impl Scope {
         let (resources, changes) =
             cached::<Guarded>(api(client, namespace), watch_all, watches::slim, metrics);
         let changes = views::tap(changes, &touch, views::of_deployment);
-        let (config_maps, config_map_changes) = cached::<ConfigMap>(
-            api(client, namespace),
-            owned(),
-            watches::slim_config_map,
-            metrics,
-        );
+        let (config_maps, config_map_changes) =
+            indexed::<ConfigMap>(client, namespace, watches::slim_config_map, metrics);
         let config_map_changes = views::tap(config_map_changes, &touch, views::of_benchmark);
         let (services, service_changes) =
-            cached::<Service>(api(client, namespace), owned(), watches::slim, metrics);
+            indexed::<Service>(client, namespace, watches::slim, metrics);
         let (deployments, deployment_changes) =
-            cached::<Deployment>(api(client, namespace), owned(), watches::slim, metrics);
-        let (pods, pod_changes) =
-            cached::<Pod>(api(client, namespace), owned(), watches::slim_pod, metrics);
+            indexed::<Deployment>(client, namespace, watches::slim, metrics);
+        let (pods, pod_changes) = indexed::<Pod>(client, namespace, watches::slim_pod, metrics);
         let pod_changes = views::tap(pod_changes, &touch, views::of_benchmark);
 
         let known = &shared.monitoring.served;
@@ -197,16 +195,20 @@ impl Scope {
             metrics,
         );
 
+        let (pod_monitors, pod_monitor_changes) = Indexed::new(pod_monitors, pod_monitor_changes);
+        let (prometheus_rules, prometheus_rule_changes) =
+            Indexed::new(prometheus_rules, prometheus_rule_changes);
+
         let figures = Arc::new(Figures::default());
         let (tell, told) = mpsc::unbounded();
         let scraper = Scraper {
             resources: resources.clone(),
-            pods: pods.clone(),
+            pods: pods.store(),
             client: shared.probe.clone(),
             metrics: shared.metrics.clone(),
             figures: figures.clone(),
             runbooks_url: shared.monitoring.settings.runbooks_url.clone(),
-            tell,
+            tell: tell.clone(),
         };
         // Without this filter each status that is written would start another reconcile.
         let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
@@ -222,12 +224,13 @@ impl Scope {
         let views = Views {
             namespace: namespace.map(str::to_owned),
             resources: scraper.resources.clone(),
-            config_maps: config_maps.clone(),
-            pods: pods.clone(),
+            config_maps: config_maps.store(),
+            pods: pods.store(),
             touched,
         };
         let context = Context {
             client: client.clone(),
+            resources: scraper.resources.clone(),
             caches: Caches::new(
                 config_maps,
                 services,
@@ -238,11 +241,14 @@ impl Scope {
             ),
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
-            probe: shared.probe.clone(),
+            compared: Compared::default(),
+            pace: Pace::default(),
+            reports: Reports::new(shared.probe.clone()),
             server: shared.server.clone(),
             written: WrittenStatuses::default(),
             monitoring: shared.monitoring.clone(),
             figures,
+            tell,
         };
         Self {
             controller,

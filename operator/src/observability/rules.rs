@@ -81,6 +81,16 @@ pub fn of_resource(subject: &Subject<'_>, runbooks: &str) -> RuleFile {
     }
 }
 
+/// The names of the groups that have alerts in them.
+pub fn groups_with_alerts(subject: &Subject<'_>, runbooks: &str) -> Vec<String> {
+    of_resource(subject, runbooks)
+        .groups
+        .into_iter()
+        .filter(|group| group.rules.iter().any(|rule| rule.alert.is_some()))
+        .map(|group| group.name)
+        .collect()
+}
+
 /// What all alerts have, whichever group they are in.
 struct Alert<'a> {
     name: &'a str,

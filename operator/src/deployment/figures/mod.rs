@@ -19,7 +19,9 @@ use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
+#[cfg(test)]
 pub(super) use unread::Unread;
+pub(super) use unread::Unreads;
 
 /// Namespace and name of a resource.
 pub(super) type Key = (String, String);
@@ -30,7 +32,7 @@ pub(super) struct Reading {
     pub(super) performance: Option<Performance>,
     pub(super) alerts: Option<AlertStatus>,
     /// Pods that are not in it, because they give no metrics.
-    pub(super) unread: Vec<Unread>,
+    pub(super) unread: Unreads,
     /// Whether spans were lost in the window, time and again.
     pub(super) loses_spans: bool,
 }
@@ -41,7 +43,7 @@ impl Reading {
         Self {
             performance: status.and_then(|status| status.performance.clone()),
             alerts: status.and_then(|status| status.alerts.clone()),
-            unread: Vec::new(),
+            unread: status.map(Unreads::told).unwrap_or_default(),
             loses_spans: false,
         }
     }

@@ -6,7 +6,7 @@ use super::{
     performance,
     restarts::Restarts,
     snapshot::{self, Snapshot},
-    unread::Failures,
+    unread::{Failed, Failures, Unreads},
     window::{History, Window},
 };
 use crate::{
@@ -20,18 +20,20 @@ use k8s_openapi::{
     jiff::{Timestamp, Unit},
 };
 use kube::{
-    ResourceExt,
+    Resource, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Pods that are asked at the same time.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 64;
+/// A refusal comes sooner.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// Asks the pods of one controller's resources.
 pub(in crate::deployment) struct Scraper {
@@ -87,9 +89,16 @@ impl Scraper {
             .filter_map(|resource| Some(((resource.namespace()?, resource.name_any()), resource)))
             .collect();
         let pods = self.pods.state();
-        let asked: Vec<_> = pods.iter().filter_map(|pod| target(pod)).collect();
+        let asked: Vec<_> = pods
+            .iter()
+            .filter_map(|pod| target(pod))
+            .filter(|target| memory.failures.takes_part(&target.uid))
+            .collect();
         let answers = stream::iter(asked)
-            .map(|target| async { (self.ask(&target.address).await, target) })
+            .map(|target| async {
+                let began = Instant::now();
+                (self.ask(&target.address).await, target, began.elapsed())
+            })
             .buffer_unordered(AT_ONCE)
             .collect::<Vec<_>>()
             .await;
@@ -124,25 +133,25 @@ impl Memory {
     /// Takes in what the pods answered, and lets go of what no window reaches any more.
     fn take(
         &mut self,
-        answers: Vec<(Result<Snapshot, String>, Target)>,
+        answers: Vec<(Result<Snapshot, String>, Target, Duration)>,
         resources: &HashMap<Key, Arc<Guarded>>,
     ) {
         let now = Instant::now();
         let unix_now = Timestamp::now().as_duration().as_secs_f64();
-        for seen in self.pods.values_mut() {
-            seen.lives = false;
+        for (uid, seen) in &mut self.pods {
+            seen.lives = self.failures.leaves_out(uid);
         }
         self.failures
-            .take(answers.iter().filter_map(|(answer, target)| {
-                let why = answer.as_ref().err()?;
-                Some((
-                    target.uid.as_str(),
-                    &target.resource,
-                    target.name.as_str(),
-                    why.as_str(),
-                ))
+            .take(answers.iter().filter_map(|(answer, target, took)| {
+                Some(Failed {
+                    uid: &target.uid,
+                    resource: &target.resource,
+                    pod: &target.name,
+                    why: answer.as_ref().err()?,
+                    is_silent: *took >= SILENCE,
+                })
             }));
-        for (answer, target) in answers {
+        for (answer, target, _) in answers {
             let Some(length) = resources.get(&target.resource).and_then(window) else {
                 continue;
             };
@@ -176,11 +185,11 @@ impl Memory {
                 .last_seen()
                 .is_some_and(|at| now.duration_since(at) < kept)
         });
-        self.pending.retain(|uid, _| {
-            resources
-                .values()
-                .any(|resource| resource.uid().as_ref() == Some(uid))
-        });
+        let uids: HashSet<_> = resources
+            .values()
+            .filter_map(|resource| resource.meta().uid.as_ref())
+            .collect();
+        self.pending.retain(|uid, _| uids.contains(uid));
     }
 }
 
@@ -228,6 +237,7 @@ fn readings(
         pods.entry(&seen.resource).or_default().push(seen);
     }
     let looping = memory.restarts.looping();
+    let unread = memory.failures.lasting();
     let now = Timestamp::now();
     resources
         .iter()
@@ -246,7 +256,10 @@ fn readings(
             } else {
                 told.clone()
             };
-            reading.unread = memory.failures.lasting(key);
+            reading.unread = match &unread {
+                Some(unread) => Unreads::These(unread.get(key).cloned().unwrap_or_default()),
+                None => told.unread.clone(),
+            };
             Some((key.clone(), (reading, told)))
         })
         .collect()
@@ -281,7 +294,7 @@ fn reading(
     Reading {
         performance,
         alerts: alerts::status(pending.update(Instant::now(), holding), runbooks_url),
-        unread: Vec::new(),
+        unread: Unreads::default(),
         loses_spans: window.loses_spans,
     }
 }

@@ -165,8 +165,11 @@ pub(super) fn next_look(
     outcome: &Outcome,
     status: &LLMDeploymentStatus,
 ) -> Option<Duration> {
-    if !matches!(outcome, Outcome::Applied(_)) {
+    let Outcome::Applied(applied) = outcome else {
         return None;
+    };
+    if applied.is_partial {
+        return Some(WHILE_LOADING);
     }
     let condition = |type_: &str| {
         status
