@@ -43,7 +43,7 @@ pub(super) async fn apply(
     observed: &Observed,
     context: &Context,
 ) -> Result<Outcome, Error> {
-    match apply_all(valid, children, observed, context).await {
+    match Box::pin(apply_all(valid, children, observed, context)).await {
         Ok(applied) => Ok(Outcome::Applied(Box::new(applied))),
         Err(Failure::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
         Err(Failure::Error(error)) => Err(error),
@@ -70,6 +70,10 @@ async fn apply_all(
         writer.apply(config_map, &observed.config_maps).await?;
     }
     writer.apply(&children.service, &observed.services).await?;
+    // Before there is a pod that it is to protect.
+    writer
+        .apply_optional(children.network_policy.as_ref(), &observed.network_policies)
+        .await?;
     // Last, so that pods find everything that they need.
     let deployment = writer
         .apply(&children.deployment, &observed.deployments)
@@ -87,6 +91,12 @@ async fn apply_all(
     writer.delete_orphans(&observed.services, &own_name).await?;
     writer
         .delete_orphans(&observed.deployments, &own_name)
+        .await?;
+    writer
+        .apply_optional(
+            children.disruption_budget.as_ref(),
+            &observed.disruption_budgets,
+        )
         .await?;
     let monitoring = [
         writer

@@ -12,6 +12,8 @@ use candlepower_api::names::labels;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod, Service},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{Resource, ResourceExt, runtime::reflector::Store};
 use std::sync::Arc;
@@ -22,34 +24,18 @@ pub(super) struct Caches {
     pub(super) config_maps: Store<ConfigMap>,
     pub(super) services: Store<Service>,
     pub(super) deployments: Store<Deployment>,
+    pub(super) network_policies: Store<NetworkPolicy>,
+    pub(super) disruption_budgets: Store<PodDisruptionBudget>,
     pub(super) pods: Store<Pod>,
     /// Empty while the cluster does not serve the kind. Nobody waits for these two: a missing right
     /// to watch them must not stop everything else.
     pub(super) pod_monitors: Store<PodMonitor>,
     pub(super) prometheus_rules: Store<PrometheusRule>,
-    filled: watch::Sender<bool>,
+    /// Whether each holds the first complete list; false at first.
+    pub(super) filled: watch::Sender<bool>,
 }
 
 impl Caches {
-    pub(super) fn new(
-        config_maps: Store<ConfigMap>,
-        services: Store<Service>,
-        deployments: Store<Deployment>,
-        pods: Store<Pod>,
-        pod_monitors: Store<PodMonitor>,
-        prometheus_rules: Store<PrometheusRule>,
-    ) -> Self {
-        Self {
-            config_maps,
-            services,
-            deployments,
-            pods,
-            pod_monitors,
-            prometheus_rules,
-            filled: watch::Sender::new(false),
-        }
-    }
-
     /// Waits until each cache holds the first complete list: what is missing before that may
     /// well exist.
     pub(super) async fn filled(&self) -> Result<(), Error> {
@@ -70,6 +56,8 @@ impl Caches {
             self.config_maps.wait_until_ready(),
             self.services.wait_until_ready(),
             self.deployments.wait_until_ready(),
+            self.network_policies.wait_until_ready(),
+            self.disruption_budgets.wait_until_ready(),
             self.pods.wait_until_ready(),
         );
         // An error means that the watches are gone, and with them every reconcile.

@@ -20,26 +20,32 @@ use crate::{
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
     queue::Queue,
     shutdown::Shutdown,
-    watches::{self, api, cached, reflected},
+    watches::{self, api, cached, reflected, slim},
     written::WrittenStatuses,
 };
 use candlepower_api::names::labels;
-use futures::{channel::mpsc, future};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Service},
+use futures::{Stream, channel::mpsc, future};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
 };
 use kube::{
-    Client,
+    Client, Resource,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt,
         events::{Recorder, Reporter},
         predicates,
-        reflector::ObjectRef,
+        reflector::{Lookup, ObjectRef, Store},
         watcher,
     },
 };
-use std::{sync::Arc, time::Duration};
+use serde::de::DeserializeOwned;
+use std::{fmt::Debug, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// The controllers of all watched namespaces.
@@ -158,21 +164,19 @@ impl Scope {
         let metrics = &ControllerMetrics::new(&shared.metrics, DEPLOYMENT_CONTROLLER);
         let (touch, touched) = mpsc::unbounded();
         let (resources, changes) =
-            cached::<Guarded>(api(client, namespace), watch_all, watches::slim, metrics);
+            cached::<Guarded>(api(client, namespace), watch_all, slim, metrics);
         let changes = views::tap(changes, &touch, views::of_deployment);
-        let (config_maps, config_map_changes) = cached::<ConfigMap>(
-            api(client, namespace),
-            owned(),
-            watches::slim_config_map,
-            metrics,
-        );
+        let (config_maps, config_map_changes) =
+            children::<ConfigMap>(client, namespace, watches::slim_config_map, metrics);
         let config_map_changes = views::tap(config_map_changes, &touch, views::of_benchmark);
-        let (services, service_changes) =
-            cached::<Service>(api(client, namespace), owned(), watches::slim, metrics);
+        let (services, service_changes) = children::<Service>(client, namespace, slim, metrics);
         let (deployments, deployment_changes) =
-            cached::<Deployment>(api(client, namespace), owned(), watches::slim, metrics);
-        let (pods, pod_changes) =
-            cached::<Pod>(api(client, namespace), owned(), watches::slim_pod, metrics);
+            children::<Deployment>(client, namespace, slim, metrics);
+        let (network_policies, policy_changes) =
+            children::<NetworkPolicy>(client, namespace, slim, metrics);
+        let (disruption_budgets, budget_changes) =
+            children::<PodDisruptionBudget>(client, namespace, slim, metrics);
+        let (pods, pod_changes) = children::<Pod>(client, namespace, watches::slim_pod, metrics);
         let pod_changes = views::tap(pod_changes, &touch, views::of_benchmark);
 
         let known = &shared.monitoring.served;
@@ -183,7 +187,7 @@ impl Scope {
                 api(client, namespace),
                 owned(),
             ),
-            watches::slim,
+            slim,
             metrics,
         );
         let (prometheus_rules, prometheus_rule_changes) = reflected::<PrometheusRule, _>(
@@ -214,6 +218,8 @@ impl Scope {
             .owns_stream(config_map_changes)
             .owns_stream(service_changes)
             .owns_stream(deployment_changes)
+            .owns_stream(policy_changes)
+            .owns_stream(budget_changes)
             .owns_stream(pod_monitor_changes)
             .owns_stream(prometheus_rule_changes)
             .reconcile_on(told)
@@ -228,14 +234,17 @@ impl Scope {
         };
         let context = Context {
             client: client.clone(),
-            caches: Caches::new(
+            caches: Caches {
                 config_maps,
                 services,
                 deployments,
+                network_policies,
+                disruption_budgets,
                 pods,
                 pod_monitors,
                 prometheus_rules,
-            ),
+                filled: watch::Sender::new(false),
+            },
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
             probe: shared.probe.clone(),
@@ -267,6 +276,28 @@ impl Scope {
         queue.run(self.controller, reconcile, self.context).await;
         scraping.abort();
     }
+}
+
+/// All children of one kind, and their changes.
+fn children<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    slim: fn(&mut K),
+    metrics: &ControllerMetrics,
+) -> (
+    Store<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
+)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Lookup<DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    cached(
+        api(client, namespace),
+        watches::of_operator(),
+        slim,
+        metrics,
+    )
 }
 
 /// Pods are not owned by the resource but by a ReplicaSet in between: their label tells.

@@ -20,6 +20,8 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Event, Pod, PodCondition, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
     },
     jiff::{SignedDuration, Timestamp},
 };
@@ -34,6 +36,8 @@ pub(super) struct Observed {
     pub(super) config_maps: Vec<Arc<ConfigMap>>,
     pub(super) services: Vec<Arc<Service>>,
     pub(super) deployments: Vec<Arc<Deployment>>,
+    pub(super) network_policies: Vec<Arc<NetworkPolicy>>,
+    pub(super) disruption_budgets: Vec<Arc<PodDisruptionBudget>>,
     /// Pods that are not being deleted.
     pub(super) pods: Vec<ObservedPod>,
     pub(super) pod_monitors: Vec<Arc<PodMonitor>>,
@@ -93,6 +97,8 @@ pub(super) async fn dereference(
         config_maps: of_resource(&context.caches.config_maps, &namespace, &name),
         services: of_resource(&context.caches.services, &namespace, &name),
         deployments: of_resource(&context.caches.deployments, &namespace, &name),
+        network_policies: of_resource(&context.caches.network_policies, &namespace, &name),
+        disruption_budgets: of_resource(&context.caches.disruption_budgets, &namespace, &name),
         previous,
     })
 }

@@ -47,7 +47,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         Ok(valid) => {
             let plan = context.monitoring.plan(&observed);
             let children = build::children(&valid, &plan)?;
-            Box::pin(apply::apply(&valid, children, &observed, &context)).await?
+            apply::apply(&valid, children, &observed, &context).await?
         }
         Err(rejection) => Outcome::Rejected(rejection),
     };

@@ -62,7 +62,6 @@ pub(super) fn validate<'a>(
     defaults: &ServerDefaults,
 ) -> Result<Valid<'a>, Rejection> {
     let spec = &resource.spec;
-    refuse_open_doors(spec)?;
     let incomplete = || Rejection::invalid("the resource has no namespace or uid");
     Ok(Valid {
         name: resource.name_any(),
@@ -93,25 +92,6 @@ fn pinned_image(previous: &LLMDeploymentStatus) -> Option<&str> {
                 && condition.reason == conditions::IMAGE_PULL_FAILED
         });
     previous.image.as_deref().filter(|_| !never_arrived)
-}
-
-/// Most fields that have no effect yet are harmless to ignore; a lock that is not locked is not.
-fn refuse_open_doors(spec: &LLMDeploymentSpec) -> Result<(), Rejection> {
-    let refuse = |field: &str| {
-        Err(Rejection {
-            reason: conditions::NOT_YET_IMPLEMENTED,
-            message: format!(
-                "spec.access.{field} is not enforced by this version, so nothing is served: remove it, and limit access by other means"
-            ),
-        })
-    };
-    if spec.access.api_keys.is_some() {
-        return refuse("apiKeys");
-    }
-    if !spec.access.network_policy.from.is_empty() {
-        return refuse("networkPolicy.from");
-    }
-    Ok(())
 }
 
 fn mount(model: &Model) -> Result<MountedModel, Rejection> {
@@ -251,23 +231,6 @@ mod tests {
             let rejection = model(value).unwrap_err();
             assert_eq!(rejection.reason, "InvalidSpec");
             assert!(rejection.message.contains(cure), "{rejection:?}");
-        }
-    }
-
-    #[test]
-    fn a_lock_that_is_not_locked_serves_nothing() {
-        for access in [
-            json!({"apiKeys": {"secretRef": {"name": "keys"}}}),
-            json!({"networkPolicy": {"from": [{"podSelector": {}}]}}),
-        ] {
-            let resource = testing::resource(json!({"access": access}));
-            let rejection = validate(
-                &resource,
-                &LLMDeploymentStatus::default(),
-                &testing::server(),
-            )
-            .unwrap_err();
-            assert_eq!(rejection.reason, "NotYetImplemented");
         }
     }
 

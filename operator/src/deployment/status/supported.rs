@@ -33,11 +33,6 @@ fn inert_fields(spec: &LLMDeploymentSpec) -> Vec<&'static str> {
         ("autoscaling", spec.autoscaling.is_some()),
         ("resources.gpus", spec.resources.gpus > 0),
         ("cache", spec.cache.is_some()),
-        ("access.apiKeys", spec.access.api_keys.is_some()),
-        (
-            "access.networkPolicy.from",
-            !spec.access.network_policy.from.is_empty(),
-        ),
     ];
     fields
         .into_iter()
@@ -58,6 +53,7 @@ mod tests {
             json!({"engine": {"prefixCaching": true}, "observability": {"metrics": {"mode": "None"}}}),
             json!({"observability": {"tracing": {"mode": "Endpoint", "endpoint": "http://a:4317"}}}),
             json!({"observability": {"metrics": {"mode": "PodMonitor"}, "tracing": {"mode": "Sidecar"}}}),
+            json!({"access": {"apiKeys": {"secretRef": {"name": "a"}}, "networkPolicy": {"from": [{"podSelector": {}}]}}}),
             json!({"alerts": {"errorRate": {"threshold": "1%"}}}),
         ] {
             let verdict = spec_supported(&testing::resource(spec).spec);
