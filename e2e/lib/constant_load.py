@@ -41,7 +41,9 @@ class Client(threading.Thread):
             "max_tokens": TOKENS,
             "stream": self.streams,
         }
-        headers = {"Content-Type": "application/json", "Connection": "keep-alive" if self.keeps else "close"}
+        headers = {"Content-Type": "application/json"}
+        if not self.keeps:
+            self.pool.clear()
         response = self.pool.request("POST", self.url, body=json.dumps(body), headers=headers)
         text = response.data.decode()
         if response.status != 200:

@@ -74,6 +74,7 @@ impl Controllers {
             probe: probe::Client::new(),
             server: ServerDefaults {
                 image: config.server_image.clone(),
+                cuda_image: config.server_image_cuda.clone(),
                 pull_policy: config.server_image_pull_policy,
             },
             monitoring: Arc::new(Monitoring {

@@ -12,7 +12,7 @@ mod pod_monitor;
 mod service;
 mod sidecars;
 
-pub(super) use pod::{API_KEYS_VOLUME, CONTAINER};
+pub(super) use pod::{API_KEYS_VOLUME, CONTAINER, GPU};
 
 use super::{
     error::Error,

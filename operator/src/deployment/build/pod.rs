@@ -40,6 +40,8 @@ const FOREVER: i32 = i32::MAX;
 const CONFIG_VOLUME: &str = "config";
 /// The volume with the API keys.
 pub(in crate::deployment) const API_KEYS_VOLUME: &str = "api-keys";
+/// What NVIDIA's device plugin calls GPUs.
+pub(in crate::deployment) const GPU: &str = "nvidia.com/gpu";
 const MODEL_VOLUME: &str = "model";
 const TMP_VOLUME: &str = "tmp";
 
@@ -193,7 +195,7 @@ fn resources(resources: &Resources) -> ResourceRequirements {
         ("memory".to_owned(), quantity(&resources.memory)),
     ]);
     if resources.gpus > 0 {
-        limits.insert("nvidia.com/gpu".to_owned(), quantity(&resources.gpus));
+        limits.insert(GPU.to_owned(), quantity(&resources.gpus));
     }
     let mut requests = limits.clone();
     if let Some(less) = &resources.requests {

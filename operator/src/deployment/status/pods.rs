@@ -2,7 +2,7 @@
 use super::{
     super::{
         apply::Outcome,
-        build::{API_KEYS_VOLUME, CONTAINER},
+        build::{API_KEYS_VOLUME, CONTAINER, GPU},
         dereference::{Observed, ObservedPod, is_ready},
         monitoring::sidecar::{failing_pull, is_pull_failure},
     },
@@ -137,7 +137,7 @@ impl Doctor<'_> {
                 Diagnosis::Failing(
                     conditions::IMAGE_PULL_FAILED,
                     format!(
-                        "the image {} cannot be pulled: {}; correct the operator's --server-image, or add spec.pod.imagePullSecrets",
+                        "the image {} cannot be pulled: {}; correct the operator's --server-image (--server-image-cuda for GPUs), or add spec.pod.imagePullSecrets",
                         container.image,
                         shortened(cause, LONGEST_QUOTE)
                     ),
@@ -337,6 +337,8 @@ pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
         "; create the claim, or correct spec.model.source"
     } else if message.contains("PersistentVolumeClaims") {
         "; bind the claim to a volume"
+    } else if message.contains(&format!("Insufficient {GPU}")) {
+        "; add a node with a free GPU, or NVIDIA's device plugin to one that has it; or set spec.resources.gpus to 0"
     } else if message.contains("Insufficient") {
         "; add a node, or lower spec.resources"
     } else if message.contains("taint") {

@@ -25,6 +25,11 @@ fn each_trouble_of_a_pod_has_a_reason_and_a_cure() {
             "1 Insufficient memory; add a node, or lower spec.resources",
         ),
         (
+            unscheduled("0/1 nodes are available: 1 Insufficient nvidia.com/gpu. no new claims"),
+            "Unschedulable",
+            "1 Insufficient nvidia.com/gpu; add a node with a free GPU",
+        ),
+        (
             unscheduled(
                 "0/1 nodes are available: persistentvolumeclaim \"m\" not found. not found",
             ),
