@@ -6,7 +6,7 @@ use crate::{
     value::{ByteSize, Duration, Percentage},
 };
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{num::NonZeroU32, path::PathBuf};
 
 /// The whole configuration file (YAML or JSON). Only `model.path` has no default.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -20,6 +20,9 @@ pub struct ServerConfig {
     /// The HTTP side.
     #[serde(default)]
     pub http: HttpConfig,
+    /// Who may send requests.
+    #[serde(default)]
+    pub access: AccessConfig,
     /// Traces.
     #[serde(default)]
     pub tracing: TracingConfig,
@@ -132,6 +135,18 @@ impl Default for HttpConfig {
             drain_delay: Duration::default(),
         }
     }
+}
+
+/// Who may send requests.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct AccessConfig {
+    /// A folder whose every file is an API key; requests need one of them. Without it everybody may send requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_keys: Option<PathBuf>,
+    /// Requests that each key may send in a minute; default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<NonZeroU32>,
 }
 
 /// Traces by OTLP over gRPC.
@@ -299,6 +314,7 @@ impl ServerConfig {
             },
             engine: EngineConfig::default(),
             http: HttpConfig::default(),
+            access: AccessConfig::default(),
             tracing: TracingConfig::default(),
             log: LogConfig::default(),
             debug: DebugConfig::default(),

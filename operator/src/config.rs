@@ -26,7 +26,11 @@ pub struct Config {
     #[arg(long, env = "SERVER_IMAGE", value_name = "IMAGE", default_value = concat!("candlepower/server:", env!("CARGO_PKG_VERSION")))]
     pub server_image: String,
 
-    /// When nodes pull that image
+    /// The same for LLMDeployments with GPUs; without it they are refused
+    #[arg(long, env = "SERVER_IMAGE_CUDA", value_name = "IMAGE")]
+    pub server_image_cuda: Option<String>,
+
+    /// When nodes pull these images
     #[arg(
         long,
         env = "SERVER_IMAGE_PULL_POLICY",

@@ -8,7 +8,7 @@ use candlepower_api::{
     value::{ByteSize, Duration, Percentage},
 };
 use clap::{Args, Parser};
-use std::{io, path::PathBuf};
+use std::{io, num::NonZeroU32, path::PathBuf};
 
 /// Serves one language model over an OpenAI-compatible API.
 ///
@@ -33,6 +33,9 @@ pub struct Arguments {
     /// The HTTP side.
     #[command(flatten)]
     pub http: HttpArguments,
+    /// Who may send requests.
+    #[command(flatten)]
+    pub access: AccessArguments,
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryArguments,
@@ -139,6 +142,18 @@ pub struct HttpArguments {
     pub drain_delay: Option<Duration>,
 }
 
+/// Who may send requests.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Access")]
+pub struct AccessArguments {
+    /// A folder whose every file is an API key; requests need one of them [default: none is needed].
+    #[arg(long, env = "CANDLEPOWER_API_KEYS", value_name = "FOLDER")]
+    pub api_keys: Option<PathBuf>,
+    /// Requests that each key may send in a minute [default: no limit].
+    #[arg(long, env = "CANDLEPOWER_REQUESTS_PER_MINUTE", value_name = "N")]
+    pub requests_per_minute: Option<NonZeroU32>,
+}
+
 /// Traces and logs.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Telemetry")]
@@ -234,6 +249,11 @@ pub fn resolve(arguments: Arguments, file: Option<&str>) -> Result<ServerConfig,
     arguments.model.apply(&mut config);
     arguments.engine.apply(&mut config);
     arguments.http.apply(&mut config);
+    set_some(&mut config.access.api_keys, arguments.access.api_keys);
+    set_some(
+        &mut config.access.requests_per_minute,
+        arguments.access.requests_per_minute,
+    );
     arguments.telemetry.apply(&mut config);
     set(
         &mut config.debug.allow_fault_injection,
@@ -343,6 +363,13 @@ fn validate(config: &ServerConfig) -> Result<(), ConfigError> {
             "http.requestTimeout",
             "0s",
             "write a duration such as 2m, or leave it out",
+        ));
+    }
+    if config.access.requests_per_minute.is_some() && config.access.api_keys.is_none() {
+        return Err(invalid(
+            "access.requestsPerMinute",
+            "set without access.apiKeys",
+            "give a folder with API keys, too, because requests are counted for each key",
         ));
     }
     if config.model.served_name.as_deref() == Some("") {

@@ -25,6 +25,39 @@ pub struct Resources {
     pub requests: Option<ComputeRequests>,
 }
 
+impl Resources {
+    /// What the model runs on.
+    pub const fn device(&self) -> Device {
+        if self.gpus > 0 {
+            Device::Cuda
+        } else {
+            Device::Cpu
+        }
+    }
+}
+
+/// What a model runs on; the server has an image for each.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// NVIDIA's GPUs.
+    Cuda,
+}
+
+impl Device {
+    /// Whether it is the processor.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands a reference over"
+    )]
+    pub(super) const fn is_cpu(&self) -> bool {
+        matches!(self, Self::Cpu)
+    }
+}
+
 impl Default for Resources {
     fn default() -> Self {
         Self {

@@ -48,7 +48,8 @@ pub(super) async fn apply(
     observed: &Observed,
     context: &Context,
 ) -> Result<Outcome, Error> {
-    match apply_all(valid, children, fingerprint, observed, context).await {
+    let applying = apply_all(valid, children, fingerprint, observed, context);
+    match Box::pin(applying).await {
         Ok(applied) => Ok(Outcome::Applied(Box::new(applied))),
         Err(Failure::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
         Err(Failure::Error(error)) => Err(error),
@@ -76,6 +77,10 @@ async fn apply_all(
         writer.put(config_map, config_maps).await?;
     }
     writer.put(&children.service, &observed.services).await?;
+    // Before there is a pod that it is to protect.
+    writer
+        .apply_optional(children.network_policy.as_ref(), &observed.network_policies)
+        .await?;
     // After them, so that pods find everything that they need.
     let deployment = writer
         .apply(&children.deployment, &observed.deployments)
@@ -97,6 +102,12 @@ async fn apply_all(
     writer.delete_orphans(&observed.services, &own_name).await?;
     writer
         .delete_orphans(&observed.deployments, &own_name)
+        .await?;
+    writer
+        .apply_optional(
+            children.disruption_budget.as_ref(),
+            &observed.disruption_budgets,
+        )
         .await?;
     let monitoring = [
         writer

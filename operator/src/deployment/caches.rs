@@ -16,6 +16,8 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Pod, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
     },
 };
 use kube::{
@@ -38,34 +40,18 @@ pub(super) struct Caches {
     pub(super) config_maps: Indexed<ConfigMap>,
     pub(super) services: Indexed<Service>,
     pub(super) deployments: Indexed<Deployment>,
+    pub(super) network_policies: Indexed<NetworkPolicy>,
+    pub(super) disruption_budgets: Indexed<PodDisruptionBudget>,
     pub(super) pods: Indexed<Pod>,
     /// Empty while the cluster does not serve the kind. Nobody waits for these two: a missing right
     /// to watch them must not stop everything else.
     pub(super) pod_monitors: Indexed<PodMonitor>,
     pub(super) prometheus_rules: Indexed<PrometheusRule>,
-    filled: watch::Sender<bool>,
+    /// Whether each holds the first complete list; false at first.
+    pub(super) filled: watch::Sender<bool>,
 }
 
 impl Caches {
-    pub(super) fn new(
-        config_maps: Indexed<ConfigMap>,
-        services: Indexed<Service>,
-        deployments: Indexed<Deployment>,
-        pods: Indexed<Pod>,
-        pod_monitors: Indexed<PodMonitor>,
-        prometheus_rules: Indexed<PrometheusRule>,
-    ) -> Self {
-        Self {
-            config_maps,
-            services,
-            deployments,
-            pods,
-            pod_monitors,
-            prometheus_rules,
-            filled: watch::Sender::new(false),
-        }
-    }
-
     /// Waits until each cache holds the first complete list: what is missing before that may
     /// well exist.
     pub(super) async fn filled(&self) -> Result<(), Error> {
@@ -86,6 +72,8 @@ impl Caches {
             self.config_maps.wait_until_ready(),
             self.services.wait_until_ready(),
             self.deployments.wait_until_ready(),
+            self.network_policies.wait_until_ready(),
+            self.disruption_budgets.wait_until_ready(),
             self.pods.wait_until_ready(),
         );
         // An error means that the watches are gone, and with them every reconcile.

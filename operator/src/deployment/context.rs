@@ -68,5 +68,7 @@ impl Context {
 #[derive(Clone, Debug)]
 pub(super) struct ServerDefaults {
     pub(super) image: String,
+    /// The same for pods with GPUs, where there is one.
+    pub(super) cuda_image: Option<String>,
     pub(super) pull_policy: PullPolicy,
 }

@@ -23,26 +23,32 @@ use crate::{
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
     queue::Queue,
     shutdown::Shutdown,
-    watches::{self, api, cached, reflected},
+    watches::{self, api, cached, reflected, slim},
     written::WrittenStatuses,
 };
 use candlepower_api::names::labels;
-use futures::{channel::mpsc, future};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Service},
+use futures::{Stream, channel::mpsc, future};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
 };
 use kube::{
-    Client,
+    Client, Resource,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt,
         events::{Recorder, Reporter},
         predicates,
-        reflector::ObjectRef,
+        reflector::{Lookup, ObjectRef, Store},
         watcher,
     },
 };
-use std::{sync::Arc, time::Duration};
+use serde::de::DeserializeOwned;
+use std::{fmt::Debug, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// The controllers of all watched namespaces.
@@ -71,6 +77,7 @@ impl Controllers {
             probe: probe::Client::new(),
             server: ServerDefaults {
                 image: config.server_image.clone(),
+                cuda_image: config.server_image_cuda.clone(),
                 pull_policy: config.server_image_pull_policy,
             },
             monitoring: Arc::new(Monitoring {
@@ -161,15 +168,18 @@ impl Scope {
         let metrics = &ControllerMetrics::new(&shared.metrics, DEPLOYMENT_CONTROLLER);
         let (touch, touched) = mpsc::unbounded();
         let (resources, changes) =
-            cached::<Guarded>(api(client, namespace), watch_all, watches::slim, metrics);
+            cached::<Guarded>(api(client, namespace), watch_all, slim, metrics);
         let changes = views::tap(changes, &touch, views::of_deployment);
         let (config_maps, config_map_changes) =
             indexed::<ConfigMap>(client, namespace, watches::slim_config_map, metrics);
         let config_map_changes = views::tap(config_map_changes, &touch, views::of_benchmark);
-        let (services, service_changes) =
-            indexed::<Service>(client, namespace, watches::slim, metrics);
+        let (services, service_changes) = indexed::<Service>(client, namespace, slim, metrics);
         let (deployments, deployment_changes) =
-            indexed::<Deployment>(client, namespace, watches::slim, metrics);
+            indexed::<Deployment>(client, namespace, slim, metrics);
+        let (network_policies, policy_changes) =
+            indexed::<NetworkPolicy>(client, namespace, slim, metrics);
+        let (disruption_budgets, budget_changes) =
+            indexed::<PodDisruptionBudget>(client, namespace, slim, metrics);
         let (pods, pod_changes) = indexed::<Pod>(client, namespace, watches::slim_pod, metrics);
         let pod_changes = views::tap(pod_changes, &touch, views::of_benchmark);
 
@@ -181,7 +191,7 @@ impl Scope {
                 api(client, namespace),
                 owned(),
             ),
-            watches::slim,
+            slim,
             metrics,
         );
         let (prometheus_rules, prometheus_rule_changes) = reflected::<PrometheusRule, _>(
@@ -216,6 +226,8 @@ impl Scope {
             .owns_stream(config_map_changes)
             .owns_stream(service_changes)
             .owns_stream(deployment_changes)
+            .owns_stream(policy_changes)
+            .owns_stream(budget_changes)
             .owns_stream(pod_monitor_changes)
             .owns_stream(prometheus_rule_changes)
             .reconcile_on(told)
@@ -231,14 +243,17 @@ impl Scope {
         let context = Context {
             client: client.clone(),
             resources: scraper.resources.clone(),
-            caches: Caches::new(
+            caches: Caches {
                 config_maps,
                 services,
                 deployments,
+                network_policies,
+                disruption_budgets,
                 pods,
                 pod_monitors,
                 prometheus_rules,
-            ),
+                filled: watch::Sender::new(false),
+            },
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
             compared: Compared::default(),

@@ -20,6 +20,8 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Event, Pod, PodCondition, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
     },
     jiff::{SignedDuration, Timestamp},
 };
@@ -36,6 +38,8 @@ pub(super) struct Observed {
     pub(super) config_maps: Vec<Arc<ConfigMap>>,
     pub(super) services: Vec<Arc<Service>>,
     pub(super) deployments: Vec<Arc<Deployment>>,
+    pub(super) network_policies: Vec<Arc<NetworkPolicy>>,
+    pub(super) disruption_budgets: Vec<Arc<PodDisruptionBudget>>,
     /// Pods that are not being deleted.
     pub(super) pods: Vec<ObservedPod>,
     pub(super) pod_monitors: Vec<Arc<PodMonitor>>,
@@ -104,6 +108,14 @@ pub(super) async fn dereference(
         config_maps: context.caches.config_maps.of_resource(&namespace, &name),
         services: context.caches.services.of_resource(&namespace, &name),
         deployments: context.caches.deployments.of_resource(&namespace, &name),
+        network_policies: context
+            .caches
+            .network_policies
+            .of_resource(&namespace, &name),
+        disruption_budgets: context
+            .caches
+            .disruption_budgets
+            .of_resource(&namespace, &name),
         previous,
     })
 }

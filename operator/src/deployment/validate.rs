@@ -3,7 +3,7 @@
 use super::context::ServerDefaults;
 use crate::children;
 use candlepower_api::{
-    deployment::{LLMDeployment, LLMDeploymentSpec, LLMDeploymentStatus, Model},
+    deployment::{Device, LLMDeployment, LLMDeploymentSpec, LLMDeploymentStatus, Model},
     names::{conditions, labels, paths},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -63,7 +63,6 @@ pub(super) fn validate<'a>(
     defaults: &ServerDefaults,
 ) -> Result<Valid<'a>, Rejection> {
     let spec = &resource.spec;
-    refuse_open_doors(spec)?;
     let incomplete = || Rejection::invalid("the resource has no namespace or uid");
     Ok(Valid {
         name: resource.name_any(),
@@ -71,48 +70,43 @@ pub(super) fn validate<'a>(
         owner: children::owner_reference(resource).ok_or_else(incomplete)?,
         spec,
         server: ServerDefaults {
-            image: pinned_image(previous)
-                .or(resource
-                    .annotations()
-                    .get(labels::SERVER_IMAGE)
-                    .map(String::as_str))
-                .unwrap_or(&defaults.image)
-                .to_owned(),
-            pull_policy: defaults.pull_policy,
+            image: image(resource, previous, defaults)?,
+            ..defaults.clone()
         },
         model: mount(&spec.model)?,
         is_copy: resource.labels().contains_key(labels::LLM_BENCHMARK),
     })
 }
 
+/// The server's image, for the device that the resource asks for.
+fn image(
+    resource: &LLMDeployment,
+    previous: &LLMDeploymentStatus,
+    defaults: &ServerDefaults,
+) -> Result<String, Rejection> {
+    let device = resource.spec.resources.device();
+    let of_target = resource.annotations().get(labels::SERVER_IMAGE);
+    let chosen = pinned_image(previous, device).or(of_target.map(String::as_str));
+    let default = match device {
+        Device::Cpu => Some(&*defaults.image),
+        Device::Cuda => defaults.cuda_image.as_deref(),
+    };
+    chosen.or(default).map(str::to_owned).ok_or_else(|| Rejection {
+        reason: conditions::CUDA_IMAGE_NOT_SET,
+        message: "spec.resources.gpus: the operator has no image of the server for GPUs: set the chart's server.cudaImage (the operator's --server-image-cuda), or write gpus: 0".to_owned(),
+    })
+}
+
 /// The image stays, so that a new operator restarts no model; but one that never arrived on a node
 /// runs nowhere, and gives way to the operator's corrected flag.
-fn pinned_image(previous: &LLMDeploymentStatus) -> Option<&str> {
+fn pinned_image(previous: &LLMDeploymentStatus, device: Device) -> Option<&str> {
     let never_arrived = previous.ready_replicas == 0
         && previous.conditions.iter().any(|condition| {
             condition.type_ == conditions::READY
                 && condition.reason == conditions::IMAGE_PULL_FAILED
         });
-    previous.image.as_deref().filter(|_| !never_arrived)
-}
-
-/// Most fields that have no effect yet are harmless to ignore; a lock that is not locked is not.
-fn refuse_open_doors(spec: &LLMDeploymentSpec) -> Result<(), Rejection> {
-    let refuse = |field: &str| {
-        Err(Rejection {
-            reason: conditions::NOT_YET_IMPLEMENTED,
-            message: format!(
-                "spec.access.{field} is not enforced by this version, so nothing is served: remove it, and limit access by other means"
-            ),
-        })
-    };
-    if spec.access.api_keys.is_some() {
-        return refuse("apiKeys");
-    }
-    if !spec.access.network_policy.from.is_empty() {
-        return refuse("networkPolicy.from");
-    }
-    Ok(())
+    let fits = previous.image_device == device && !never_arrived;
+    previous.image.as_deref().filter(|_| fits)
 }
 
 fn mount(model: &Model) -> Result<MountedModel, Rejection> {
@@ -256,23 +250,6 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_not_locked_serves_nothing() {
-        for access in [
-            json!({"apiKeys": {"secretRef": {"name": "keys"}}}),
-            json!({"networkPolicy": {"from": [{"podSelector": {}}]}}),
-        ] {
-            let resource = testing::resource(json!({"access": access}));
-            let rejection = validate(
-                &resource,
-                &LLMDeploymentStatus::default(),
-                &testing::server(),
-            )
-            .unwrap_err();
-            assert_eq!(rejection.reason, "NotYetImplemented");
-        }
-    }
-
-    #[test]
     fn a_new_operator_keeps_the_image_that_was_pinned() {
         let resource = testing::resource(json!({}));
         let image = |previous: &LLMDeploymentStatus| {
@@ -305,7 +282,42 @@ mod tests {
             }))
             .unwrap()
         };
-        assert_eq!(pinned_image(&previous(0)), None);
-        assert_eq!(pinned_image(&previous(1)), Some("typo"));
+        assert_eq!(pinned_image(&previous(0), Device::Cpu), None);
+        assert_eq!(pinned_image(&previous(1), Device::Cpu), Some("typo"));
+    }
+
+    #[test]
+    fn gpus_get_the_image_for_gpus_whatever_was_pinned_for_the_processor() {
+        let image = |gpus: i32, previous: Value| {
+            let resource = testing::resource(json!({"resources": {"gpus": gpus}}));
+            let previous = serde_json::from_value(previous).unwrap();
+            validate(&resource, &previous, &testing::server())
+                .unwrap()
+                .server
+                .image
+        };
+        let cpu = json!({"image": "old"});
+        let cuda = json!({"image": "old-cuda", "imageDevice": "cuda"});
+        assert_eq!(image(1, json!({})), "candlepower/server-cuda:test");
+        assert_eq!(image(1, cpu.clone()), "candlepower/server-cuda:test");
+        assert_eq!(image(2, cuda.clone()), "old-cuda");
+        assert_eq!(image(0, cpu), "old");
+        assert_eq!(image(0, cuda), "candlepower/server:test");
+    }
+
+    #[test]
+    fn gpus_without_an_image_for_them_are_refused_with_the_cure() {
+        let resource = testing::resource(json!({"resources": {"gpus": 1}}));
+        let defaults = ServerDefaults {
+            cuda_image: None,
+            ..testing::server()
+        };
+        let rejection =
+            validate(&resource, &LLMDeploymentStatus::default(), &defaults).unwrap_err();
+        assert_eq!(rejection.reason, "CudaImageNotSet");
+        assert!(
+            rejection.message.contains("server.cudaImage"),
+            "{rejection:?}"
+        );
     }
 }

@@ -70,6 +70,8 @@ fn every_flag_arrives_in_its_field() {
             "--request-timeout=90s",
             "--drain-timeout=10s",
             "--drain-delay=1s",
+            "--api-keys=/keys",
+            "--requests-per-minute=60",
             "--otlp-endpoint=http://collector:4317",
             "--sampling-ratio=50%",
             "--slow-first-token=3s",
@@ -86,6 +88,7 @@ fn every_flag_arrives_in_its_field() {
         engine: {maxBatchSize: 3, maxBatchWait: 5ms, maxQueueDepth: 7, maxContextLength: 512,
           kvCacheMemory: 64Mi, prefillChunk: 128, threads: 2, memoryLimit: 1Gi}
         http: {host: 127.0.0.1, port: 1234, bodyLimit: 1Mi, requestTimeout: 90s, drainTimeout: 10s, drainDelay: 1s}
+        access: {apiKeys: /keys, requestsPerMinute: 60}
         tracing: {endpoint: 'http://collector:4317', samplingRatio: 50%, slowFirstToken: 3s, slowOutputToken: 250ms,
           capturePrompts: true}
         log: {format: text, filter: debug}";

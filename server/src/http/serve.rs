@@ -1,6 +1,7 @@
 //! The server's life: listen at once, load, serve, drain.
 use super::{
     AppState, Options,
+    access::Access,
     drain::Drain,
     listen, router,
     shutdown::{self, Signals},
@@ -76,12 +77,15 @@ pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
         spans: exporter::spans(&config.tracing, &metrics.traces),
         metrics,
         drain: Drain::default(),
+        access: Access::new(&config.access),
         options: Options::from(config),
     };
     let listener = open(&config.http).await?;
     if config.model.preload {
         state.host.start();
     }
+    // It ends with the process.
+    tokio::spawn(state.access.clone().follow());
     let closing = CancellationToken::new();
     let server = axum::serve(listen::prompt(listener), router(state.clone()))
         .with_graceful_shutdown(closing.clone().cancelled_owned());
@@ -93,7 +97,7 @@ pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
             Err(error)
         }
         () = signals.next() => {
-            shutdown::drain(&state, &config.http, &mut signals).await;
+            shutdown::drain(&state, &config.http, &mut signals, &closing).await;
             Ok(())
         }
         ended = &mut server => Err(ServeError::Server(why_ended(ended))),

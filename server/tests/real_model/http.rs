@@ -2,7 +2,7 @@
 use crate::config;
 use axum::{body::Body, http::Request};
 use candlepower_server::{
-    http::{AppState, Options, drain::Drain, router},
+    http::{AppState, Options, access::Access, drain::Drain, router},
     load::{ModelHost, model},
     telemetry::{Metrics, Spans},
     text::ChatTemplate,
@@ -36,6 +36,7 @@ impl Server {
             metrics,
             spans: Spans::disabled(),
             drain: Drain::default(),
+            access: Access::default(),
             faults: None,
             options: Options::from(&config),
         })

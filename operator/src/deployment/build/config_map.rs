@@ -1,18 +1,21 @@
 //! The ConfigMap: the server's configuration.
-use super::metadata;
+use super::{metadata, pod::WITHDRAWAL_SECONDS};
 use crate::{
     deployment::{error::Error, monitoring::Choice, validate::Valid},
     sorted::sorted,
 };
 use candlepower_api::{
-    deployment::{Engine, Tracing},
+    deployment::{Access, Engine, Tracing},
     names::paths,
-    server_config::{EngineConfig, HttpConfig, ModelConfig, ServerConfig, TracingConfig},
+    server_config::{
+        AccessConfig, EngineConfig, HttpConfig, ModelConfig, ServerConfig, TracingConfig,
+    },
+    value::Duration,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, num::NonZeroU32};
 
 /// What the server of `valid` is to do.
 pub(super) fn server_config(valid: &Valid<'_>, choice: &Choice) -> ServerConfig {
@@ -38,8 +41,10 @@ pub(super) fn server_config(valid: &Valid<'_>, choice: &Choice) -> ServerConfig 
         },
         http: HttpConfig {
             drain_timeout: spec.rollout.drain_timeout,
+            drain_delay: Duration::from_secs(WITHDRAWAL_SECONDS),
             ..HttpConfig::default()
         },
+        access: access(&spec.access),
         tracing: tracing(&spec.observability.tracing, choice),
         ..ServerConfig::for_model(&valid.model.path)
     }
@@ -58,6 +63,19 @@ fn engine(engine: &Engine) -> EngineConfig {
         prefix_caching: engine.prefix_caching,
         ..EngineConfig::default()
     }
+}
+
+fn access(access: &Access) -> AccessConfig {
+    access
+        .api_keys
+        .as_ref()
+        .map_or_else(AccessConfig::default, |keys| AccessConfig {
+            api_keys: Some(paths::API_KEYS_DIR.into()),
+            requests_per_minute: keys
+                .requests_per_minute
+                .and_then(|number| u32::try_from(number).ok())
+                .and_then(NonZeroU32::new),
+        })
 }
 
 fn tracing(tracing: &Tracing, choice: &Choice) -> TracingConfig {
@@ -149,8 +167,22 @@ mod tests {
         assert_eq!(read.engine.threads, Some(3));
         assert_eq!(read.engine.memory_limit.unwrap().to_string(), "1Gi");
         assert_eq!(read.http.drain_timeout.to_string(), "5s");
+        assert_eq!(read.http.drain_delay.to_string(), "5s");
         assert_eq!(read.tracing.endpoint.as_deref(), Some("http://jaeger:4317"));
         assert_eq!(read.tracing.slow_first_token.to_string(), "1s");
+    }
+
+    #[test]
+    fn a_resource_with_api_keys_tells_the_server_where_they_are() {
+        let access = |spec| written_for(&testing::resource(json!({"access": spec}))).access;
+        assert_eq!(access(json!({})), AccessConfig::default());
+        let keys = json!({"secretRef": {"name": "keys"}, "requestsPerMinute": 60});
+        let access = access(json!({"apiKeys": keys}));
+        assert_eq!(
+            access.api_keys.as_deref(),
+            Some("/etc/candlepower-api-keys".as_ref())
+        );
+        assert_eq!(access.requests_per_minute, NonZeroU32::new(60));
     }
 
     #[test]

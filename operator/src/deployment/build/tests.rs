@@ -1,10 +1,12 @@
 //! What is made of a resource.
 use super::*;
 use crate::deployment::{
+    context::ServerDefaults,
     monitoring::{Choice, Plan},
     testing::{self, settings},
+    validate::validate,
 };
-use candlepower_api::deployment::LLMDeployment;
+use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};
 use serde_json::{Value, json};
 
 fn children_of(resource: &LLMDeployment, choice: Choice, arguments: &[&str]) -> Children {
@@ -103,7 +105,7 @@ fn a_kind_that_is_not_served_is_not_written() {
 }
 
 #[test]
-fn a_change_of_alerts_dashboards_interval_or_access_does_not_touch_the_pods() {
+fn a_change_of_alerts_dashboards_interval_or_network_policy_does_not_touch_the_pods() {
     let before = bare(&testing::resource(json!({})));
     let after = bare(&testing::resource(json!({
         "alerts": {"errorRate": {"threshold": "1%"}},
@@ -114,6 +116,37 @@ fn a_change_of_alerts_dashboards_interval_or_access_does_not_touch_the_pods() {
     assert_eq!(before.config_map, after.config_map);
     assert_eq!(before.service, after.service);
     assert_ne!(before.collectors, after.collectors);
+    assert_eq!(after.network_policy, None);
+}
+
+#[test]
+fn another_number_of_replicas_does_not_touch_the_pods() {
+    let template = |replicas| {
+        let children = bare(&testing::resource(json!({"replicas": replicas})));
+        let deployment = children.deployment.spec.unwrap();
+        assert_eq!(deployment.replicas, Some(replicas));
+        (deployment.template, children.config_map)
+    };
+    assert_eq!(template(1), template(2));
+}
+
+#[test]
+fn another_default_image_of_a_new_operator_does_not_touch_the_pods() {
+    let resource = testing::resource(json!({}));
+    let previous = LLMDeploymentStatus {
+        image: Some(testing::server().image),
+        ..LLMDeploymentStatus::default()
+    };
+    let newer = ServerDefaults {
+        image: "candlepower/server:newer".to_owned(),
+        ..testing::server()
+    };
+    let valid = validate(&resource, &previous, &newer).unwrap();
+    let settings = settings(&[]);
+    let choice = testing::choice(&resource, testing::BARE, &[]);
+    let plan = Plan::new(choice, &settings, &testing::observed());
+    let after = children(&valid, &plan).unwrap();
+    assert_eq!(after.deployment, bare(&resource).deployment);
 }
 
 #[test]

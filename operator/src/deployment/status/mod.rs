@@ -70,9 +70,14 @@ pub(super) fn derive(
     ));
 
     let reading = reading(observed);
-    let (image, applied) = match outcome {
-        Outcome::Applied(applied) => (Some(applied.image.clone()), true),
-        Outcome::Rejected(_) | Outcome::Refused(_) => (previous.image.clone(), false),
+    let (image, image_device, applied) = match outcome {
+        Outcome::Applied(applied) => {
+            let device = resource.spec.resources.device();
+            (Some(applied.image.clone()), device, true)
+        }
+        Outcome::Rejected(_) | Outcome::Refused(_) => {
+            (previous.image.clone(), previous.image_device, false)
+        }
     };
     let has_children = applied || !observed.services.is_empty();
     LLMDeploymentStatus {
@@ -89,6 +94,7 @@ pub(super) fn derive(
         selector: Some(labels::selector_text(&name)),
         url: has_children.then(|| build::url(&name, &resource.namespace().unwrap_or_default())),
         image,
+        image_device,
         performance: reading.performance,
         alerts: reading.alerts,
         observability: observability::status(resource, observed, outcome),

@@ -2,7 +2,7 @@
 use super::{
     super::{
         apply::Outcome,
-        build::CONTAINER,
+        build::{API_KEYS_VOLUME, CONTAINER, GPU},
         dereference::{Observed, ObservedPod, is_ready},
         monitoring::sidecar::{failing_pull, is_pull_failure},
     },
@@ -137,7 +137,7 @@ impl Doctor<'_> {
                 Diagnosis::Failing(
                     conditions::IMAGE_PULL_FAILED,
                     format!(
-                        "the image {} cannot be pulled: {}; correct the operator's --server-image, or add spec.pod.imagePullSecrets",
+                        "the image {} cannot be pulled: {}; correct the operator's --server-image (--server-image-cuda for GPUs), or add spec.pod.imagePullSecrets",
                         container.image,
                         shortened(cause, LONGEST_QUOTE)
                     ),
@@ -265,6 +265,15 @@ fn blocked(sidecar: &ContainerStatus) -> Diagnosis {
     )
 }
 
+/// Kubelet's message names the volume that is missing.
+fn cure_of_volume(failure: &str) -> &'static str {
+    if failure.contains(&format!("volume \"{API_KEYS_VOLUME}\"")) {
+        "create the Secret that spec.access.apiKeys names"
+    } else {
+        "check spec.model.source"
+    }
+}
+
 /// A pod that a node prepares, or fails to.
 fn preparing(observed: &ObservedPod) -> Diagnosis {
     let name = observed.pod.name_any();
@@ -272,8 +281,9 @@ fn preparing(observed: &ObservedPod) -> Diagnosis {
         Some(failure) => Diagnosis::Failing(
             conditions::VOLUME_NOT_READY,
             format!(
-                "pod {name}: its node cannot start it: {}; check spec.model.source",
-                shortened(failure, LONGEST_QUOTE)
+                "pod {name}: its node cannot start it: {}; {}",
+                shortened(failure, LONGEST_QUOTE),
+                cure_of_volume(failure)
             ),
         ),
         None if observed
@@ -327,6 +337,8 @@ pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
         "; create the claim, or correct spec.model.source"
     } else if message.contains("PersistentVolumeClaims") {
         "; bind the claim to a volume"
+    } else if message.contains(&format!("Insufficient {GPU}")) {
+        "; add a node with a free GPU, or NVIDIA's device plugin to one that has it; or set spec.resources.gpus to 0"
     } else if message.contains("Insufficient") {
         "; add a node, or lower spec.resources"
     } else if message.contains("taint") {

@@ -31,13 +31,7 @@ fn inert_fields(spec: &LLMDeploymentSpec) -> Vec<&'static str> {
         ("model.file", model.file.is_some()),
         ("model.credentials", model.credentials.is_some()),
         ("autoscaling", spec.autoscaling.is_some()),
-        ("resources.gpus", spec.resources.gpus > 0),
         ("cache", spec.cache.is_some()),
-        ("access.apiKeys", spec.access.api_keys.is_some()),
-        (
-            "access.networkPolicy.from",
-            !spec.access.network_policy.from.is_empty(),
-        ),
     ];
     fields
         .into_iter()
@@ -58,6 +52,8 @@ mod tests {
             json!({"engine": {"prefixCaching": true}, "observability": {"metrics": {"mode": "None"}}}),
             json!({"observability": {"tracing": {"mode": "Endpoint", "endpoint": "http://a:4317"}}}),
             json!({"observability": {"metrics": {"mode": "PodMonitor"}, "tracing": {"mode": "Sidecar"}}}),
+            json!({"access": {"apiKeys": {"secretRef": {"name": "a"}}, "networkPolicy": {"from": [{"podSelector": {}}]}}}),
+            json!({"resources": {"gpus": 1}}),
             json!({"alerts": {"errorRate": {"threshold": "1%"}}}),
         ] {
             let verdict = spec_supported(&testing::resource(spec).spec);
@@ -71,15 +67,12 @@ mod tests {
             "model": {"source": "pvc://a/b", "file": "c"},
             "autoscaling": {"minReplicas": 1, "maxReplicas": 2},
             "cache": {"size": "1Gi"},
-            "resources": {"gpus": 1},
         }));
         let verdict = spec_supported(&spec.spec);
         assert_eq!(verdict.status, Truth::False);
         assert_eq!(verdict.reason, "NotYetImplemented");
         assert!(
-            verdict
-                .message
-                .ends_with("model.file, autoscaling, resources.gpus, cache"),
+            verdict.message.ends_with("model.file, autoscaling, cache"),
             "{}",
             verdict.message
         );

@@ -10,6 +10,12 @@ fn each_trouble_of_a_pod_has_a_reason_and_a_cure() {
         start_failure: Some("hostPath type check failed".into()),
         ..waiting("ContainerCreating", "")
     };
+    let locked_out = ObservedPod {
+        start_failure: Some(
+            "MountVolume.SetUp failed for volume \"api-keys\" : secret \"keys\" not found".into(),
+        ),
+        ..waiting("ContainerCreating", "")
+    };
     let cases = [
         (
             unscheduled(
@@ -17,6 +23,11 @@ fn each_trouble_of_a_pod_has_a_reason_and_a_cure() {
             ),
             "Unschedulable",
             "1 Insufficient memory; add a node, or lower spec.resources",
+        ),
+        (
+            unscheduled("0/1 nodes are available: 1 Insufficient nvidia.com/gpu. no new claims"),
+            "Unschedulable",
+            "1 Insufficient nvidia.com/gpu; add a node with a free GPU",
         ),
         (
             unscheduled(
@@ -38,7 +49,16 @@ fn each_trouble_of_a_pod_has_a_reason_and_a_cure() {
             "ContainerConfigError",
             "secret \"a\" not found; check what spec.pod refers to",
         ),
-        (stuck, "VolumeNotReady", "hostPath type check failed"),
+        (
+            stuck,
+            "VolumeNotReady",
+            "hostPath type check failed; check spec.model.source",
+        ),
+        (
+            locked_out,
+            "VolumeNotReady",
+            "\"keys\" not found; create the Secret that spec.access.apiKeys names",
+        ),
         (
             waiting("ContainerCreating", ""),
             "ContainerStarting",
