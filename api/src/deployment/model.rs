@@ -40,7 +40,9 @@ pub struct Model {
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^(hf|https|s3|oci|pvc|file)://')").message("model.tokenizer: start with hf://, https://, s3://, oci://, pvc:// or file://"))]
     pub tokenizer: Option<String>,
-    /// What to show at the source's door.
+    /// What to show at the source's door. Of the Secret's keys, `hf://` takes `HF_TOKEN` or `token`,
+    /// `https://` takes `token`, or `username` and `password`, `oci://` takes the latter, and `s3://`
+    /// takes `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and the like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
 }

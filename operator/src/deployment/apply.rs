@@ -43,7 +43,7 @@ pub(super) async fn apply(
     observed: &Observed,
     context: &Context,
 ) -> Result<Outcome, Error> {
-    match apply_all(valid, children, observed, context).await {
+    match Box::pin(apply_all(valid, children, observed, context)).await {
         Ok(applied) => Ok(Outcome::Applied(Box::new(applied))),
         Err(Failure::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
         Err(Failure::Error(error)) => Err(error),
@@ -69,6 +69,9 @@ async fn apply_all(
     for config_map in children.collectors.iter().chain(&children.dashboards) {
         writer.apply(config_map, &observed.config_maps).await?;
     }
+    if let Some(cache) = &children.cache {
+        writer.apply(cache, &observed.claims).await?;
+    }
     writer.apply(&children.service, &observed.services).await?;
     // Last, so that pods find everything that they need.
     let deployment = writer
@@ -88,6 +91,9 @@ async fn apply_all(
     writer
         .delete_orphans(&observed.deployments, &own_name)
         .await?;
+    // Kubernetes keeps the volume until the last pod that mounts it is gone.
+    let caches: Vec<_> = children.cache.iter().map(ResourceExt::name_any).collect();
+    writer.delete_orphans(&observed.claims, &caches).await?;
     let monitoring = [
         writer
             .apply_optional(children.pod_monitor.as_ref(), &observed.pod_monitors)

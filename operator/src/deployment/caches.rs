@@ -11,7 +11,7 @@ use crate::{
 use candlepower_api::names::labels;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Service},
+    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
 };
 use kube::{Resource, ResourceExt, runtime::reflector::Store};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 pub(super) struct Caches {
     pub(super) config_maps: Store<ConfigMap>,
     pub(super) services: Store<Service>,
+    pub(super) claims: Store<PersistentVolumeClaim>,
     pub(super) deployments: Store<Deployment>,
     pub(super) pods: Store<Pod>,
     /// Empty while the cluster does not serve the kind. Nobody waits for these two: a missing right
@@ -34,6 +35,7 @@ impl Caches {
     pub(super) fn new(
         config_maps: Store<ConfigMap>,
         services: Store<Service>,
+        claims: Store<PersistentVolumeClaim>,
         deployments: Store<Deployment>,
         pods: Store<Pod>,
         pod_monitors: Store<PodMonitor>,
@@ -42,6 +44,7 @@ impl Caches {
         Self {
             config_maps,
             services,
+            claims,
             deployments,
             pods,
             pod_monitors,
@@ -69,6 +72,7 @@ impl Caches {
         let ready = tokio::try_join!(
             self.config_maps.wait_until_ready(),
             self.services.wait_until_ready(),
+            self.claims.wait_until_ready(),
             self.deployments.wait_until_ready(),
             self.pods.wait_until_ready(),
         );

@@ -27,7 +27,7 @@ use candlepower_api::names::labels;
 use futures::{channel::mpsc, future};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Service},
+    core::v1::{ConfigMap, PersistentVolumeClaim as Claim, Pod, Service},
 };
 use kube::{
     Client,
@@ -169,6 +169,8 @@ impl Scope {
         let config_map_changes = views::tap(config_map_changes, &touch, views::of_benchmark);
         let (services, service_changes) =
             cached::<Service>(api(client, namespace), owned(), watches::slim, metrics);
+        let (claims, claim_changes) =
+            cached::<Claim>(api(client, namespace), owned(), watches::slim, metrics);
         let (deployments, deployment_changes) =
             cached::<Deployment>(api(client, namespace), owned(), watches::slim, metrics);
         let (pods, pod_changes) =
@@ -213,6 +215,7 @@ impl Scope {
         let controller = Controller::for_stream(changes, resources)
             .owns_stream(config_map_changes)
             .owns_stream(service_changes)
+            .owns_stream(claim_changes)
             .owns_stream(deployment_changes)
             .owns_stream(pod_monitor_changes)
             .owns_stream(prometheus_rule_changes)
@@ -231,6 +234,7 @@ impl Scope {
             caches: Caches::new(
                 config_maps,
                 services,
+                claims,
                 deployments,
                 pods,
                 pod_monitors,

@@ -19,7 +19,7 @@ use futures::future::join_all;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Event, Pod, PodCondition, Service},
+        core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, PodCondition, Service},
     },
     jiff::{SignedDuration, Timestamp},
 };
@@ -33,6 +33,8 @@ pub(super) struct Observed {
     pub(super) previous: LLMDeploymentStatus,
     pub(super) config_maps: Vec<Arc<ConfigMap>>,
     pub(super) services: Vec<Arc<Service>>,
+    /// The volumes of what was fetched.
+    pub(super) claims: Vec<Arc<PersistentVolumeClaim>>,
     pub(super) deployments: Vec<Arc<Deployment>>,
     /// Pods that are not being deleted.
     pub(super) pods: Vec<ObservedPod>,
@@ -92,6 +94,7 @@ pub(super) async fn dereference(
         pods,
         config_maps: of_resource(&context.caches.config_maps, &namespace, &name),
         services: of_resource(&context.caches.services, &namespace, &name),
+        claims: of_resource(&context.caches.claims, &namespace, &name),
         deployments: of_resource(&context.caches.deployments, &namespace, &name),
         previous,
     })

@@ -13,6 +13,7 @@ mod fetch;
 mod figures;
 mod monitoring;
 mod probe;
+mod source;
 mod state;
 mod status;
 #[cfg(test)]

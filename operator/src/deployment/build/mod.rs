@@ -1,4 +1,5 @@
 //! The children of a resource, as pure functions of it.
+mod cache;
 mod collectors;
 mod config_map;
 mod dashboards;
@@ -25,15 +26,20 @@ use candlepower_api::names::ports;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Service},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Service},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+
+/// What stands behind the resource's name in the name of its cache.
+const CACHE: &str = "cache";
 
 /// Everything that a resource needs in the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Children {
     pub(super) config_map: ConfigMap,
+    /// The volume of what was fetched.
+    pub(super) cache: Option<PersistentVolumeClaim>,
     /// Configurations of the sidecars.
     pub(super) collectors: Vec<ConfigMap>,
     pub(super) dashboards: Option<ConfigMap>,
@@ -50,6 +56,7 @@ pub(super) fn children(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Children, E
     let config = config_map::to_yaml(&config_map::server_config(valid, &plan.choice))?;
     let config_hash = config_map::hash(&config);
     Ok(Children {
+        cache: cache::claim(valid),
         service: service::service(valid, &plan.choice),
         deployment: deployment::deployment(valid, plan, &config_hash),
         collectors: collectors::config_maps(valid, plan)?,
