@@ -23,7 +23,7 @@ pub use objectives::{LatencyObjective, Objectives};
 pub use observability::{Dashboards, Metrics, MetricsMode, Observability, Tracing, TracingMode};
 pub use patch::PatchError;
 pub use pod::PodOverrides;
-pub use resources::{Cache, ComputeRequests, Device, Resources};
+pub use resources::{Cache, CacheAccessMode, ComputeRequests, Device, Resources};
 pub use rollout::{Rollout, RolloutStrategy};
 pub use status::LLMDeploymentStatus;
 
@@ -93,7 +93,7 @@ pub struct LLMDeploymentSpec {
     /// GPUs, CPU and memory of each pod.
     #[serde(default)]
     pub resources: Resources,
-    /// A volume for downloaded and quantised weights, shared by all replicas.
+    /// A volume for fetched models, shared by all replicas. Without one, each pod fetches for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
     /// Metrics, traces and dashboards.

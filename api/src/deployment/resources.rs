@@ -89,7 +89,7 @@ pub struct ComputeRequests {
     pub memory: Option<ByteSize>,
 }
 
-/// A volume for downloaded and quantised weights, shared by all replicas.
+/// A volume for fetched models, shared by all replicas. Without one, each pod fetches for itself.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("has(self.existingClaim) != has(self.size)").message("cache: write either size, for a new volume, or existingClaim, for one of yours"))]
 #[serde(rename_all = "camelCase")]
@@ -101,8 +101,32 @@ pub struct Cache {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
+    /// Who may use the volume at once. With `ReadWriteOnce`, pods of one node only, and a pod is
+    /// replaced before its successor comes; write `ReadWriteMany` where the volume can do that.
+    #[serde(default)]
+    pub access_mode: CacheAccessMode,
     /// A PersistentVolumeClaim of yours to use instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub existing_claim: Option<String>,
+}
+
+/// Who may use a volume at once.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum CacheAccessMode {
+    /// Pods of one node.
+    #[default]
+    ReadWriteOnce,
+    /// Pods of all nodes.
+    ReadWriteMany,
+}
+
+impl CacheAccessMode {
+    /// As Kubernetes writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadWriteOnce => "ReadWriteOnce",
+            Self::ReadWriteMany => "ReadWriteMany",
+        }
+    }
 }

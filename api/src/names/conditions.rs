@@ -16,8 +16,6 @@ pub const OBSERVABILITY_READY: &str = "ObservabilityReady";
 pub const ALL_PODS_READY: &str = "AllPodsReady";
 /// Any: `replicas` is 0.
 pub const SCALED_TO_ZERO: &str = "ScaledToZero";
-/// `Ready`: the source's scheme is not served by this version.
-pub const SOURCE_NOT_SUPPORTED: &str = "SourceNotSupported";
 /// `Ready`: the resource contradicts itself in a way that its schema cannot see.
 pub const INVALID_SPEC: &str = "InvalidSpec";
 /// `Ready`: GPUs are asked for, but the operator knows no image for them.

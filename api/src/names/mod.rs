@@ -3,6 +3,7 @@ pub mod alerts;
 pub mod buckets;
 pub mod conditions;
 pub mod containers;
+pub mod fetching;
 pub mod labels;
 pub mod metrics;
 pub mod operator_metrics;

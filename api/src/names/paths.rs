@@ -37,5 +37,7 @@ pub const CONFIG_FILE: &str = "server.yaml";
 pub const API_KEYS_DIR: &str = "/etc/candlepower-api-keys";
 /// Folder where the model's volume is mounted.
 pub const MODELS_DIR: &str = "/models";
+/// Folder of fetched models in the server's pod.
+pub const CACHE_DIR: &str = "/cache";
 /// Where a container leaves its last words for Kubernetes.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";

@@ -70,7 +70,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [configmaps, services]
+  resources: [configmaps, persistentvolumeclaims, services]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]

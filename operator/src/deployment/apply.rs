@@ -76,6 +76,9 @@ async fn apply_all(
     for config_map in &children.collectors {
         writer.put(config_map, config_maps).await?;
     }
+    if let Some(cache) = &children.cache {
+        writer.put(cache, &observed.claims).await?;
+    }
     writer.put(&children.service, &observed.services).await?;
     // Before there is a pod that it is to protect.
     writer
@@ -109,6 +112,9 @@ async fn apply_all(
             &observed.disruption_budgets,
         )
         .await?;
+    // Kubernetes keeps the volume until the last pod that mounts it is gone.
+    let caches: Vec<_> = children.cache.iter().map(ResourceExt::name_any).collect();
+    writer.delete_orphans(&observed.claims, &caches).await?;
     let monitoring = [
         writer
             .apply_optional(children.pod_monitor.as_ref(), &observed.pod_monitors)

@@ -15,7 +15,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod, Service},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
@@ -39,6 +39,7 @@ use tokio::sync::watch;
 pub(super) struct Caches {
     pub(super) config_maps: Indexed<ConfigMap>,
     pub(super) services: Indexed<Service>,
+    pub(super) claims: Indexed<PersistentVolumeClaim>,
     pub(super) deployments: Indexed<Deployment>,
     pub(super) network_policies: Indexed<NetworkPolicy>,
     pub(super) disruption_budgets: Indexed<PodDisruptionBudget>,
@@ -71,6 +72,7 @@ impl Caches {
         let ready = tokio::try_join!(
             self.config_maps.wait_until_ready(),
             self.services.wait_until_ready(),
+            self.claims.wait_until_ready(),
             self.deployments.wait_until_ready(),
             self.network_policies.wait_until_ready(),
             self.disruption_budgets.wait_until_ready(),

@@ -97,6 +97,7 @@ impl Fingerprint {
         }
         hash_versions(&observed.config_maps, &mut state);
         hash_versions(&observed.services, &mut state);
+        hash_versions(&observed.claims, &mut state);
         hash_versions(&observed.network_policies, &mut state);
         hash_versions(&observed.disruption_budgets, &mut state);
         hash_versions(&observed.pod_monitors, &mut state);

@@ -27,28 +27,24 @@ use crate::{
     written::WrittenStatuses,
 };
 use candlepower_api::names::labels;
-use futures::{Stream, channel::mpsc, future};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod, Service},
-        networking::v1::NetworkPolicy,
-        policy::v1::PodDisruptionBudget,
-    },
+use futures::{channel::mpsc, future};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, PersistentVolumeClaim as Claim, Pod, Service},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Client, Resource,
+    Client,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt,
         events::{Recorder, Reporter},
         predicates,
-        reflector::{Lookup, ObjectRef, Store},
+        reflector::ObjectRef,
         watcher,
     },
 };
-use serde::de::DeserializeOwned;
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// The controllers of all watched namespaces.
@@ -174,6 +170,7 @@ impl Scope {
             indexed::<ConfigMap>(client, namespace, watches::slim_config_map, metrics);
         let config_map_changes = views::tap(config_map_changes, &touch, views::of_benchmark);
         let (services, service_changes) = indexed::<Service>(client, namespace, slim, metrics);
+        let (claims, claim_changes) = indexed::<Claim>(client, namespace, slim, metrics);
         let (deployments, deployment_changes) =
             indexed::<Deployment>(client, namespace, slim, metrics);
         let (network_policies, policy_changes) =
@@ -225,6 +222,7 @@ impl Scope {
         let controller = Controller::for_stream(changes, resources)
             .owns_stream(config_map_changes)
             .owns_stream(service_changes)
+            .owns_stream(claim_changes)
             .owns_stream(deployment_changes)
             .owns_stream(policy_changes)
             .owns_stream(budget_changes)
@@ -246,6 +244,7 @@ impl Scope {
             caches: Caches {
                 config_maps,
                 services,
+                claims,
                 deployments,
                 network_policies,
                 disruption_budgets,

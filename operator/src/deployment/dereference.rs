@@ -19,7 +19,7 @@ use futures::future::join_all;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Event, Pod, PodCondition, Service},
+        core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, PodCondition, Service},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
@@ -37,6 +37,8 @@ pub(super) struct Observed {
     pub(super) previous: LLMDeploymentStatus,
     pub(super) config_maps: Vec<Arc<ConfigMap>>,
     pub(super) services: Vec<Arc<Service>>,
+    /// The volumes of what was fetched.
+    pub(super) claims: Vec<Arc<PersistentVolumeClaim>>,
     pub(super) deployments: Vec<Arc<Deployment>>,
     pub(super) network_policies: Vec<Arc<NetworkPolicy>>,
     pub(super) disruption_budgets: Vec<Arc<PodDisruptionBudget>>,
@@ -107,6 +109,7 @@ pub(super) async fn dereference(
         pods,
         config_maps: context.caches.config_maps.of_resource(&namespace, &name),
         services: context.caches.services.of_resource(&namespace, &name),
+        claims: context.caches.claims.of_resource(&namespace, &name),
         deployments: context.caches.deployments.of_resource(&namespace, &name),
         network_policies: context
             .caches

@@ -17,6 +17,7 @@ mod monitoring;
 mod pace;
 mod probe;
 mod reports;
+mod source;
 mod state;
 mod status;
 #[cfg(test)]

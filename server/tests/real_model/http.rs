@@ -26,7 +26,7 @@ impl Server {
         let mut config = config(crate::model_path());
         config.model.served_name = Some(NAME.to_owned());
         let metrics = Arc::new(Metrics::new().unwrap());
-        let mut model = model::load(&config, Arc::clone(&metrics) as _, &|_, _| {}).unwrap();
+        let mut model = model::load(&config, Arc::clone(&metrics) as _, &|_| {}).unwrap();
         if let Some(template) = template {
             let template = ChatTemplate::compile(template, String::new(), String::new());
             model.chat_template = Some(template.unwrap());

@@ -1,7 +1,7 @@
 //! The ConfigMap: the server's configuration.
 use super::{metadata, pod::WITHDRAWAL_SECONDS};
 use crate::{
-    deployment::{error::Error, monitoring::Choice, validate::Valid},
+    deployment::{error::Error, monitoring::Choice, source::ModelSource, validate::Valid},
     sorted::sorted,
 };
 use candlepower_api::{
@@ -15,14 +15,13 @@ use candlepower_api::{
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt::Write, num::NonZeroU32};
+use std::{collections::BTreeMap, fmt::Write, num::NonZeroU32, path::PathBuf};
 
 /// What the server of `valid` is to do.
 pub(super) fn server_config(valid: &Valid<'_>, choice: &Choice) -> ServerConfig {
     let spec = valid.spec;
     ServerConfig {
         model: ModelConfig {
-            path: valid.model.path.clone(),
             served_name: Some(
                 spec.model
                     .served_name
@@ -30,9 +29,9 @@ pub(super) fn server_config(valid: &Valid<'_>, choice: &Choice) -> ServerConfig 
                     .unwrap_or_else(|| valid.name.clone()),
             ),
             sha256: spec.model.sha256.clone(),
-            tokenizer: valid.model.tokenizer.clone(),
             precision: spec.precision,
             preload: spec.preload,
+            ..located(valid)
         },
         engine: EngineConfig {
             threads: Some(spec.resources.cpu.threads()),
@@ -46,7 +45,25 @@ pub(super) fn server_config(valid: &Valid<'_>, choice: &Choice) -> ServerConfig 
         },
         access: access(&spec.access),
         tracing: tracing(&spec.observability.tracing, choice),
-        ..ServerConfig::for_model(&valid.model.path)
+        ..ServerConfig::for_model("")
+    }
+}
+
+/// Where the model is: the part of its configuration that depends on the kind of source.
+fn located(valid: &Valid<'_>) -> ModelConfig {
+    match &valid.model {
+        ModelSource::Mounted(model) => ModelConfig {
+            path: model.path.clone(),
+            tokenizer: model.tokenizer.clone(),
+            ..ModelConfig::default()
+        },
+        ModelSource::Fetched(model) => ModelConfig {
+            source: Some(model.source.clone()),
+            revision: valid.spec.model.revision.clone(),
+            file: valid.spec.model.file.clone(),
+            tokenizer: model.tokenizer.as_ref().map(PathBuf::from),
+            ..ModelConfig::default()
+        },
     }
 }
 
@@ -93,10 +110,9 @@ fn tracing(tracing: &Tracing, choice: &Choice) -> TracingConfig {
 /// know and that nobody has set.
 pub(super) fn to_yaml(config: &ServerConfig) -> Result<String, Error> {
     let mut wanted = serde_json::to_value(config)?;
-    // The path is the one field without a default.
-    let assumed = serde_json::to_value(ServerConfig::for_model(&config.model.path))?;
+    // The place of the model is the one thing without a default.
+    let assumed = serde_json::to_value(ServerConfig::for_model(""))?;
     remove_equal(&mut wanted, &assumed);
-    wanted["model"]["path"] = serde_json::to_value(&config.model.path)?;
     serde_saphyr::to_string(&sorted(wanted)).map_err(|error| Error::Yaml(error.to_string()))
 }
 

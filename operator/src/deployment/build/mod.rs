@@ -1,4 +1,5 @@
 //! The children of a resource, as pure functions of it.
+mod cache;
 mod collectors;
 mod config_map;
 mod dashboards;
@@ -27,17 +28,22 @@ use candlepower_api::names::ports;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Service},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Service},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+/// What stands behind the resource's name in the name of its cache.
+const CACHE: &str = "cache";
+
 /// Everything that a resource needs in the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Children {
     pub(super) config_map: ConfigMap,
+    /// The volume of what was fetched.
+    pub(super) cache: Option<PersistentVolumeClaim>,
     /// Configurations of the sidecars.
     pub(super) collectors: Vec<ConfigMap>,
     pub(super) dashboards: Option<ConfigMap>,
@@ -57,6 +63,7 @@ pub(super) fn children(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Children, E
     let config_hash = config_map::hash(&config);
     Ok(Children {
         network_policy: network_policy::network_policy(valid, plan),
+        cache: cache::claim(valid),
         service: service::service(valid, &plan.choice),
         deployment: deployment::deployment(valid, plan, &config_hash),
         disruption_budget: disruption_budget::disruption_budget(valid),

@@ -1,9 +1,10 @@
 //! The pods: one container with the server, as unprivileged as Kubernetes allows, and sidecars.
-use super::{environment, labels, sidecars};
+use super::{CACHE, environment, labels, sidecars};
 use crate::{
     deployment::{
         monitoring::Plan,
-        validate::{ModelVolume, Valid},
+        source::{CacheVolume, FetchedModel, ModelSource, ModelVolume},
+        validate::Valid,
     },
     pod_security::{container_security, pod_security},
 };
@@ -94,6 +95,7 @@ fn container(valid: &Valid<'_>) -> Container {
         image_pull_policy: Some(valid.server.pull_policy.as_str().to_owned()),
         args: Some(vec!["--config".to_owned(), config_file]),
         env: Some(environment::of_server(valid)),
+        env_from: environment::credentials(valid),
         ports: Some(vec![ContainerPort {
             name: Some(ports::SERVER_HTTP_NAME.to_owned()),
             container_port: i32::from(ports::SERVER_HTTP),
@@ -116,12 +118,11 @@ fn container(valid: &Valid<'_>) -> Container {
 fn mounts(valid: &Valid<'_>) -> Vec<VolumeMount> {
     let mut mounts = vec![
         read_only(CONFIG_VOLUME, paths::CONFIG_DIR),
-        read_only(MODEL_VOLUME, paths::MODELS_DIR),
-        VolumeMount {
-            name: TMP_VOLUME.to_owned(),
-            mount_path: "/tmp".to_owned(),
-            ..VolumeMount::default()
+        match valid.model {
+            ModelSource::Mounted(_) => read_only(MODEL_VOLUME, paths::MODELS_DIR),
+            ModelSource::Fetched(_) => writable(CACHE, paths::CACHE_DIR),
         },
+        writable(TMP_VOLUME, "/tmp"),
     ];
     if valid.spec.access.api_keys.is_some() {
         mounts.push(read_only(API_KEYS_VOLUME, paths::API_KEYS_DIR));
@@ -130,26 +131,9 @@ fn mounts(valid: &Valid<'_>) -> Vec<VolumeMount> {
 }
 
 fn volumes(valid: &Valid<'_>) -> Vec<Volume> {
-    let volume = |name: &str| Volume {
-        name: name.to_owned(),
-        ..Volume::default()
-    };
-    let model = match &valid.model.volume {
-        ModelVolume::Claim(claim) => Volume {
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: claim.clone(),
-                read_only: Some(true),
-            }),
-            ..volume(MODEL_VOLUME)
-        },
-        ModelVolume::HostFolder(folder) => Volume {
-            host_path: Some(HostPathVolumeSource {
-                path: folder.display().to_string(),
-                // Without a type, a mistyped folder would be created on the node.
-                type_: Some("Directory".to_owned()),
-            }),
-            ..volume(MODEL_VOLUME)
-        },
+    let model = match &valid.model {
+        ModelSource::Mounted(model) => model_volume(&model.volume),
+        ModelSource::Fetched(model) => cache_volume(valid, model),
     };
     // Without the Secret the pod does not start, and its condition names what is missing.
     let keys = valid.spec.access.api_keys.as_ref().map(|keys| Volume {
@@ -177,6 +161,63 @@ fn volumes(valid: &Valid<'_>) -> Vec<Volume> {
     .into_iter()
     .chain(keys)
     .collect()
+}
+
+fn volume(name: &str) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        ..Volume::default()
+    }
+}
+
+fn model_volume(model: &ModelVolume) -> Volume {
+    match model {
+        ModelVolume::Claim(claim) => Volume {
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: claim.clone(),
+                read_only: Some(true),
+            }),
+            ..volume(MODEL_VOLUME)
+        },
+        ModelVolume::HostFolder(folder) => Volume {
+            host_path: Some(HostPathVolumeSource {
+                path: folder.display().to_string(),
+                // Without a type, a mistyped folder would be created on the node.
+                type_: Some("Directory".to_owned()),
+            }),
+            ..volume(MODEL_VOLUME)
+        },
+    }
+}
+
+fn cache_volume(valid: &Valid<'_>, model: &FetchedModel) -> Volume {
+    let claim = match &model.cache {
+        CacheVolume::New { .. } => format!("{}-{CACHE}", valid.name),
+        CacheVolume::Existing { claim, .. } => claim.clone(),
+        // Without a limit: nobody knows the model's size, and the server asks for the room that is
+        // left before it fetches.
+        CacheVolume::Pod => {
+            return Volume {
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..volume(CACHE)
+            };
+        }
+    };
+    Volume {
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim,
+            ..PersistentVolumeClaimVolumeSource::default()
+        }),
+        ..volume(CACHE)
+    }
+}
+
+fn writable(name: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    }
 }
 
 pub(super) fn read_only(name: &str, path: &str) -> VolumeMount {

@@ -39,6 +39,48 @@ fn the_children_of_a_resource_that_nothing_is_collected_of() {
 }
 
 #[test]
+fn a_fetched_model_gets_a_cache_and_what_opens_the_door() {
+    let children = uncollected(json!({
+        "model": {
+            "source": "hf://owner/name", "revision": "v1", "file": "*Q4_K_M.gguf",
+            "tokenizer": "hf://owner/other",
+            "credentials": {"secretRef": {"name": "hub"}},
+        },
+        "cache": {"size": "50Gi", "storageClassName": "fast"},
+    }));
+    insta::assert_yaml_snapshot!("cache_claim", children.cache);
+    insta::assert_yaml_snapshot!("fetched_config_map", children.config_map.data);
+    let deployment = children.deployment.spec.unwrap();
+    assert_eq!(deployment.strategy.unwrap().type_.unwrap(), "Recreate");
+    let pod = deployment.template.spec.unwrap();
+    insta::assert_yaml_snapshot!("fetched_volumes", pod.volumes);
+    let server = &pod.containers[0];
+    insta::assert_yaml_snapshot!("fetched_mounts", server.volume_mounts);
+    insta::assert_yaml_snapshot!("credentials", (&server.env_from, &server.env));
+}
+
+#[test]
+fn a_cache_may_be_somebody_elses_or_end_with_the_pod() {
+    let volume = |cache: Value| {
+        let children =
+            uncollected(json!({"model": {"source": "https://host/a.gguf"}, "cache": cache}));
+        assert_eq!(children.cache, None);
+        let pod = children.deployment.spec.unwrap().template.spec.unwrap();
+        let mut volumes = pod.volumes.unwrap().into_iter();
+        let cache = volumes.find(|volume| volume.name == "cache").unwrap();
+        (
+            cache.persistent_volume_claim.map(|claim| claim.claim_name),
+            cache.empty_dir.is_some(),
+        )
+    };
+    assert_eq!(
+        volume(json!({"existingClaim": "weights"})),
+        (Some("weights".to_owned()), false)
+    );
+    assert_eq!(volume(Value::Null), (None, true));
+}
+
+#[test]
 fn a_bare_cluster_gets_prometheus_and_jaeger_beside_the_server() {
     let children = bare(&testing::resource(json!({})));
     let pod = children.deployment.spec.unwrap().template.spec.unwrap();

@@ -23,7 +23,7 @@ use crate::{
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentStatus, status::Load},
     names::conditions as names,
-    server_config::LoadStage,
+    server_config::{LoadReport, LoadStage},
 };
 use k8s_openapi::{api::apps::v1::DeploymentStatus, jiff::Timestamp};
 use kube::ResourceExt;
@@ -138,7 +138,7 @@ fn load(pods: &[&ObservedPod], previous: &LLMDeploymentStatus, loaded: bool) -> 
         Some(report) => Some(Load {
             stage: report.stage,
             percent: i32::from(rounded(report.percent)),
-            remaining: None,
+            remaining: remaining(report),
         }),
         // Nobody is asked once everything has settled.
         None if loaded && !pods.is_empty() => previous.load.clone(),
@@ -149,6 +149,19 @@ fn load(pods: &[&ObservedPod], previous: &LLMDeploymentStatus, loaded: bool) -> 
 /// Progress in steps, so that each one is worth its request.
 fn rounded(percent: u8) -> u8 {
     percent.min(100) / PERCENT_STEP * PERCENT_STEP
+}
+
+/// The time that is left in steps, so that each one is worth its request.
+fn remaining(report: &LoadReport) -> Option<candlepower_api::value::Duration> {
+    let seconds = report.remaining?.as_std().as_secs();
+    let step = match seconds {
+        0..60 => 10,
+        60..600 => 30,
+        600..3600 => 300,
+        _ => 1800,
+    };
+    let rounded = seconds.div_ceil(step).saturating_mul(step);
+    Some(candlepower_api::value::Duration::from_secs(rounded))
 }
 
 /// Whether the last status already says everything that a pod could be asked for.

@@ -116,7 +116,7 @@ impl Doctor<'_> {
         }
         // A container that was started again is not well before it serves: without this, the
         // reason would flicker with each restart.
-        match last_failure(container) {
+        match last_failure(container).filter(|_| !fetches(observed)) {
             Some(terminated) => self.terminated(&name, container, terminated),
             None => self.running(observed, container),
         }
@@ -234,10 +234,16 @@ impl Doctor<'_> {
                     )
                 }
             }
-            Some(report) => Diagnosis::Progress(
-                conditions::LOADING,
-                format!("pod {name}: {}", progress(report)),
-            ),
+            Some(report) => match &report.problem {
+                Some(problem) => Diagnosis::Failing(
+                    problem.reason.as_str(),
+                    format!("pod {name}: {}", shortened(&problem.message, LONGEST_QUOTE)),
+                ),
+                None => Diagnosis::Progress(
+                    conditions::LOADING,
+                    format!("pod {name}: {}", progress(report)),
+                ),
+            },
         }
     }
 }
@@ -247,11 +253,22 @@ pub(super) fn progress(report: &LoadReport) -> String {
     let stage = match report.stage {
         LoadStage::Waiting => return "the model is loaded at the first request".to_owned(),
         LoadStage::Loaded => return "the model is loaded".to_owned(),
+        LoadStage::Downloading => "downloading",
         LoadStage::Verifying => "verifying the file's checksum",
         LoadStage::ReadingWeights => "reading weights",
         LoadStage::WarmingUp => "warming up",
     };
-    format!("{stage}, {} %", super::rounded(report.percent))
+    let left = super::remaining(report).map_or_else(String::new, |left| format!(", {left} left"));
+    format!("{stage}, {} %{left}", super::rounded(report.percent))
+}
+
+/// Whether the server gets bytes of the model, which may take hours: whatever kept it from that
+/// before is over.
+fn fetches(observed: &ObservedPod) -> bool {
+    observed
+        .report
+        .as_ref()
+        .is_some_and(|report| report.stage == LoadStage::Downloading && report.percent > 0)
 }
 
 /// The server does not start before its sidecars.
@@ -270,7 +287,7 @@ fn cure_of_volume(failure: &str) -> &'static str {
     if failure.contains(&format!("volume \"{API_KEYS_VOLUME}\"")) {
         "create the Secret that spec.access.apiKeys names"
     } else {
-        "check spec.model.source"
+        "check spec.model.source and spec.cache"
     }
 }
 
@@ -334,7 +351,7 @@ pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
         .trim()
         .replace("not found. not found", "not found");
     let cure = if message.contains("persistentvolumeclaim") && message.contains("not found") {
-        "; create the claim, or correct spec.model.source"
+        "; create the claim, or correct spec.model.source or spec.cache"
     } else if message.contains("PersistentVolumeClaims") {
         "; bind the claim to a volume"
     } else if message.contains(&format!("Insufficient {GPU}")) {

@@ -1,5 +1,8 @@
 //! `SpecSupported`: which fields are set that this version does not act on.
-use super::conditions::{Truth, Verdict};
+use super::{
+    super::source::is_fetched,
+    conditions::{Truth, Verdict},
+};
 use candlepower_api::{deployment::LLMDeploymentSpec, names::conditions};
 
 pub(super) fn spec_supported(spec: &LLMDeploymentSpec) -> Verdict {
@@ -26,12 +29,21 @@ pub(super) fn spec_supported(spec: &LLMDeploymentSpec) -> Verdict {
 /// Fields that the user has set; a default is nobody's wish.
 fn inert_fields(spec: &LLMDeploymentSpec) -> Vec<&'static str> {
     let model = &spec.model;
+    let is_mounted = !is_fetched(&model.source);
     let fields = [
-        ("model.revision", model.revision.is_some()),
-        ("model.file", model.file.is_some()),
-        ("model.credentials", model.credentials.is_some()),
+        (
+            "model.file (the source names a file already)",
+            is_mounted && model.file.is_some(),
+        ),
+        (
+            "model.credentials (nothing is fetched)",
+            is_mounted && model.credentials.is_some(),
+        ),
         ("autoscaling", spec.autoscaling.is_some()),
-        ("cache", spec.cache.is_some()),
+        (
+            "cache (nothing is fetched)",
+            is_mounted && spec.cache.is_some(),
+        ),
     ];
     fields
         .into_iter()
@@ -54,6 +66,8 @@ mod tests {
             json!({"observability": {"metrics": {"mode": "PodMonitor"}, "tracing": {"mode": "Sidecar"}}}),
             json!({"access": {"apiKeys": {"secretRef": {"name": "a"}}, "networkPolicy": {"from": [{"podSelector": {}}]}}}),
             json!({"resources": {"gpus": 1}}),
+            json!({"model": {"source": "hf://a/b", "revision": "v1", "file": "*.gguf",
+                "credentials": {"secretRef": {"name": "hub"}}}, "cache": {"size": "1Gi"}}),
             json!({"alerts": {"errorRate": {"threshold": "1%"}}}),
         ] {
             let verdict = spec_supported(&testing::resource(spec).spec);
@@ -72,7 +86,9 @@ mod tests {
         assert_eq!(verdict.status, Truth::False);
         assert_eq!(verdict.reason, "NotYetImplemented");
         assert!(
-            verdict.message.ends_with("model.file, autoscaling, cache"),
+            verdict.message.ends_with(
+                "model.file (the source names a file already), autoscaling, cache (nothing is fetched)"
+            ),
             "{}",
             verdict.message
         );

@@ -107,6 +107,41 @@ fn a_server_that_starts_again_after_a_failure_still_shows_the_failure() {
 }
 
 #[test]
+fn a_server_that_fetches_shows_it_whatever_failed_before() {
+    let again = ObservedPod {
+        report: Some(LoadReport {
+            remaining: Some(Duration::from_secs(125)),
+            ..report(LoadStage::Downloading, 12)
+        }),
+        ..pod_in(
+            json!({"running": {"startedAt": NOW}}),
+            json!({"terminated": last_words()}),
+            3,
+        )
+    };
+    let (reason, message) = ready_of(again);
+    assert_eq!(reason, "Loading");
+    assert!(
+        message.contains("downloading, 10 %, 2m30s left"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_source_that_does_not_answer_is_the_reason_while_it_is_tried_again() {
+    let problem = LoadProblem {
+        reason: LoadFailure::Unreachable,
+        message: "no answer".into(),
+    };
+    let (reason, message) = ready_of(running(Some(LoadReport {
+        problem: Some(problem),
+        ..report(LoadStage::Downloading, 40)
+    })));
+    assert_eq!(reason, "Unreachable");
+    assert!(message.contains("no answer"), "{message}");
+}
+
+#[test]
 fn troubles_without_a_pod_have_reasons_too() {
     let refused = json!({"conditions": [{
         "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
@@ -133,11 +168,11 @@ fn troubles_without_a_pod_have_reasons_too() {
         ),
         (
             Outcome::Rejected(Rejection {
-                reason: "SourceNotSupported",
+                reason: "InvalidSpec",
                 message: "use pvc://".into(),
             }),
             json!({}),
-            "SourceNotSupported",
+            "InvalidSpec",
             "use pvc://",
         ),
         (
