@@ -202,6 +202,7 @@ impl Scope {
         let scraper = Scraper {
             resources: resources.clone(),
             pods: pods.clone(),
+            deployments: deployments.clone(),
             client: shared.probe.clone(),
             metrics: shared.metrics.clone(),
             figures: figures.clone(),

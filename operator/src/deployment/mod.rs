@@ -3,6 +3,7 @@
 //! Only [`dereference`], [`apply`] and [`status::update`] talk to the API server; everything
 //! between them is pure.
 mod apply;
+mod autoscale;
 mod build;
 mod caches;
 mod context;
@@ -29,6 +30,7 @@ use context::Context;
 use k8s_openapi::jiff::Timestamp;
 use kube::{core::DeserializeGuard, runtime::controller::Action};
 use std::sync::Arc;
+use validate::Valid;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
 pub(crate) type Guarded = DeserializeGuard<LLMDeployment>;
@@ -45,6 +47,10 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     let observed = dereference::dereference(resource, &context).await?;
     let outcome = match validate::validate(resource, &observed.previous, &context.server) {
         Ok(valid) => {
+            let valid = Valid {
+                replicas: autoscale::replicas(resource, &observed),
+                ..valid
+            };
             let plan = context.monitoring.plan(&observed);
             let children = build::children(&valid, &plan)?;
             Box::pin(apply::apply(&valid, children, &observed, &context)).await?

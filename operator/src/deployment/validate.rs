@@ -16,6 +16,8 @@ pub(super) struct Valid<'a> {
     pub(super) namespace: String,
     pub(super) owner: OwnerReference,
     pub(super) spec: &'a LLMDeploymentSpec,
+    /// Number of pods; an autoscaler's takes the place of the specification's.
+    pub(super) replicas: i32,
     pub(super) server: ServerDefaults,
     pub(super) model: MountedModel,
     /// A benchmark's temporary copy: it is measured, and nobody is to be woken for it.
@@ -69,6 +71,7 @@ pub(super) fn validate<'a>(
         namespace: resource.namespace().ok_or_else(incomplete)?,
         owner: resource.controller_owner_ref(&()).ok_or_else(incomplete)?,
         spec,
+        replicas: spec.desired_replicas(),
         server: ServerDefaults {
             image: pinned_image(previous)
                 .or(resource

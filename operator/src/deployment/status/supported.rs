@@ -30,7 +30,6 @@ fn inert_fields(spec: &LLMDeploymentSpec) -> Vec<&'static str> {
         ("model.revision", model.revision.is_some()),
         ("model.file", model.file.is_some()),
         ("model.credentials", model.credentials.is_some()),
-        ("autoscaling", spec.autoscaling.is_some()),
         ("resources.gpus", spec.resources.gpus > 0),
         ("cache", spec.cache.is_some()),
         ("access.apiKeys", spec.access.api_keys.is_some()),
@@ -59,6 +58,7 @@ mod tests {
             json!({"observability": {"tracing": {"mode": "Endpoint", "endpoint": "http://a:4317"}}}),
             json!({"observability": {"metrics": {"mode": "PodMonitor"}, "tracing": {"mode": "Sidecar"}}}),
             json!({"alerts": {"errorRate": {"threshold": "1%"}}}),
+            json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 2}}),
         ] {
             let verdict = spec_supported(&testing::resource(spec).spec);
             assert_eq!(verdict.status, Truth::True, "{}", verdict.message);
@@ -69,7 +69,6 @@ mod tests {
     fn each_field_without_effect_is_named() {
         let spec = testing::resource(json!({
             "model": {"source": "pvc://a/b", "file": "c"},
-            "autoscaling": {"minReplicas": 1, "maxReplicas": 2},
             "cache": {"size": "1Gi"},
             "resources": {"gpus": 1},
         }));
@@ -79,7 +78,7 @@ mod tests {
         assert!(
             verdict
                 .message
-                .ends_with("model.file, autoscaling, resources.gpus, cache"),
+                .ends_with("model.file, resources.gpus, cache"),
             "{}",
             verdict.message
         );
