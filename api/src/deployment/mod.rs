@@ -16,7 +16,7 @@ pub use access::{Access, ApiKeys, NetworkPolicyAccess};
 pub use alerts::{
     Alerts, ErrorRateAlert, MemoryAlert, Severity, ThroughputAlert, TimeToFirstTokenAlert,
 };
-pub use autoscaling::Autoscaling;
+pub use autoscaling::{Autoscaling, AutoscalingStatus};
 pub use engine::Engine;
 pub use model::{Credentials, Model, SecretReference};
 pub use objectives::{LatencyObjective, Objectives};
@@ -84,7 +84,8 @@ pub struct LLMDeploymentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
-    /// Let the operator choose the number of pods from the requests that wait and run.
+    /// Let the operator choose the number of pods from the requests that wait and run, in place of
+    /// `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
     /// Batching and memory of the inference engine.
@@ -120,8 +121,19 @@ impl LLMDeploymentSpec {
     /// The number of pods that the resource asks for, where no autoscaler decides.
     pub fn desired_replicas(&self) -> i32 {
         match &self.autoscaling {
-            Some(autoscaling) => autoscaling.min_replicas,
+            Some(autoscaling) => autoscaling.clamp(autoscaling.min_replicas),
             None => self.replicas.unwrap_or(1),
+        }
+    }
+}
+
+impl LLMDeployment {
+    /// The number of pods that are wanted now: the autoscaler's, as the status has it, where there is one.
+    pub fn wanted_replicas(&self) -> i32 {
+        let status = self.status.as_ref();
+        match status.and_then(|status| status.autoscaling.as_ref()) {
+            Some(chosen) if self.spec.autoscaling.is_some() => chosen.desired_replicas,
+            _ => self.spec.desired_replicas(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! `status`: what the operator applied and observed.
-use super::{Device, MetricsMode, TracingMode};
+use super::{AutoscalingStatus, Device, MetricsMode, TracingMode};
 use crate::{
     server_config::{LoadStage, LoadedModel},
     value::Duration,
@@ -26,6 +26,9 @@ pub struct LLMDeploymentStatus {
     /// Number of pods that serve.
     #[serde(default)]
     pub ready_replicas: i32,
+    /// The number of pods that the operator chose, with `spec.autoscaling`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingStatus>,
     /// The pods' label selector, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,

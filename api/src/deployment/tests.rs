@@ -90,6 +90,10 @@ fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
             "512Mi, 16Gi or 1G",
         ),
         (json!({"resources": {"memory": 16}}), "with its unit"),
+        (
+            json!({"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}),
+            "write a minReplicas of 1 or more",
+        ),
         (json!({"resources": {"cpu": "four"}}), "number of cores"),
         (
             json!({"resources": {"cpu": 2, "requests": {"cpu": "2500m"}}}),
@@ -140,6 +144,37 @@ fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
             "{spec}: {messages:?} lacks \"{cure}\""
         );
     }
+}
+
+#[test]
+fn the_wanted_number_is_the_autoscalers_where_there_is_one() {
+    let wanted = |spec: Value| {
+        let mut spec = spec;
+        spec["model"] = json!({"source": "pvc://models/a.gguf"});
+        let mut resource = LLMDeployment::new("a", serde_json::from_value(spec).unwrap());
+        let before = resource.wanted_replicas();
+        resource.status = Some(LLMDeploymentStatus {
+            autoscaling: Some(AutoscalingStatus {
+                desired_replicas: 3,
+                ..AutoscalingStatus::default()
+            }),
+            ..LLMDeploymentStatus::default()
+        });
+        (before, resource.wanted_replicas())
+    };
+    let limits = json!({"autoscaling": {"minReplicas": 2, "maxReplicas": 4}});
+    assert_eq!(wanted(limits), (2, 3));
+    assert_eq!(wanted(json!({"replicas": 0})), (0, 0), "a status of before");
+}
+
+#[test]
+fn an_autoscaler_never_goes_to_zero() {
+    let limits = |min_replicas, max_replicas| {
+        let limits = json!({"minReplicas": min_replicas, "maxReplicas": max_replicas});
+        serde_json::from_value::<Autoscaling>(limits).unwrap()
+    };
+    assert_eq!([0, 2, 9].map(|wish| limits(1, 4).clamp(wish)), [1, 2, 4]);
+    assert_eq!(limits(0, 4).clamp(0), 1, "stored before that was refused");
 }
 
 #[test]

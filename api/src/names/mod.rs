@@ -10,4 +10,5 @@ pub mod operator_metrics;
 pub mod paths;
 pub mod ports;
 pub mod reasons;
+pub mod scaling;
 pub mod spans;

@@ -1,7 +1,7 @@
 //! What was compared last with what it should be. Most looks at a resource follow a change of its pods, and its children
 //! are still as they were found right: to build them anew would be most of the work.
 use super::{
-    apply::Applied, context::ServerDefaults, dereference::Observed, monitoring::Plan,
+    apply::Applied, dereference::Observed, monitoring::Plan,
     validate::Valid,
 };
 use candlepower_api::deployment::LLMDeployment;
@@ -72,7 +72,7 @@ impl Fingerprint {
     /// Of what `resource` asks for, by the `plan`, and of the children that there are.
     pub(super) fn of(
         resource: &LLMDeployment,
-        server: &ServerDefaults,
+        valid: &Valid<'_>,
         plan: &Plan<'_>,
         observed: &Observed,
     ) -> Self {
@@ -90,7 +90,9 @@ impl Fingerprint {
             prometheus,
             jaeger,
         } = plan;
+        let server = &valid.server;
         format!("{server:?} {choice:?} {prometheus:?} {jaeger:?}").hash(&mut state);
+        valid.replicas.hash(&mut state);
         for deployment in &observed.deployments {
             // Its resource version would also tell of each new status.
             hash_written(&deployment.metadata, &mut state);
@@ -147,7 +149,7 @@ mod tests {
         };
         let settings = settings(&[]);
         let plan = Plan::new(Choice::default(), &settings, &observed);
-        Fingerprint::of(resource, &testing::server(), &plan, &observed)
+        Fingerprint::of(resource, &testing::valid(resource), &plan, &observed)
     }
 
     #[test]

@@ -211,6 +211,7 @@ impl Scope {
         let scraper = Scraper {
             resources: resources.clone(),
             pods: pods.store(),
+            deployments: deployments.store(),
             client: shared.probe.clone(),
             metrics: shared.metrics.clone(),
             figures: figures.clone(),

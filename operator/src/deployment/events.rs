@@ -45,6 +45,7 @@ fn transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) ->
         events.push(event(ready, "Reconcile", type_));
     }
     events.extend(alert_transitions(previous, current));
+    events.extend(scaling(previous, current));
     events
 }
 
@@ -68,6 +69,21 @@ fn stage_transition(
         reason: reason.to_owned(),
         note: Some(note.to_owned()),
         action: "Load".to_owned(),
+        secondary: None,
+    })
+}
+
+/// The autoscaler's number changes.
+fn scaling(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) -> Option<Event> {
+    let (before, now) = (
+        previous.autoscaling.as_ref()?,
+        current.autoscaling.as_ref()?,
+    );
+    (before.desired_replicas != now.desired_replicas).then(|| Event {
+        type_: EventType::Normal,
+        reason: now.reason.clone(),
+        note: Some(now.message.clone()),
+        action: "Scale".to_owned(),
         secondary: None,
     })
 }
@@ -110,7 +126,10 @@ fn find<'a>(status: &'a LLMDeploymentStatus, type_: &str) -> Option<&'a Conditio
 mod tests {
     use super::*;
     use crate::deployment::testing;
-    use candlepower_api::deployment::status::{AlertStatus, Load};
+    use candlepower_api::deployment::{
+        AutoscalingStatus,
+        status::{AlertStatus, Load},
+    };
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn status(conditions: &[(&str, &str, &str)]) -> LLMDeploymentStatus {
@@ -189,6 +208,25 @@ mod tests {
             [(EventType::Normal, "ReadingWeights".to_owned())]
         );
         assert_eq!(reasons(&reading, &at(LoadStage::Loaded)), []);
+    }
+
+    #[test]
+    fn another_number_of_pods_is_told_and_another_reason_is_not() {
+        let chosen = |replicas, reason: &str| LLMDeploymentStatus {
+            autoscaling: Some(AutoscalingStatus {
+                desired_replicas: replicas,
+                reason: reason.to_owned(),
+                ..AutoscalingStatus::default()
+            }),
+            ..LLMDeploymentStatus::default()
+        };
+        let one = chosen(1, "Enough");
+        assert_eq!(
+            reasons(&one, &chosen(2, "LoadRose")),
+            [(EventType::Normal, "LoadRose".to_owned())]
+        );
+        assert_eq!(reasons(&one, &chosen(1, "AtMaximum")), []);
+        assert_eq!(reasons(&LLMDeploymentStatus::default(), &one), []);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! between them is pure.
 mod apply;
 mod asking;
+mod autoscale;
 mod build;
 mod caches;
 mod compared;
@@ -35,6 +36,7 @@ use context::Context;
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
 use std::sync::Arc;
+use validate::Valid;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
 pub(crate) type Guarded = DeserializeGuard<LLMDeployment>;
@@ -64,8 +66,12 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     let observed = dereference::dereference(resource, &context).await?;
     let outcome = match validate::validate(resource, &observed.previous, &context.server) {
         Ok(valid) => {
+            let valid = Valid {
+                replicas: autoscale::replicas(resource, &observed),
+                ..valid
+            };
             let plan = context.monitoring.plan(&observed);
-            let fingerprint = Fingerprint::of(resource, &valid.server, &plan, &observed);
+            let fingerprint = Fingerprint::of(resource, &valid, &plan, &observed);
             if let Some(applied) = context.compared.applied(fingerprint, &valid, &observed) {
                 Outcome::Applied(Box::new(applied))
             } else {

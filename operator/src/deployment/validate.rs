@@ -19,6 +19,8 @@ pub(super) struct Valid<'a> {
     pub(super) namespace: String,
     pub(super) owner: OwnerReference,
     pub(super) spec: &'a LLMDeploymentSpec,
+    /// Number of pods; an autoscaler's takes the place of the specification's.
+    pub(super) replicas: i32,
     pub(super) server: ServerDefaults,
     pub(super) model: ModelSource,
     /// A benchmark's temporary copy: it is measured, and nobody is to be woken for it.
@@ -54,6 +56,7 @@ pub(super) fn validate<'a>(
         namespace: resource.namespace().ok_or_else(incomplete)?,
         owner: children::owner_reference(resource).ok_or_else(incomplete)?,
         spec,
+        replicas: spec.desired_replicas(),
         server: ServerDefaults {
             image: image(resource, previous, defaults)?,
             ..defaults.clone()

@@ -14,7 +14,7 @@ pub(super) fn deployment(valid: &Valid<'_>, plan: &Plan<'_>, config_hash: &str) 
     Deployment {
         metadata: metadata(valid),
         spec: Some(DeploymentSpec {
-            replicas: Some(valid.spec.desired_replicas()),
+            replicas: Some(valid.replicas),
             selector: LabelSelector {
                 match_labels: Some(labels::selector(&valid.name)),
                 ..LabelSelector::default()

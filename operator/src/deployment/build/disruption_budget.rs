@@ -8,7 +8,7 @@ use k8s_openapi::{
 
 /// A single pod gets none: it would either never be allowed to go, or be protected from nothing.
 pub(super) fn disruption_budget(valid: &Valid<'_>) -> Option<PodDisruptionBudget> {
-    (valid.spec.desired_replicas() >= 2).then(|| PodDisruptionBudget {
+    (valid.replicas >= 2).then(|| PodDisruptionBudget {
         metadata: metadata(valid),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),

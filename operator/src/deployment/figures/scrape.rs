@@ -5,6 +5,7 @@ use super::{
     alerts::Pending,
     performance,
     restarts::Restarts,
+    scaling::Scaling,
     snapshot::{self, Snapshot},
     unread::{Failed, Failures, Unreads},
     window::{History, Window},
@@ -16,7 +17,7 @@ use crate::{
 use candlepower_api::deployment::{LLMDeployment, status::Performance};
 use futures::{StreamExt, channel::mpsc::UnboundedSender, stream};
 use k8s_openapi::{
-    api::core::v1::Pod,
+    api::{apps::v1::Deployment, core::v1::Pod},
     jiff::{Timestamp, Unit},
 };
 use kube::{
@@ -39,6 +40,8 @@ const SILENCE: Duration = Duration::from_millis(500);
 pub(in crate::deployment) struct Scraper {
     pub(in crate::deployment) resources: Store<Guarded>,
     pub(in crate::deployment) pods: Store<Pod>,
+    /// What the resources' Deployments ask for.
+    pub(in crate::deployment) deployments: Store<Deployment>,
     pub(in crate::deployment) client: probe::Client,
     pub(in crate::deployment) metrics: Arc<Metrics>,
     pub(in crate::deployment) figures: Arc<Figures>,
@@ -57,6 +60,7 @@ struct Memory {
     pending: HashMap<String, Pending>,
     failures: Failures,
     restarts: Restarts,
+    scaling: Scaling,
 }
 
 /// What was seen of one pod.
@@ -102,13 +106,16 @@ impl Scraper {
             .buffer_unordered(AT_ONCE)
             .collect::<Vec<_>>()
             .await;
-        memory.take(answers, &resources);
+        memory.take(answers, &resources, &running(&pods));
         memory.restarts.take(
             Instant::now(),
             Timestamp::now(),
             pods.iter().map(AsRef::as_ref),
         );
-        let readings = readings(&resources, memory, &self.runbooks_url);
+        let mut readings = readings(&resources, memory, &self.runbooks_url);
+        memory
+            .scaling
+            .decide(&resources, &mut readings, &self.deployments);
         let changed = self.figures.replace(readings);
         for (namespace, name) in changed {
             // Nobody listens once the controller has stopped.
@@ -135,6 +142,7 @@ impl Memory {
         &mut self,
         answers: Vec<(Result<Snapshot, String>, Target, Duration)>,
         resources: &HashMap<Key, Arc<Guarded>>,
+        running: &HashSet<String>,
     ) {
         let now = Instant::now();
         let unix_now = Timestamp::now().as_duration().as_secs_f64();
@@ -151,7 +159,14 @@ impl Memory {
                     is_silent: *took >= SILENCE,
                 })
             }));
+        self.scaling.begin();
+        let mut asked = HashSet::new();
         for (answer, target, _) in answers {
+            let before = self.pods.get(&target.uid);
+            let before = before.and_then(|seen| seen.history.last());
+            self.scaling
+                .take(&target.resource, answer.as_ref().ok(), before);
+            asked.insert(target.uid.clone());
             let Some(length) = resources.get(&target.resource).and_then(window) else {
                 continue;
             };
@@ -166,6 +181,12 @@ impl Memory {
             seen.lives = true;
             if let Ok(snapshot) = answer {
                 seen.history.push(now, unix_now, snapshot, length);
+            }
+        }
+        for (uid, seen) in &self.pods {
+            // It served before, and may still hold requests.
+            if !asked.contains(uid) && running.contains(uid) {
+                self.scaling.take(&seen.resource, None, None);
             }
         }
         self.pods.retain(|_, seen| {
@@ -187,10 +208,26 @@ impl Memory {
         });
         let uids: HashSet<_> = resources
             .values()
-            .filter_map(|resource| resource.meta().uid.as_ref())
+            .filter_map(|resource| resource.meta().uid.clone())
             .collect();
         self.pending.retain(|uid, _| uids.contains(uid));
+        self.scaling.retain(&uids);
     }
+}
+
+/// The uids of pods that run and are not on their way out, whether they are ready or not.
+fn running(pods: &[Arc<Pod>]) -> HashSet<String> {
+    let runs = |pod: &&Arc<Pod>| {
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        pod.metadata.deletion_timestamp.is_none() && phase == Some("Running")
+    };
+    pods.iter()
+        .filter(runs)
+        .filter_map(|pod| pod.uid())
+        .collect()
 }
 
 /// How far back the figures of a resource look.
@@ -296,6 +333,7 @@ fn reading(
         alerts: alerts::status(pending.update(Instant::now(), holding), runbooks_url),
         unread: Unreads::default(),
         loses_spans: window.loses_spans,
+        scale: None,
     }
 }
 

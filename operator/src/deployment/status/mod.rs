@@ -5,10 +5,11 @@ mod pods;
 mod ready;
 mod startup;
 mod supported;
-mod words;
+pub(super) mod words;
 
 use super::{
     apply::Outcome,
+    autoscale,
     build::{self, labels},
     context::Context,
     dereference::{Observed, ObservedPod, is_ready},
@@ -91,6 +92,11 @@ pub(super) fn derive(
         conditions: conditions.into_list(),
         replicas: workload.replicas.unwrap_or_default(),
         ready_replicas: workload.ready_replicas.unwrap_or_default(),
+        autoscaling: if applied {
+            autoscale::status(resource, observed, now)
+        } else {
+            previous.autoscaling.clone()
+        },
         selector: Some(labels::selector_text(&name)),
         url: has_children.then(|| build::url(&name, &resource.namespace().unwrap_or_default())),
         image,

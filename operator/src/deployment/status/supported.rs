@@ -39,7 +39,6 @@ fn inert_fields(spec: &LLMDeploymentSpec) -> Vec<&'static str> {
             "model.credentials (nothing is fetched)",
             is_mounted && model.credentials.is_some(),
         ),
-        ("autoscaling", spec.autoscaling.is_some()),
         (
             "cache (nothing is fetched)",
             is_mounted && spec.cache.is_some(),
@@ -69,6 +68,7 @@ mod tests {
             json!({"model": {"source": "hf://a/b", "revision": "v1", "file": "*.gguf",
                 "credentials": {"secretRef": {"name": "hub"}}}, "cache": {"size": "1Gi"}}),
             json!({"alerts": {"errorRate": {"threshold": "1%"}}}),
+            json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 2}}),
         ] {
             let verdict = spec_supported(&testing::resource(spec).spec);
             assert_eq!(verdict.status, Truth::True, "{}", verdict.message);
@@ -79,7 +79,6 @@ mod tests {
     fn each_field_without_effect_is_named() {
         let spec = testing::resource(json!({
             "model": {"source": "pvc://a/b", "file": "c"},
-            "autoscaling": {"minReplicas": 1, "maxReplicas": 2},
             "cache": {"size": "1Gi"},
         }));
         let verdict = spec_supported(&spec.spec);
@@ -87,7 +86,7 @@ mod tests {
         assert_eq!(verdict.reason, "NotYetImplemented");
         assert!(
             verdict.message.ends_with(
-                "model.file (the source names a file already), autoscaling, cache (nothing is fetched)"
+                "model.file (the source names a file already), cache (nothing is fetched)"
             ),
             "{}",
             verdict.message
