@@ -1,6 +1,6 @@
 //! Gathers what the pods said in a round, and lets the autoscaler of each resource that has one
 //! decide.
-use super::{Key, Reading, snapshot::Snapshot};
+use super::{Key, Reading, snapshot::Snapshot, unread::Unreads};
 use crate::deployment::{
     Guarded,
     autoscale::{Autoscaler, Decision, Demand, PodLoad, Seen},
@@ -71,7 +71,7 @@ impl Scaling {
             let resource = resources.get(key).and_then(|one| one.0.as_ref().ok());
             reading.scale = resource.and_then(|resource| {
                 let current = current(deployments, key)?;
-                let lasts = !reading.unread.is_empty();
+                let lasts = reading.unread != Unreads::default();
                 self.of(resource, key, current, told.scale.as_ref(), lasts, now)
             });
         }
