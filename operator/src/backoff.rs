@@ -44,6 +44,12 @@ impl<K: Clone + Eq + Hash> Backoff<K> {
             .remove(object);
     }
 
+    /// Objects that have failed and not succeeded since.
+    pub fn pending(&self) -> usize {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.len()
+    }
+
     /// Between 0 and 1, different for each object and attempt.
     fn fraction(&self, object: &K, count: u32) -> f64 {
         let hash = self.jitter.hash_one((object, count));
