@@ -88,12 +88,19 @@ impl ControllerMetrics {
             .inc();
     }
 
-    /// So many objects wait to be tried again.
-    pub fn retries_pending(&self, objects: usize) {
-        self.metrics
-            .retries_pending
-            .with_label_values(&[self.controller])
-            .set(i64::try_from(objects).unwrap_or(i64::MAX));
+    /// One more object waits to be tried again.
+    pub fn retry_begins(&self) {
+        self.retries_pending().inc();
+    }
+
+    /// One object does so no more.
+    pub fn retry_ends(&self) {
+        self.retries_pending().dec();
+    }
+
+    fn retries_pending(&self) -> IntGauge {
+        let of_all = &self.metrics.retries_pending;
+        of_all.with_label_values(&[self.controller])
     }
 
     /// Something was written to the API server.

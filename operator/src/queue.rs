@@ -103,8 +103,9 @@ impl<K: Resource<DynamicType = ()> + 'static> Attempts<K> {
     }
 
     fn calm(&self, object: &ObjectRef<K>) {
-        self.backoff.succeeded(object);
-        self.metrics.retries_pending(self.backoff.pending());
+        if self.backoff.succeeded(object) {
+            self.metrics.retry_ends();
+        }
     }
 
     /// The log's span names the object.
@@ -112,10 +113,13 @@ impl<K: Resource<DynamicType = ()> + 'static> Attempts<K> {
         self.metrics.failed(error.category());
         if !error.is_retryable() {
             tracing::error!(%error, "given up until the resource changes");
+            self.calm(object);
             return Action::await_change();
         }
+        if !self.backoff.has_failed(object) {
+            self.metrics.retry_begins();
+        }
         let delay = self.backoff.failed(object);
-        self.metrics.retries_pending(self.backoff.pending());
         tracing::warn!(%error, retry_in = ?delay, "a reconcile failed");
         Action::requeue(delay)
     }
@@ -173,8 +177,12 @@ mod tests {
         attempts.failed(&other, &unreachable());
         pending(2);
         attempts.succeeded(&one);
+        attempts.succeeded(&one);
         pending(1);
         attempts.forget(&other.erase());
+        pending(0);
+        attempts.failed(&one, &unreachable());
+        attempts.failed(&one, &Error::Incomplete("uid"));
         pending(0);
     }
 
