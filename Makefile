@@ -37,6 +37,7 @@ test-fast: ## All checks that need no cluster
 generate: build ## Write what is generated: CRDs, dashboards, the report's schema, the chart's copies of them, manifests/install.yaml
 	@$(CARGO_TARGET_DIR)/release/crdgen crds
 	@$(CARGO_TARGET_DIR)/release/observability-gen dashboards dashboards
+	@$(CARGO_TARGET_DIR)/release/observability-gen operator-rules charts/candlepower/files/operator-rules.yaml
 	@$(CARGO_TARGET_DIR)/release/candlepower report-schema > docs/reference/report.schema.json
 	@.ci/with-helm charts/generate
 

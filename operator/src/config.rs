@@ -1,10 +1,12 @@
 //! Flags and environment variables.
 pub mod benchmark;
+pub mod leader;
 pub mod monitoring;
 
 use benchmark::BenchmarkConfig;
 use candlepower_api::{names::ports, value::Duration};
 use clap::{Parser, ValueEnum};
+use leader::LeaderConfig;
 use monitoring::MonitoringConfig;
 use std::net::{Ipv6Addr, SocketAddr};
 
@@ -63,6 +65,10 @@ pub struct Config {
         default_value = "info"
     )]
     pub log_filter: String,
+
+    /// Which of several operators works
+    #[command(flatten)]
+    pub leader: LeaderConfig,
 
     /// How the models are monitored
     #[command(flatten)]
