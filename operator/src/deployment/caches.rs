@@ -2,12 +2,15 @@
 //! that nothing here reads.
 use super::{
     error::Error,
-    monitoring::kinds::{PodMonitor, PrometheusRule},
+    monitoring::{
+        kinds::{PodMonitor, PrometheusRule},
+        served::{Served, while_served},
+    },
 };
 use crate::{
     metrics::ControllerMetrics,
     observability::rules::RuleGroup,
-    watches::{api, cached, digest, of_operator, slim},
+    watches::{api, cached, digest, of_operator, reflected, slim},
 };
 use candlepower_api::names::labels;
 use futures::{Stream, StreamExt};
@@ -112,6 +115,34 @@ where
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (store, changes) = cached(api(client, namespace), of_operator(), slim, metrics);
+    Indexed::new(store, changes)
+}
+
+/// What the cluster serves, and which part of that is meant.
+pub(super) type Availability<'a> = (&'a watch::Receiver<Option<Served>>, fn(Served) -> bool);
+
+/// The same of a kind that the cluster serves at times only, as `is_served` says.
+pub(super) fn indexed_while_served<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    (known, is_served): Availability<'_>,
+    slim: fn(&mut K),
+    metrics: &ControllerMetrics,
+) -> (
+    Indexed<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
+)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Lookup<DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let events = while_served(
+        known.clone(),
+        is_served,
+        api(client, namespace),
+        of_operator(),
+    );
+    let (store, changes) = reflected(events, slim, metrics);
     Indexed::new(store, changes)
 }
 

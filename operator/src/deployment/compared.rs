@@ -1,9 +1,6 @@
 //! What was compared last with what it should be. Most looks at a resource follow a change of its pods, and its children
 //! are still as they were found right: to build them anew would be most of the work.
-use super::{
-    apply::Applied, dereference::Observed, monitoring::Plan,
-    validate::Valid,
-};
+use super::{apply::Applied, dereference::Observed, monitoring::Plan, validate::Valid};
 use candlepower_api::deployment::LLMDeployment;
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::Resource;

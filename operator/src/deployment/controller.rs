@@ -2,13 +2,12 @@
 //! for all of them.
 use super::{
     Guarded,
-    caches::{self, Caches, Indexed, indexed},
+    caches::{self, Caches, indexed, indexed_while_served, slim_rules},
     compared::Compared,
     context::{Context, ServerDefaults},
     figures::{Figures, scrape::Scraper},
     monitoring::{
         Monitoring,
-        kinds::{PodMonitor, PrometheusRule},
         prometheus::Verifier,
         served::{self, Served},
     },
@@ -23,7 +22,7 @@ use crate::{
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
     queue::Queue,
     shutdown::Shutdown,
-    watches::{self, api, cached, reflected, slim},
+    watches::{self, api, cached, slim},
     written::WrittenStatuses,
 };
 use candlepower_api::names::labels;
@@ -159,7 +158,6 @@ impl Scope {
     fn new(shared: &Shared, namespace: Option<&str>) -> Self {
         let client = &shared.client;
         let watch_all = watcher::Config::default().page_size(100);
-        let owned = watches::of_operator;
 
         let metrics = &ControllerMetrics::new(&shared.metrics, DEPLOYMENT_CONTROLLER);
         let (touch, touched) = mpsc::unbounded();
@@ -181,30 +179,12 @@ impl Scope {
         let pod_changes = views::tap(pod_changes, &touch, views::of_benchmark);
 
         let known = &shared.monitoring.served;
-        let (pod_monitors, pod_monitor_changes) = reflected::<PodMonitor, _>(
-            served::while_served(
-                known.clone(),
-                |served| served.pod_monitor,
-                api(client, namespace),
-                owned(),
-            ),
-            slim,
-            metrics,
-        );
-        let (prometheus_rules, prometheus_rule_changes) = reflected::<PrometheusRule, _>(
-            served::while_served(
-                known.clone(),
-                |served| served.prometheus_rule,
-                api(client, namespace),
-                owned(),
-            ),
-            caches::slim_rules,
-            metrics,
-        );
-
-        let (pod_monitors, pod_monitor_changes) = Indexed::new(pod_monitors, pod_monitor_changes);
+        let pod_monitor: fn(Served) -> bool = |served| served.pod_monitor;
+        let (pod_monitors, pod_monitor_changes) =
+            indexed_while_served(client, namespace, (known, pod_monitor), slim, metrics);
+        let rule: fn(Served) -> bool = |served| served.prometheus_rule;
         let (prometheus_rules, prometheus_rule_changes) =
-            Indexed::new(prometheus_rules, prometheus_rule_changes);
+            indexed_while_served(client, namespace, (known, rule), slim_rules, metrics);
 
         let figures = Arc::new(Figures::default());
         let (tell, told) = mpsc::unbounded();

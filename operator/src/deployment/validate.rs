@@ -101,7 +101,7 @@ fn pinned_image(previous: &LLMDeploymentStatus, device: Device) -> Option<&str> 
 mod tests {
     use super::*;
     use crate::deployment::testing;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_new_operator_keeps_the_image_that_was_pinned() {

@@ -92,7 +92,7 @@ impl Elector {
                 }
                 Ok(Standing::Held(_) | Standing::Free) => {}
                 Err(error) => {
-                    tracing::warn!(lease = self.name, %error, "the lease cannot be taken")
+                    tracing::warn!(lease = self.name, %error, "the lease cannot be taken");
                 }
             }
             sleep(EVERY).await;
@@ -131,7 +131,7 @@ impl Elector {
         match given {
             Ok(Ok(())) => tracing::info!(lease = self.name, "the lease is released"),
             Ok(Err(error)) => {
-                tracing::warn!(lease = self.name, %error, "the lease is not released; it expires")
+                tracing::warn!(lease = self.name, %error, "the lease is not released; it expires");
             }
             Err(_) => tracing::warn!(
                 lease = self.name,

@@ -190,7 +190,10 @@ mod tests {
     #[test]
     fn ones_own_is_ones_own_however_old() {
         let own = held_by("a", 0);
-        assert_eq!(looks(&[(0, own.clone()), (60, own)]), [Standing::Ours; 2]);
+        assert_eq!(
+            looks(&[(0, own.clone()), (60, own)]),
+            [Standing::Ours, Standing::Ours]
+        );
     }
 
     #[test]

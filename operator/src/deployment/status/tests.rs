@@ -31,6 +31,7 @@ fn applied(status: Value) -> Outcome {
         config_hash: "abc".to_owned(),
         image: "candlepower/server:test".to_owned(),
         monitoring_failure: None,
+        is_partial: false,
     }))
 }
 

@@ -48,22 +48,22 @@ impl ApiServer {
         if *lock(&self.is_away) {
             return refusal(StatusCode::SERVICE_UNAVAILABLE);
         }
-        let mut held = lock(&self.lease);
+        let mut stored = lock(&self.lease);
         if head.method == Method::GET {
-            return match &*held {
+            return match &*stored {
                 Some(lease) => respond(StatusCode::OK, lease),
                 None => refusal(StatusCode::NOT_FOUND),
             };
         }
         let mut sent: Value = serde_json::from_slice(&body).unwrap();
-        let current = held.as_ref().map(version);
+        let current = stored.as_ref().map(version);
         let expected = (head.method == Method::PUT).then(|| version(&sent));
         if current != expected {
             return refusal(StatusCode::CONFLICT);
         }
         let next: u64 = current.map_or(1, |version| version.parse::<u64>().unwrap() + 1);
         sent["metadata"]["resourceVersion"] = json!(next.to_string());
-        *held = Some(sent.clone());
+        *stored = Some(sent.clone());
         respond(StatusCode::OK, &sent)
     }
 }
