@@ -94,16 +94,16 @@ impl Hand<'_> {
         let report = build::report(self.resource, &assignment, answer.as_ref());
         let report = report.map_err(Failure::Error)?;
         self.writer
-            .apply(&report, &self.observed.config_maps)
+            .put(&report, &self.observed.config_maps)
             .await?;
         // A job's template can never change: whatever this operator would write, a job that is there
         // goes on as it was made.
         if self.observed.job.is_none() {
             let worker = build::worker(self.resource, &self.context.settings);
-            self.writer.apply(&worker.account, &[]).await?;
-            self.writer.apply(&worker.role, &[]).await?;
-            self.writer.apply(&worker.binding, &[]).await?;
-            self.writer.apply::<Job>(&worker.job, &[]).await?;
+            self.writer.put(&worker.account, &[]).await?;
+            self.writer.put(&worker.role, &[]).await?;
+            self.writer.put(&worker.binding, &[]).await?;
+            self.writer.put::<Job>(&worker.job, &[]).await?;
         }
         Ok(Outcome::Applied { run: None })
     }
@@ -161,7 +161,7 @@ impl Hand<'_> {
             .map(|run| run.benchmark.clone())
             .collect();
         if let Some(run) = &schedule.run {
-            self.writer.apply(&**run, &existing).await?;
+            self.writer.put(&**run, &existing).await?;
         }
         let mut kept: Vec<_> = schedule.kept.clone();
         kept.extend(schedule.run.iter().map(|run| run.name_any()));
