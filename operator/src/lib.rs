@@ -18,6 +18,7 @@ pub mod config;
 pub mod deployment;
 mod error;
 mod events;
+mod guard;
 pub mod http;
 pub mod leader;
 pub mod metrics;

@@ -93,9 +93,7 @@ impl Hand<'_> {
         };
         let report = build::report(self.resource, &assignment, answer.as_ref());
         let report = report.map_err(Failure::Error)?;
-        self.writer
-            .put(&report, &self.observed.config_maps)
-            .await?;
+        self.writer.put(&report, &self.observed.config_maps).await?;
         // A job's template can never change: whatever this operator would write, a job that is there
         // goes on as it was made.
         if self.observed.job.is_none() {

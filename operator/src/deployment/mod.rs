@@ -28,18 +28,21 @@ pub(crate) mod views;
 
 pub use controller::Controllers;
 
-use crate::error::{self, Error};
+use crate::{
+    error::{self, Error},
+    guard::Guard,
+};
 use apply::Outcome;
 use candlepower_api::deployment::LLMDeployment;
 use compared::Fingerprint;
 use context::Context;
 use k8s_openapi::jiff::Timestamp;
-use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
+use kube::{ResourceExt, runtime::controller::Action};
 use std::sync::Arc;
 use validate::Valid;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
-pub(crate) type Guarded = DeserializeGuard<LLMDeployment>;
+pub(crate) type Guarded = Guard<LLMDeployment>;
 
 /// Whether somebody has changed what the resource asks for since its status was written.
 fn is_changed(resource: &LLMDeployment) -> bool {
