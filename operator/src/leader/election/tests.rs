@@ -84,9 +84,14 @@ fn respond(status: StatusCode, body: &Value) -> Response<Body> {
 
 fn refusal(status: StatusCode) -> Response<Body> {
     let code = status.as_u16();
+    // By which a client knows that there is no such object.
+    let reason = match status {
+        StatusCode::NOT_FOUND => "NotFound",
+        _ => "",
+    };
     respond(
         status,
-        &json!({"kind": "Status", "status": "Failure", "code": code, "reason": "", "message": ""}),
+        &json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": ""}),
     )
 }
 
