@@ -73,6 +73,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     subprocess.run(
         [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-addext", "basicConstraints=critical,CA:FALSE",
             "-subj", "/CN=hub", "-addext", f"subjectAltName=IP:{ADDRESS}", "-keyout", str(key), "-out", str(certificate),
         ],
         check=True, capture_output=True,

@@ -121,7 +121,7 @@ REFUSED = {
     ),
     "a window of no time": ({"alerts": {"window": "0s"}}, ["spec.alerts.window", "write a time above 0"]),
     "a window of too few scrapes": (
-        {"alerts": {"window": "30s"}},
+        {"alerts": {"window": "30s"}, "observability": {"metrics": {"mode": "Sidecar"}}},
         ["alerts.window: write at least four times observability.metrics.interval"],
     ),
     "a threshold above all there is": (
