@@ -20,7 +20,7 @@ SHELL_SCRIPTS := $(shell git ls-files -co --exclude-standard | xargs -r grep -lE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test rules-test build images \
-        cluster-test e2e measure cost perf truth fuzz example pictures up monitoring down
+        cluster-test e2e measure cost perf truth scale chaos fuzz example pictures up monitoring down
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,7 @@ test-fast: ## All checks that need no cluster
 generate: build ## Write what is generated: CRDs, dashboards, the report's schema, the chart's copies of them, manifests/install.yaml
 	@$(CARGO_TARGET_DIR)/release/crdgen crds
 	@$(CARGO_TARGET_DIR)/release/observability-gen dashboards dashboards
+	@$(CARGO_TARGET_DIR)/release/observability-gen operator-rules charts/candlepower/files/operator-rules.yaml
 	@$(CARGO_TARGET_DIR)/release/candlepower report-schema > docs/reference/report.schema.json
 	@.ci/with-helm charts/generate
 
@@ -69,6 +70,18 @@ TRUTH ?=
 
 truth: ## Whether the load generator's figures are true, beside a server's log and other tools
 	@e2e/truth/run $(TRUTH)
+
+# Options of e2e/scale/run, such as SCALE="--objects 100".
+SCALE ?=
+
+scale: ## The operator with a thousand LLMDeployments on nodes that KWOK pretends
+	@e2e/scale/run $(SCALE)
+
+# Options of e2e/scale/chaos, such as CHAOS="--seed 7".
+CHAOS ?=
+
+chaos: ## The operator killed fifty times, and without an API server: is everything right afterwards?
+	@e2e/scale/chaos $(CHAOS)
 
 pictures: build ## Draw the dashboards for the documentation, from a model under load
 	@DASHBOARD_PICTURES=$(CURDIR)/docs/pictures e2e/run -k dashboards

@@ -1,25 +1,34 @@
 //! The server's configuration: written by the operator into a ConfigMap, read by the server,
 //! overridden field by field by environment and flags.
 use crate::{
-    names::{paths, ports},
+    names::{paths, ports, reasons::LoadProblem},
     precision::Precision,
     value::{ByteSize, Duration, Percentage},
 };
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
-/// The whole configuration file (YAML or JSON). Only `model.path` has no default.
+/// The whole configuration file (YAML or JSON). Only `model` has no default: its `path` or `source`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServerConfig {
     /// Which model to serve.
     pub model: ModelConfig,
+    /// How a model is fetched that is not on a volume.
+    #[serde(default)]
+    pub fetch: FetchConfig,
     /// Batching and memory.
     #[serde(default)]
     pub engine: EngineConfig,
     /// The HTTP side.
     #[serde(default)]
     pub http: HttpConfig,
+    /// Who may send requests.
+    #[serde(default)]
+    pub access: AccessConfig,
     /// Traces.
     #[serde(default)]
     pub tracing: TracingConfig,
@@ -39,14 +48,27 @@ pub struct ServerConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelConfig {
     /// A GGUF file, a safetensors file with its `config.json` beside it, or a folder with both.
+    /// Empty where `source` is fetched instead.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub path: PathBuf,
+    /// Where to fetch the model from: `hf://owner/repository`, `https://host/path`,
+    /// `s3://bucket/key` or `oci://registry/repository:tag`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Branch, tag or commit of an `hf://` repository; default: `main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Which file of a source that holds several, as a name or pattern such as `*Q4_K_M.gguf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The name that requests use; default: the file's name without its extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served_name: Option<String>,
     /// SHA-256 of the file in hexadecimal; checked when given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// A `tokenizer.json`; default: the GGUF's own tokenizer, or the one in the folder.
+    /// A `tokenizer.json`, as a path or a source; default: the GGUF's own tokenizer, or the one in
+    /// the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
     /// The precision of the weights in memory.
@@ -55,6 +77,27 @@ pub struct ModelConfig {
     /// Load and warm up at start; otherwise at the first request.
     #[serde(default = "yes")]
     pub preload: bool,
+}
+
+/// How a model is fetched that is not on a volume. Credentials and endpoints come from the
+/// environment ([`crate::names::fetching`]).
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct FetchConfig {
+    /// The folder that keeps what was fetched.
+    pub cache: PathBuf,
+    /// Let files and credentials travel without encryption: for a mirror inside a cluster, and for
+    /// tests.
+    pub allow_plain_http: bool,
+}
+
+impl Default for FetchConfig {
+    fn default() -> Self {
+        Self {
+            cache: paths::CACHE_DIR.into(),
+            allow_plain_http: false,
+        }
+    }
 }
 
 /// Batching and memory.
@@ -132,6 +175,18 @@ impl Default for HttpConfig {
             drain_delay: Duration::default(),
         }
     }
+}
+
+/// Who may send requests.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct AccessConfig {
+    /// A folder whose every file is an API key; requests need one of them. Without it everybody may send requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_keys: Option<PathBuf>,
+    /// Requests that each key may send in a minute; default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<NonZeroU32>,
 }
 
 /// Traces by OTLP over gRPC.
@@ -231,9 +286,28 @@ pub struct LoadReport {
     pub stage: LoadStage,
     /// Progress within the stage, 0 to 100.
     pub percent: u8,
+    /// Estimated time left in the stage, where that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Duration>,
+    /// What is in the way for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<LoadProblem>,
     /// What is loaded, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<LoadedModel>,
+}
+
+impl LoadReport {
+    /// So far, and nothing else to tell.
+    pub const fn at(stage: LoadStage, percent: u8) -> Self {
+        Self {
+            stage,
+            percent,
+            remaining: None,
+            problem: None,
+            model: None,
+        }
+    }
 }
 
 /// A stage of loading, in order.
@@ -242,6 +316,8 @@ pub struct LoadReport {
 pub enum LoadStage {
     /// Nothing was asked for yet (`preload: false`).
     Waiting,
+    /// The model's files are fetched.
+    Downloading,
     /// The checksum is being computed.
     Verifying,
     /// Weights are being read.
@@ -297,8 +373,10 @@ impl ServerConfig {
                 preload: true,
                 ..ModelConfig::default()
             },
+            fetch: FetchConfig::default(),
             engine: EngineConfig::default(),
             http: HttpConfig::default(),
+            access: AccessConfig::default(),
             tracing: TracingConfig::default(),
             log: LogConfig::default(),
             debug: DebugConfig::default(),
@@ -321,6 +399,15 @@ fn default_termination_log() -> PathBuf {
     paths::TERMINATION_LOG.into()
 }
 
+/// The source that `given` is, where it is not a path.
+pub fn as_source(given: &Path) -> Option<&str> {
+    given.to_str().filter(|text| text.contains("://"))
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
 const fn yes() -> bool {
     true
 }
@@ -330,9 +417,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_models_path_is_required() {
+    fn only_where_the_model_is_is_required() {
         let config = ServerConfig::from_yaml("model: {path: /models/a.gguf}").unwrap();
         assert_eq!(config, ServerConfig::for_model("/models/a.gguf"));
+        let config = ServerConfig::from_yaml("model: {source: 'hf://a/b'}").unwrap();
+        assert_eq!(config.model.source.as_deref(), Some("hf://a/b"));
         assert!(ServerConfig::from_yaml("engine: {maxBatchSize: 4}").is_err());
     }
 

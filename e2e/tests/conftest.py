@@ -114,7 +114,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def describe(namespace: str) -> str:
     """Resources, pods, events and logs of a namespace."""
     questions = [
-        ["get", "llm,deployments,replicasets,pods,services", "-o", "wide"],
+        ["get", "llm,deployments,replicasets,pods,services,poddisruptionbudgets,networkpolicies", "-o", "wide"],
         ["get", "llm", "-o", "jsonpath={range .items[*]}{.metadata.name}: {.status}{\"\\n\"}{end}"],
         ["get", "events", "--sort-by=.lastTimestamp"],
         ["logs", "-l", "app.kubernetes.io/managed-by=candlepower-operator", "--tail=15", "--prefix"],

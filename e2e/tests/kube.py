@@ -38,6 +38,11 @@ def get(kind: str, name: str, namespace: str) -> dict[str, Any]:
     return json.loads(kubectl("-n", namespace, "get", kind, name, "-o", "json"))
 
 
+def scale(kind: str, name: str, namespace: str) -> dict[str, Any]:
+    """The scale subresource, as an autoscaler reads it."""
+    return json.loads(kubectl("-n", namespace, "get", kind, name, "--subresource=scale", "-o", "json"))
+
+
 def find(kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
     """All objects of a kind, or those with certain labels."""
     text = kubectl("-n", namespace, "get", kind, "-l", selector, "-o", "json")

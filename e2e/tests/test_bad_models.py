@@ -47,9 +47,9 @@ CASES: dict[str, tuple[dict[str, Any], str, str, list[str]]] = {
         {"resources": {"cpu": "2", "memory": "900Gi"}},
         "Scheduled", "Unschedulable", ["Insufficient memory", "add a node, or lower spec.resources"],
     ),
-    "elsewhere": (
-        {"model": {"source": "hf://HuggingFaceTB/SmolLM2-135M-Instruct"}},
-        "Ready", "SourceNotSupported", ["hf://", "pvc://"],
+    "two-places": (
+        {"model": {"source": models.SOURCE, "tokenizer": "pvc://elsewhere/tokenizer.json"}},
+        "Ready", "InvalidSpec", ["model.tokenizer", "beside the weights"],
     ),
 }
 
@@ -104,7 +104,7 @@ def test_a_server_that_ends_at_once_again_and_again_is_an_alert_without_promethe
 def test_the_events_warn_of_it(namespace: str) -> None:
     events = kube.find("events", namespace)
     warned = {event["reason"] for event in events if event["type"] == "Warning"}
-    assert {"ModelNotFound", "CorruptModel", "InsufficientMemory", "SourceNotSupported"} <= warned
+    assert {"ModelNotFound", "CorruptModel", "InsufficientMemory", "InvalidSpec"} <= warned
 
 
 def test_the_cure_works(namespace: str) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 import kube
 
 
@@ -25,9 +27,18 @@ def test_another_batch_size_replaces_the_pod(namespace: str, served: str) -> Non
     assert "maxBatchSize: 4" in configuration
 
 
-def test_another_alert_threshold_leaves_the_pod_alone(namespace: str, served: str) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"alerts": {"errorRate": {"threshold": "7%"}}}},
+        {"spec": {"observability": {"dashboards": {"enabled": False}}}},
+        {"metadata": {"labels": {"team": "research"}}},
+    ],
+    ids=["alert", "dashboards", "label"],
+)
+def test_what_concerns_no_pod_leaves_it_alone(namespace: str, served: str, change: dict[str, Any]) -> None:
     old = uid_of_the_pod(served, namespace)
-    kube.patch("llm", served, namespace, {"spec": {"alerts": {"errorRate": {"threshold": "7%"}}}})
+    kube.patch("llm", served, namespace, change)
     resource = kube.wait_for_condition(served, namespace, "Ready", "True")
     assert resource["status"]["observedGeneration"] == resource["metadata"]["generation"]
     assert uid_of_the_pod(served, namespace) == old

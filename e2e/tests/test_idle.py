@@ -5,7 +5,7 @@ import time
 import kube
 
 SECONDS = 30
-KINDS = "llm,deployments,replicasets,pods,services,configmaps"
+KINDS = "llm,deployments,replicasets,pods,services,configmaps,networkpolicies,poddisruptionbudgets"
 
 
 def test_at_rest_nothing_is_written(namespace: str, served: str) -> None:

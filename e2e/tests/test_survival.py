@@ -58,6 +58,29 @@ def test_a_new_operator_leaves_what_runs_alone(namespace: str, served: str) -> N
     assert resource["status"]["replicas"] == 0
 
 
+def test_an_operator_with_another_image_for_servers_restarts_none(namespace: str, served: str) -> None:
+    scale_and_wait(served, namespace, 1)
+    (before,) = kube.pods(served, namespace)
+    kube.run("env", "SERVER_IMAGE=candlepower/server:another", kube.E2E / "lib" / "install-chart")
+    try:
+        newer = models.llm("newer", replicas=0)
+        kube.apply(newer, namespace)
+
+        def image() -> tuple[bool, Any]:
+            found = [child for child in kube.find("deployments", namespace) if child["metadata"]["name"] == "newer"]
+            images = [child["spec"]["template"]["spec"]["containers"][0]["image"] for child in found]
+            return images == ["candlepower/server:another"], images
+
+        kube.wait_for("the other image for a new resource", image)
+        # The new operator has seen this one, too.
+        kube.patch("llm", served, namespace, {"spec": {"alerts": {"errorRate": {"threshold": "7%"}}}})
+        kube.wait_for_condition(served, namespace, "Ready", "True")
+        (after,) = kube.pods(served, namespace)
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    finally:
+        kube.install_chart()
+
+
 def test_the_operator_says_how_it_fares(namespace: str, served: str) -> None:
     assert kube.raw(kube.OPERATOR_NAMESPACE, "candlepower", "http", "/healthz")
     assert kube.raw(kube.OPERATOR_NAMESPACE, "candlepower", "http", "/readyz")

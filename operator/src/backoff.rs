@@ -36,12 +36,16 @@ impl<K: Clone + Eq + Hash> Backoff<K> {
         longest.mul_f64(0.5 + 0.5 * self.fraction(object, *count))
     }
 
-    /// Forgets the failures of an object.
-    pub fn succeeded(&self, object: &K) {
-        self.failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(object);
+    /// Forgets the failures of an object, and says whether there were any.
+    pub fn succeeded(&self, object: &K) -> bool {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(object).is_some()
+    }
+
+    /// Whether the object has failed and not succeeded since.
+    pub fn has_failed(&self, object: &K) -> bool {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.contains_key(object)
     }
 
     /// Between 0 and 1, different for each object and attempt.

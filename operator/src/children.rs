@@ -5,12 +5,18 @@ use candlepower_api::names::labels;
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+    api::{
+        ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions,
+        PropagationPolicy,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::{fmt::Debug, sync::Arc};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// A child that the API server did not accept.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -35,37 +41,41 @@ pub(crate) struct Writer<'a> {
     pub(crate) owner: &'a OwnerReference,
     /// Whether what is deleted is gone before or after its own children are.
     pub(crate) deletion: PropagationPolicy,
+    /// Whether anything had to be written.
+    pub(crate) has_written: AtomicBool,
 }
 
 impl Writer<'_> {
-    /// Writes `desired` unless the cluster holds it already.
+    /// Writes `desired` unless the cluster holds it already, and gives back what it holds then.
     pub(crate) async fn apply<K>(&self, desired: &K, observed: &[Arc<K>]) -> Result<K, Failure>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-        K: Clone + Debug + DeserializeOwned + Serialize,
+        K: Clone + DeserializeOwned + Serialize,
     {
-        let name = desired.name_any();
-        let live = observed.iter().find(|live| live.name_any() == name);
-        let mut wanted = json(desired)?;
-        let hash = hash(&wanted);
-        if let Some(live) = live {
-            self.is_ours(&**live, &name)?;
-            let unchanged = live.annotations().get(labels::APPLIED_HASH) == Some(&hash);
-            if unchanged && contains(&json(&**live)?, &as_cached(&wanted)) {
-                return Ok(K::clone(live));
+        let live = find(observed, desired);
+        match self.difference(desired, live).await? {
+            None => live
+                .map(|live| K::clone(live))
+                .ok_or(Failure::Error(Error::Incomplete("copy in the cache"))),
+            Some(child) => {
+                let written = self.write(&child).await?;
+                let written = json(&written)?;
+                serde_json::from_value(written).map_err(|error| Failure::Error(error.into()))
             }
-        } else {
-            self.is_free::<K>(&name).await?;
         }
-        wanted["metadata"]["annotations"][labels::APPLIED_HASH] = hash.into();
-        let params = PatchParams::apply(labels::OPERATOR_NAME).force();
-        let written = self
-            .api::<K>()
-            .patch(&name, &params, &Patch::Apply(&wanted))
-            .await
-            .map_err(|error| failure::<K>("applying", &name, error))?;
-        self.metrics.wrote(&K::kind(&()));
-        Ok(written)
+    }
+
+    /// The same for an object that need not be looked at afterwards: the API server does not send it back, which is most
+    /// of the cost where it is large.
+    pub(crate) async fn put<K>(&self, desired: &K, observed: &[Arc<K>]) -> Result<(), Failure>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
+    {
+        let live = find(observed, desired);
+        match self.difference(desired, live).await? {
+            None => Ok(()),
+            Some(child) => self.write_unseen(&child).await,
+        }
     }
 
     /// Writes `desired` where it is wanted, and deletes what is there where it is not.
@@ -75,51 +85,13 @@ impl Writer<'_> {
         observed: &[Arc<K>],
     ) -> Result<(), Failure>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-        K: Clone + Debug + DeserializeOwned + Serialize,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
     {
         if let Some(desired) = desired {
-            self.apply(desired, observed).await?;
+            self.put(desired, observed).await?;
         }
         let wanted: Vec<_> = desired.map(ResourceExt::name_any).into_iter().collect();
         self.delete_orphans(observed, &wanted).await
-    }
-
-    /// An apply would take over an object of the same name that somebody else made, and the
-    /// garbage collector would delete it with the resource. One that is missing in the cache, for
-    /// want of our label, is therefore asked for by name first.
-    async fn is_free<K>(&self, name: &str) -> Result<(), Failure>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-        K: Clone + Debug + DeserializeOwned,
-    {
-        let existing = self
-            .api::<K>()
-            .get_metadata_opt(name)
-            .await
-            .map_err(|error| failure::<K>("reading", name, error))?;
-        existing.map_or(Ok(()), |existing| self.is_ours(&existing, name))
-    }
-
-    fn is_ours<K: Resource<DynamicType = ()>>(
-        &self,
-        existing: &K,
-        name: &str,
-    ) -> Result<(), Failure> {
-        if is_controlled_by(existing, &self.owner.uid) {
-            return Ok(());
-        }
-        if is_left_over(existing, self.owner) {
-            return Err(Failure::Error(Error::LeftOver {
-                kind: K::kind(&()).into_owned(),
-                name: name.to_owned(),
-            }));
-        }
-        Err(Failure::Refused(Refusal {
-            kind: K::kind(&()).into_owned(),
-            name: name.to_owned(),
-            message: "an object of this name exists already and does not belong to this resource: delete it, or give the resource another name".to_owned(),
-        }))
     }
 
     /// Deletes children that carry the resource's label but are no longer asked for.
@@ -130,38 +102,164 @@ impl Writer<'_> {
     ) -> Result<(), Failure>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-        K: Clone + Debug + DeserializeOwned,
     {
-        let orphans = observed.iter().filter(|child| {
-            !wanted.contains(&child.name_any())
-                && child.meta().deletion_timestamp.is_none()
-                && is_controlled_by(&***child, &self.owner.uid)
-        });
+        let orphans: Vec<_> = observed
+            .iter()
+            .map(|child| child.meta())
+            .filter(|child| {
+                !child
+                    .name
+                    .as_ref()
+                    .is_some_and(|name| wanted.contains(name))
+                    && child.deletion_timestamp.is_none()
+                    && is_controlled_by(child, &self.owner.uid)
+            })
+            .collect();
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        self.delete(&ApiResource::erase::<K>(&()), &orphans).await
+    }
+
+    /// What is to be written so that the cluster holds `desired`; nothing where `live` is like it.
+    async fn difference<K>(
+        &self,
+        desired: &K,
+        live: Option<&Arc<K>>,
+    ) -> Result<Option<Child>, Failure>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
+    {
+        let child = Child {
+            kind: ApiResource::erase::<K>(&()),
+            name: desired.name_any(),
+            wanted: json(desired)?,
+        };
+        match live {
+            Some(live) => self.compare(child, live.meta(), || json(&**live)),
+            None => self.free(child).await.map(Some),
+        }
+    }
+
+    // From here on no kind has code of its own, of which the binary would hold a copy for each.
+
+    fn compare(
+        &self,
+        child: Child,
+        live: &ObjectMeta,
+        content: impl FnOnce() -> Result<Value, Failure>,
+    ) -> Result<Option<Child>, Failure> {
+        self.is_ours(live, &child)?;
+        let hash = hash(&child.wanted);
+        let known = live.annotations.as_ref();
+        let known = known.and_then(|known| known.get(labels::APPLIED_HASH));
+        if known == Some(&hash) && contains(&content()?, &as_cached(&child.wanted)) {
+            return Ok(None);
+        }
+        Ok(Some(child.with_hash(hash)))
+    }
+
+    /// An apply would take over an object of the same name that somebody else made, and the
+    /// garbage collector would delete it with the resource. One that is missing in the cache, for
+    /// want of our label, is therefore asked for by name first.
+    async fn free(&self, child: Child) -> Result<Child, Failure> {
+        let existing = self.api(&child.kind).get_metadata_opt(&child.name).await;
+        if let Some(existing) =
+            existing.map_err(|error| failure("reading", &child.kind, &child.name, error))?
+        {
+            self.is_ours(&existing.metadata, &child)?;
+        }
+        let hash = hash(&child.wanted);
+        Ok(child.with_hash(hash))
+    }
+
+    fn is_ours(&self, existing: &ObjectMeta, child: &Child) -> Result<(), Failure> {
+        let (kind, name) = (child.kind.kind.clone(), child.name.clone());
+        if is_controlled_by(existing, &self.owner.uid) {
+            return Ok(());
+        }
+        if is_left_over(existing, self.owner) {
+            return Err(Failure::Error(Error::LeftOver { kind, name }));
+        }
+        Err(Failure::Refused(Refusal {
+            kind,
+            name,
+            message: "an object of this name exists already and does not belong to this resource: delete it, or give the resource another name".to_owned(),
+        }))
+    }
+
+    async fn write(&self, child: &Child) -> Result<DynamicObject, Failure> {
+        let Child { kind, name, wanted } = child;
+        let written = self
+            .api(kind)
+            .patch(name, &as_operator(), &Patch::Apply(wanted))
+            .await
+            .map_err(|error| failure("applying", kind, name, error))?;
+        self.note_write(kind);
+        Ok(written)
+    }
+
+    async fn write_unseen(&self, child: &Child) -> Result<(), Failure> {
+        let Child { kind, name, wanted } = child;
+        self.api(kind)
+            .patch_metadata(name, &as_operator(), &Patch::Apply(wanted))
+            .await
+            .map_err(|error| failure("applying", kind, name, error))?;
+        self.note_write(kind);
+        Ok(())
+    }
+
+    async fn delete(&self, kind: &ApiResource, orphans: &[&ObjectMeta]) -> Result<(), Failure> {
         for orphan in orphans {
-            let name = orphan.name_any();
+            let name = orphan.name.as_deref().unwrap_or_default();
             let params = DeleteParams {
                 propagation_policy: Some(self.deletion.clone()),
                 ..DeleteParams::default()
             };
             let params = params.preconditions(Preconditions {
-                uid: orphan.uid(),
+                uid: orphan.uid.clone(),
                 resource_version: None,
             });
-            match self.api::<K>().delete(&name, &params).await {
+            match self.api(kind).delete(name, &params).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(failure::<K>("deleting", &name, error)),
-                Ok(_) => self.metrics.wrote(&K::kind(&())),
+                Err(error) => return Err(failure("deleting", kind, name, error)),
+                Ok(_) => self.note_write(kind),
             }
         }
         Ok(())
     }
 
-    fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
-        Api::namespaced(self.client.clone(), self.namespace)
+    fn note_write(&self, kind: &ApiResource) {
+        self.has_written.store(true, Ordering::Relaxed);
+        self.metrics.wrote(&kind.kind);
     }
+
+    fn api(&self, kind: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), self.namespace, kind)
+    }
+}
+
+/// An object to be written.
+struct Child {
+    kind: ApiResource,
+    name: String,
+    wanted: Value,
+}
+
+impl Child {
+    fn with_hash(mut self, hash: String) -> Self {
+        self.wanted["metadata"]["annotations"][labels::APPLIED_HASH] = hash.into();
+        self
+    }
+}
+
+fn find<'o, K: Resource>(observed: &'o [Arc<K>], desired: &K) -> Option<&'o Arc<K>> {
+    let name = &desired.meta().name;
+    observed.iter().find(|live| live.meta().name == *name)
+}
+
+fn as_operator() -> PatchParams {
+    PatchParams::apply(labels::OPERATOR_NAME).force()
 }
 
 fn json<K: Serialize>(object: &K) -> Result<Value, Failure> {
@@ -193,12 +291,8 @@ fn contains(live: &Value, wanted: &Value) -> bool {
 }
 
 /// An answer that speaks of the child itself belongs into the status.
-fn failure<K: Resource<DynamicType = ()>>(
-    verb: &'static str,
-    name: &str,
-    error: kube::Error,
-) -> Failure {
-    let kind = K::kind(&()).into_owned();
+fn failure(verb: &'static str, kind: &ApiResource, name: &str, error: kube::Error) -> Failure {
+    let kind = kind.kind.clone();
     match error {
         kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422) => {
             Failure::Refused(Refusal {
@@ -226,9 +320,8 @@ pub(crate) fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> Optio
 }
 
 /// The controller reference of an object names this owner.
-pub(crate) fn is_controlled_by<K: Resource>(object: &K, owner_uid: &str) -> bool {
+pub(crate) fn is_controlled_by(object: &ObjectMeta, owner_uid: &str) -> bool {
     object
-        .meta()
         .owner_references
         .iter()
         .flatten()
@@ -237,9 +330,9 @@ pub(crate) fn is_controlled_by<K: Resource>(object: &K, owner_uid: &str) -> bool
 
 /// The object is on its way out: it is being deleted, or was a child of an earlier owner of the same name, which the
 /// garbage collector has yet to see.
-fn is_left_over<K: Resource>(object: &K, owner: &OwnerReference) -> bool {
-    let mut owners = object.meta().owner_references.iter().flatten();
-    object.meta().deletion_timestamp.is_some()
+fn is_left_over(object: &ObjectMeta, owner: &OwnerReference) -> bool {
+    let mut owners = object.owner_references.iter().flatten();
+    object.deletion_timestamp.is_some()
         || owners.any(|earlier| {
             earlier.controller == Some(true)
                 && earlier.kind == owner.kind
@@ -299,7 +392,7 @@ mod tests {
             }
             child
         };
-        let left = |owner, deleted| is_left_over(&child(owner, deleted), &mine);
+        let left = |owner, deleted| is_left_over(&child(owner, deleted).metadata, &mine);
         assert!(left(Some(owner("LLMDeployment", "a", "old")), false));
         assert!(left(None, true), "somebody deletes it");
         assert!(!left(None, false), "somebody made it by hand");
@@ -315,7 +408,8 @@ mod tests {
                 message: "no".into(),
                 ..Status::default()
             };
-            failure::<Service>("applying", "a", kube::Error::Api(Box::new(status)))
+            let kind = ApiResource::erase::<Service>(&());
+            failure("applying", &kind, "a", kube::Error::Api(Box::new(status)))
         };
         for code in [400, 403, 422] {
             assert!(matches!(answer(code), Failure::Refused(_)), "{code}");

@@ -29,6 +29,14 @@ impl Truth {
             Self::Unknown => "Unknown",
         }
     }
+
+    /// The status of a condition that was written before.
+    pub(crate) fn of(condition: &Condition) -> Self {
+        [Self::True, Self::False]
+            .into_iter()
+            .find(|truth| truth.as_str() == condition.status)
+            .unwrap_or(Self::Unknown)
+    }
 }
 
 impl Verdict {

@@ -1,10 +1,12 @@
 //! Flags and environment variables.
 pub mod benchmark;
+pub mod leader;
 pub mod monitoring;
 
 use benchmark::BenchmarkConfig;
 use candlepower_api::{names::ports, value::Duration};
 use clap::{Parser, ValueEnum};
+use leader::LeaderConfig;
 use monitoring::MonitoringConfig;
 use std::net::{Ipv6Addr, SocketAddr};
 
@@ -26,7 +28,11 @@ pub struct Config {
     #[arg(long, env = "SERVER_IMAGE", value_name = "IMAGE", default_value = concat!("candlepower/server:", env!("CARGO_PKG_VERSION")))]
     pub server_image: String,
 
-    /// When nodes pull that image
+    /// The same for LLMDeployments with GPUs; without it they are refused
+    #[arg(long, env = "SERVER_IMAGE_CUDA", value_name = "IMAGE")]
+    pub server_image_cuda: Option<String>,
+
+    /// When nodes pull these images
     #[arg(
         long,
         env = "SERVER_IMAGE_PULL_POLICY",
@@ -59,6 +65,10 @@ pub struct Config {
         default_value = "info"
     )]
     pub log_filter: String,
+
+    /// Which of several operators works
+    #[command(flatten)]
+    pub leader: LeaderConfig,
 
     /// How the models are monitored
     #[command(flatten)]

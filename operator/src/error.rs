@@ -1,6 +1,5 @@
 //! Why a reconcile failed, and whether trying again may help.
-use crate::children::Refusal;
-use kube::core::error_boundary::InvalidObject;
+use crate::{children::Refusal, guard::Malformed};
 
 /// Why a reconcile failed.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +50,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    pub(crate) fn malformed(invalid: &InvalidObject) -> Self {
+    pub(crate) fn malformed(invalid: &Malformed) -> Self {
         Self::Malformed(invalid.error.clone())
     }
 
@@ -151,6 +150,7 @@ mod tests {
             .collect();
         let mut listed = Error::CATEGORIES.to_vec();
         found.sort_unstable();
+        found.dedup();
         listed.sort_unstable();
         assert_eq!(found, listed);
     }

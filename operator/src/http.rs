@@ -11,19 +11,29 @@ use candlepower_api::names::paths;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 
-/// Whether the caches of all controllers are filled, each of which tells by a channel.
+/// Whether the caches of all controllers are filled, each of which tells by a channel. A process that
+/// waits to lead is ready for that.
 #[derive(Clone, Debug)]
-pub struct Readiness(Vec<watch::Receiver<bool>>);
+pub struct Readiness {
+    filled: Vec<watch::Receiver<bool>>,
+    stands_by: watch::Receiver<bool>,
+}
 
 impl Readiness {
-    /// Ready once each of `filled` is true.
-    pub fn new(filled: impl IntoIterator<Item = watch::Receiver<bool>>) -> Self {
-        Self(filled.into_iter().collect())
+    /// Ready once each of `filled` is true, and while `stands_by` is.
+    pub fn new(
+        filled: impl IntoIterator<Item = watch::Receiver<bool>>,
+        stands_by: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            filled: filled.into_iter().collect(),
+            stands_by,
+        }
     }
 
     /// Tells the log when it is.
     pub async fn announce(mut self) {
-        for filled in &mut self.0 {
+        for filled in &mut self.filled {
             // An error means that the operator stops before.
             if filled.wait_for(|filled| *filled).await.is_err() {
                 return;
@@ -33,7 +43,7 @@ impl Readiness {
     }
 
     fn is_ready(&self) -> bool {
-        self.0.iter().all(|filled| *filled.borrow())
+        *self.stands_by.borrow() || self.filled.iter().all(|filled| *filled.borrow())
     }
 }
 
@@ -103,11 +113,22 @@ mod tests {
     fn one_controller_whose_caches_are_not_filled_is_enough_not_to_be_ready() {
         let (deployments, deployments_filled) = watch::channel(false);
         let (benchmarks, benchmarks_filled) = watch::channel(false);
-        let ready = Readiness::new([deployments_filled, benchmarks_filled]);
+        let (_, stands_by) = watch::channel(false);
+        let ready = Readiness::new([deployments_filled, benchmarks_filled], stands_by);
         assert!(!ready.is_ready());
         deployments.send_replace(true);
         assert!(!ready.is_ready());
         benchmarks.send_replace(true);
         assert!(ready.is_ready());
+    }
+
+    #[test]
+    fn one_that_waits_to_lead_is_ready_and_one_that_has_just_begun_to_is_not() {
+        let (_caches, filled) = watch::channel(false);
+        let (standby, stands_by) = watch::channel(true);
+        let ready = Readiness::new([filled], stands_by);
+        assert!(ready.is_ready());
+        standby.send_replace(false);
+        assert!(!ready.is_ready());
     }
 }

@@ -3,8 +3,10 @@
 //! - [`config`]: flags and environment;
 //! - [`deployment`]: the controller of `LLMDeployment`;
 //! - [`benchmark`]: the controller of `LLMBenchmark`;
+//! - [`leader`]: which of several operators works;
 //! - [`http`], [`metrics`], [`telemetry`]: how the operator itself is watched;
 //! - `queue`, `status`: what the controllers share: how reconciles are run, how a status is written;
+//! - `requests`: what every request to the API server passes;
 //! - [`backoff`]: when to try again after a failure.
 #![forbid(unsafe_code)]
 
@@ -16,11 +18,14 @@ pub mod config;
 pub mod deployment;
 mod error;
 mod events;
+mod guard;
 pub mod http;
+pub mod leader;
 pub mod metrics;
 pub mod observability;
 mod pod_security;
 mod queue;
+mod requests;
 pub mod shutdown;
 mod sorted;
 mod status;
@@ -29,9 +34,12 @@ mod watches;
 mod written;
 
 use config::Config;
+use kube::{Client, client::ClientBuilder};
+use leader::{Elector, Fence, Lost};
 use metrics::Metrics;
 use shutdown::Shutdown;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Why the operator could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +48,10 @@ pub enum StartError {
     #[error(
         "no cluster to talk to: run inside a pod with a service account, or set KUBECONFIG ({0})"
     )]
-    Cluster(#[source] kube::Error),
+    Cluster(String),
+    /// Another operator leads now.
+    #[error("this operator leads no more, and ends so that it writes nothing: {0}")]
+    Leadership(#[from] Lost),
     /// The own HTTP endpoint cannot listen.
     #[error("cannot listen on {address}: {source}; choose another --listen address")]
     Listen {
@@ -54,18 +65,25 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Runs until SIGTERM or SIGINT, then lets running reconciles finish.
+/// Runs until SIGTERM or SIGINT, then lets running reconciles finish. With an election, works only
+/// while it leads.
 pub async fn run(config: Config) -> Result<(), StartError> {
-    let client = kube::Client::try_default()
-        .await
-        .map_err(StartError::Cluster)?;
     let metrics = Arc::new(Metrics::new()?);
+    let elects = config.leader.leader_elect;
+    let fence = Arc::new(if elects {
+        Fence::closed()
+    } else {
+        Fence::open()
+    });
+    let client = client(&metrics, &fence).await?;
     let shutdown = Shutdown::on_signal();
     let mut controllers = deployment::Controllers::new(&client, &config, &metrics)?;
     let views = controllers.take_views();
     let benchmarks = benchmark::Controllers::new(&client, &config, &metrics, views)?;
-    let ready = http::Readiness::new(controllers.filling().chain(benchmarks.filling()));
-    let server = http::Server::bind(config.listen, metrics, ready.clone()).await?;
+    let (standby, stands_by) = watch::channel(elects);
+    let filling = controllers.filling().chain(benchmarks.filling());
+    let ready = http::Readiness::new(filling, stands_by);
+    let server = http::Server::bind(config.listen, metrics.clone(), ready.clone()).await?;
 
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -77,8 +95,60 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     tokio::spawn(ready.announce());
     // The endpoint goes last, so that the last reconciles can still be scraped.
     let serving = tokio::spawn(server.serve());
-    tokio::join!(controllers.run(&shutdown), benchmarks.run(&shutdown));
+    let work = Box::pin(async {
+        metrics.leads(true);
+        standby.send_replace(false);
+        tokio::join!(controllers.run(&shutdown), benchmarks.run(&shutdown));
+    });
+    let result = if elects {
+        let elector = elector(&config, fence).await?;
+        work_while_leading(elector, work, &shutdown).await
+    } else {
+        work.await;
+        Ok(())
+    };
     serving.abort();
     tracing::info!("the operator has stopped");
+    result
+}
+
+/// What the controllers ask the API server with.
+async fn client(metrics: &Arc<Metrics>, fence: &Arc<Fence>) -> Result<Client, StartError> {
+    let watch = requests::Watch {
+        metrics: metrics.clone(),
+        fence: fence.clone(),
+    };
+    let cluster = kube::Config::infer().await.map_err(no_cluster)?;
+    let builder = ClientBuilder::try_from(cluster).map_err(no_cluster)?;
+    Ok(builder.with_layer(&watch).build())
+}
+
+/// This process in the election. It has a connection of its own, so that a renewal waits for nothing.
+async fn elector(config: &Config, fence: Arc<Fence>) -> Result<Elector, StartError> {
+    let client = Client::try_default().await.map_err(no_cluster)?;
+    let identity = leader::identity(&config.leader.pod_name);
+    let lease = &config.leader.leader_elect_lease;
+    Ok(Elector::new(client, lease, identity, fence))
+}
+
+fn no_cluster(error: impl std::fmt::Display) -> StartError {
+    StartError::Cluster(error.to_string())
+}
+
+/// Does `work` once this process leads. Where it leads no more, the work is dropped as it stands.
+async fn work_while_leading(
+    mut elector: Elector,
+    work: impl Future<Output = ()>,
+    shutdown: &Shutdown,
+) -> Result<(), StartError> {
+    tokio::select! {
+        () = elector.acquire() => {}
+        () = shutdown.clone().wait() => return Ok(()),
+    }
+    tokio::select! {
+        () = work => {}
+        lost = elector.keep() => return Err(lost.into()),
+    }
+    elector.release().await;
     Ok(())
 }

@@ -4,8 +4,8 @@ use candlepower_api::names::operator_metrics as names;
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-    core::Collector,
+    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 use std::{
     sync::Arc,
@@ -23,6 +23,9 @@ pub struct Metrics {
     running: IntGauge,
     writes: IntCounterVec,
     watch_errors: IntCounterVec,
+    retries_pending: IntGaugeVec,
+    api_requests: IntCounterVec,
+    leader: IntGauge,
     scrapes: IntCounterVec,
     scrape_duration: Histogram,
 }
@@ -46,6 +49,7 @@ impl ControllerMetrics {
         for result in ["success", "failure"] {
             metrics.reconciles.with_label_values(&[controller, result]);
         }
+        metrics.retries_pending.with_label_values(&[controller]);
         for category in Error::CATEGORIES {
             metrics.failures.with_label_values(&[controller, category]);
         }
@@ -82,6 +86,21 @@ impl ControllerMetrics {
             .failures
             .with_label_values(&[self.controller, category])
             .inc();
+    }
+
+    /// One more object waits to be tried again.
+    pub fn retry_begins(&self) {
+        self.retries_pending().inc();
+    }
+
+    /// One object does so no more.
+    pub fn retry_ends(&self) {
+        self.retries_pending().dec();
+    }
+
+    fn retries_pending(&self) -> IntGauge {
+        let of_all = &self.metrics.retries_pending;
+        of_all.with_label_values(&[self.controller])
     }
 
     /// Something was written to the API server.
@@ -144,6 +163,28 @@ impl Metrics {
                 "Watches that broke off and were started again, by kind.",
                 "kind",
             )?,
+            retries_pending: IntGaugeVec::new(
+                Opts::new(
+                    names::RETRIES_PENDING,
+                    "Objects whose last reconcile failed, and that wait to be tried again.",
+                ),
+                &["controller"],
+            )?,
+            api_requests: IntCounterVec::new(
+                Opts::new(
+                    names::API_REQUESTS,
+                    "Requests to the API server, by verb, resource and status.",
+                ),
+                &[
+                    names::LABEL_VERB,
+                    names::LABEL_RESOURCE,
+                    names::LABEL_STATUS,
+                ],
+            )?,
+            leader: IntGauge::new(
+                names::LEADER,
+                "1 while this process leads, or where there is no election.",
+            )?,
             scrapes: IntCounterVec::new(
                 Opts::new(names::SCRAPES, "Scrapes of models' pods, by result."),
                 &[names::LABEL_RESULT],
@@ -168,11 +209,27 @@ impl Metrics {
         registry.register(Box::new(self.running.clone()))?;
         registry.register(Box::new(self.writes.clone()))?;
         registry.register(Box::new(self.watch_errors.clone()))?;
+        registry.register(Box::new(self.retries_pending.clone()))?;
+        registry.register(Box::new(self.api_requests.clone()))?;
+        registry.register(Box::new(self.leader.clone()))?;
         registry.register(Box::new(self.scrapes.clone()))?;
         registry.register(Box::new(self.scrape_duration.clone()))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(())
+    }
+
+    /// The API server was asked; `None` where it did not answer.
+    pub fn requested(&self, verb: &str, resource: &str, status: Option<u16>) {
+        let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        self.api_requests
+            .with_label_values(&[verb, resource, &status])
+            .inc();
+    }
+
+    /// Whether this process leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     /// A pod was asked for its metrics.
@@ -224,6 +281,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new().unwrap());
         let controller = ControllerMetrics::new(&metrics, BENCHMARK_CONTROLLER);
         controller.watches("Pod");
+        metrics.leads(false);
         let text = metrics.encode().unwrap();
         for line in [
             "candlepower_operator_reconciles_total{controller=\"llmbenchmark\",result=\"failure\"} 0",
@@ -231,6 +289,8 @@ mod tests {
             "candlepower_operator_reconcile_failures_total{category=\"unreachable\",controller=\"llmbenchmark\"} 0",
             "candlepower_operator_watch_errors_total{controller=\"llmbenchmark\",kind=\"Pod\"} 0",
             "candlepower_operator_scrapes_total{result=\"failure\"} 0",
+            "candlepower_operator_retries_pending{controller=\"llmbenchmark\"} 0",
+            "candlepower_operator_leader 0",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
@@ -244,6 +304,8 @@ mod tests {
         controller.reconciled();
         controller.failed("conflict");
         controller.wrote("Service");
+        metrics.requested("get", "pods", None);
+        metrics.leads(true);
         let text = metrics.encode().unwrap();
         for line in [
             "candlepower_operator_reconciles_total{controller=\"llmdeployment\",result=\"success\"} 1",
@@ -251,6 +313,8 @@ mod tests {
             "candlepower_operator_reconcile_duration_seconds_count 1",
             "candlepower_operator_reconciles_running 0",
             "candlepower_operator_writes_total{controller=\"llmdeployment\",kind=\"Service\"} 1",
+            "candlepower_operator_api_requests_total{resource=\"pods\",status=\"none\",verb=\"get\"} 1",
+            "candlepower_operator_leader 1",
             "process_resident_memory_bytes ",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

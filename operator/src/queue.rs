@@ -4,6 +4,7 @@ use crate::{backoff::Backoff, error::Error, metrics::ControllerMetrics, shutdown
 use futures::{StreamExt, future};
 use kube::{
     Resource,
+    api::DynamicObject,
     runtime::{
         Controller,
         controller::{self, Action},
@@ -35,7 +36,7 @@ impl Queue {
         F: Future<Output = Result<Action, Error>> + Send + 'static,
     {
         let attempts = Arc::new(Attempts::new(self.metrics));
-        let counting = attempts.clone();
+        let (counting, ended) = (attempts.clone(), attempts.clone());
         controller
             .with_config(controller::Config::default().concurrency(self.concurrency))
             .graceful_shutdown_on(self.shutdown.wait())
@@ -57,8 +58,12 @@ impl Queue {
                 context,
             )
             .for_each(|result| {
-                if let Some(error) = result.err().filter(is_of_queue) {
-                    tracing::warn!(%error, "the controller's queue reports a failure");
+                match result {
+                    Err(controller::Error::ObjectNotFound(gone)) => ended.forget(&gone),
+                    Err(error) if is_of_queue(&error) => {
+                        tracing::warn!(%error, "the controller's queue reports a failure");
+                    }
+                    Ok(_) | Err(_) => {}
                 }
                 future::ready(())
             })
@@ -66,13 +71,9 @@ impl Queue {
     }
 }
 
-/// Whether a failure was not told elsewhere: a reconcile's own was logged where it happened, and an
-/// object that is gone needs no reconcile.
+/// Whether a failure was not told elsewhere: a reconcile's own was logged where it happened.
 const fn is_of_queue(error: &controller::Error<Error, watcher::Error>) -> bool {
-    !matches!(
-        error,
-        controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)
-    )
+    !matches!(error, controller::Error::ReconcilerFailed(..))
 }
 
 /// Counts how reconciles end, and says when to try again.
@@ -91,7 +92,20 @@ impl<K: Resource<DynamicType = ()> + 'static> Attempts<K> {
 
     fn succeeded(&self, object: &ObjectRef<K>) {
         self.metrics.reconciled();
-        self.backoff.succeeded(object);
+        self.calm(object);
+    }
+
+    /// An object that is gone is not tried again.
+    fn forget(&self, gone: &ObjectRef<DynamicObject>) {
+        let mut object = ObjectRef::new(&gone.name);
+        object.namespace.clone_from(&gone.namespace);
+        self.calm(&object);
+    }
+
+    fn calm(&self, object: &ObjectRef<K>) {
+        if self.backoff.succeeded(object) {
+            self.metrics.retry_ends();
+        }
     }
 
     /// The log's span names the object.
@@ -99,7 +113,11 @@ impl<K: Resource<DynamicType = ()> + 'static> Attempts<K> {
         self.metrics.failed(error.category());
         if !error.is_retryable() {
             tracing::error!(%error, "given up until the resource changes");
+            self.calm(object);
             return Action::await_change();
+        }
+        if !self.backoff.has_failed(object) {
+            self.metrics.retry_begins();
         }
         let delay = self.backoff.failed(object);
         tracing::warn!(%error, retry_in = ?delay, "a reconcile failed");
@@ -144,11 +162,33 @@ mod tests {
     }
 
     #[test]
-    fn what_was_logged_or_needs_nothing_is_not_reported_again() {
+    fn an_object_waits_to_be_tried_again_until_it_succeeds_or_is_gone() {
+        let (attempts, metrics) = attempts();
+        let pending = |objects: usize| {
+            let line = format!(
+                "candlepower_operator_retries_pending{{controller=\"llmbenchmark\"}} {objects}\n"
+            );
+            let text = metrics.encode().unwrap();
+            assert!(text.contains(&line), "{line} is missing in\n{text}");
+        };
+        let [one, other] = ["a", "b"].map(|name| ObjectRef::new(name).within("team"));
+        attempts.failed(&one, &unreachable());
+        attempts.failed(&one, &unreachable());
+        attempts.failed(&other, &unreachable());
+        pending(2);
+        attempts.succeeded(&one);
+        attempts.succeeded(&one);
+        pending(1);
+        attempts.forget(&other.erase());
+        pending(0);
+        attempts.failed(&one, &unreachable());
+        attempts.failed(&one, &Error::Incomplete("uid"));
+        pending(0);
+    }
+
+    #[test]
+    fn what_was_logged_is_not_reported_again() {
         let gone = Box::new(ObjectRef::<ConfigMap>::new("a").erase());
-        assert!(!is_of_queue(&controller::Error::ObjectNotFound(
-            gone.clone()
-        )));
         assert!(!is_of_queue(&controller::Error::ReconcilerFailed(
             Error::Stopping,
             gone

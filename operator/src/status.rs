@@ -1,11 +1,11 @@
 //! Writes the status of a resource: only what is new, and never to another object of its name.
-use crate::{error::Error, metrics::ControllerMetrics, written::WrittenStatuses};
+use crate::{error::Error, guard::Guard, metrics::ControllerMetrics, written::WrittenStatuses};
 use candlepower_api::names::labels::OPERATOR_NAME;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    core::{DeserializeGuard, object::HasStatus},
+    core::object::HasStatus,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -37,7 +37,7 @@ where
         "metadata": {"name": name, "namespace": namespace, "uid": uid},
         "status": status,
     });
-    let resources: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), &namespace);
+    let resources: Api<Guard<K>> = Api::namespaced(client.clone(), &namespace);
     let params = PatchParams::apply(OPERATOR_NAME).force();
     let answer = match resources
         .patch_status(&name, &params, &Patch::Apply(&patch))

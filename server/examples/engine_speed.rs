@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut config = ServerConfig::for_model(path);
     config.engine.max_batch_size = MOST_STREAMS;
     config.engine.max_context_length = Some(context);
-    let model = load::model::load(&config, Arc::new(()), &|_, _| {})?;
+    let model = load::model::load(&config, Arc::new(()), &|_| {})?;
     println!("{}", serde_json::to_string(&model.facts)?);
     let mut prompts = Prompts {
         vocabulary: u32::try_from(model.engine.limits().vocabulary)?,

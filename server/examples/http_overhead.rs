@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use candlepower_api::server_config::{EngineConfig, ServerConfig};
 use candlepower_server::{
     engine::mock::MockEngine,
-    http::{AppState, Options, drain::Drain, listen, router},
+    http::{AppState, Options, access::Access, drain::Drain, listen, router},
     load::{ModelHost, ServedModel, gguf::GgufFile, mock},
     telemetry::{Metrics, Spans},
     text::Tokenizer,
@@ -81,6 +81,7 @@ async fn measure(
         metrics: Arc::clone(&metrics),
         spans: Spans::disabled(),
         drain: Drain::default(),
+        access: Access::default(),
         faults: None,
         options: Options::from(&ServerConfig::for_model("mock")),
     };

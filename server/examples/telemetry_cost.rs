@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         costs.request * 1e6,
         costs.traced_request * 1e6
     );
-    let loaded = load::model::load(&ServerConfig::for_model(model), Arc::new(()), &|_, _| {})?;
+    let loaded = load::model::load(&ServerConfig::for_model(model), Arc::new(()), &|_| {})?;
     for streams in [1, STREAMS] {
         shares(&loaded.engine, streams, &costs).await?;
     }

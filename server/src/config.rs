@@ -2,13 +2,15 @@
 //!
 //! A flag goes before the environment, the environment before the file, the file before the
 //! default.
+mod validate;
+
 use candlepower_api::{
     Precision,
     server_config::{self, LogFormat, ServerConfig},
     value::{ByteSize, Duration, Percentage},
 };
 use clap::{Args, Parser};
-use std::{io, path::PathBuf};
+use std::{io, num::NonZeroU32, path::PathBuf};
 
 /// Serves one language model over an OpenAI-compatible API.
 ///
@@ -33,6 +35,9 @@ pub struct Arguments {
     /// The HTTP side.
     #[command(flatten)]
     pub http: HttpArguments,
+    /// Who may send requests.
+    #[command(flatten)]
+    pub access: AccessArguments,
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryArguments,
@@ -54,14 +59,21 @@ pub struct Arguments {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArguments {
-    /// The model: a GGUF file, a safetensors file, or a folder with config.json.
-    #[arg(long, env = "CANDLEPOWER_MODEL", value_name = "FILE")]
+    /// The model: a GGUF file, a safetensors file, or a folder with config.json; or where to fetch
+    /// it: hf://OWNER/NAME, https://HOST/FILE, s3://BUCKET/KEY, oci://REGISTRY/REPOSITORY:TAG.
+    #[arg(long, env = "CANDLEPOWER_MODEL", value_name = "FILE|SOURCE")]
     pub model: Option<PathBuf>,
+    /// Branch, tag or commit of an hf:// repository [default: main].
+    #[arg(long, env = "CANDLEPOWER_REVISION", value_name = "REVISION")]
+    pub revision: Option<String>,
+    /// Which file of a source that holds several, such as *Q4_K_M.gguf.
+    #[arg(long, env = "CANDLEPOWER_FILE", value_name = "PATTERN")]
+    pub file: Option<String>,
     /// The name that requests use [default: the file's name without its extension].
     #[arg(long, env = "CANDLEPOWER_SERVED_NAME", value_name = "NAME")]
     pub served_name: Option<String>,
-    /// A tokenizer.json [default: the model's own tokenizer].
-    #[arg(long, env = "CANDLEPOWER_TOKENIZER", value_name = "FILE")]
+    /// A tokenizer.json, as a file or a source [default: the model's own tokenizer].
+    #[arg(long, env = "CANDLEPOWER_TOKENIZER", value_name = "FILE|SOURCE")]
     pub tokenizer: Option<PathBuf>,
     /// Precision of the weights in memory, such as q8_0 [default: auto].
     #[arg(long, env = "CANDLEPOWER_PRECISION", value_name = "PRECISION")]
@@ -79,6 +91,20 @@ pub struct ModelArguments {
     /// SHA-256 that the file must have.
     #[arg(long, env = "CANDLEPOWER_SHA256", value_name = "HEX")]
     pub sha256: Option<String>,
+    /// Folder that keeps what was fetched [default: /cache].
+    #[arg(long, env = "CANDLEPOWER_CACHE_FOLDER", value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Let http:// sources and mirrors be fetched from; files and tokens then travel in the clear
+    /// [default: false].
+    #[arg(
+        long,
+        env = "CANDLEPOWER_ALLOW_PLAIN_HTTP",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub allow_plain_http: Option<bool>,
 }
 
 /// Batching and memory.
@@ -139,6 +165,18 @@ pub struct HttpArguments {
     pub drain_delay: Option<Duration>,
 }
 
+/// Who may send requests.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Access")]
+pub struct AccessArguments {
+    /// A folder whose every file is an API key; requests need one of them [default: none is needed].
+    #[arg(long, env = "CANDLEPOWER_API_KEYS", value_name = "FOLDER")]
+    pub api_keys: Option<PathBuf>,
+    /// Requests that each key may send in a minute [default: no limit].
+    #[arg(long, env = "CANDLEPOWER_REQUESTS_PER_MINUTE", value_name = "N")]
+    pub requests_per_minute: Option<NonZeroU32>,
+}
+
 /// Traces and logs.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Telemetry")]
@@ -193,7 +231,7 @@ pub enum ConfigError {
     Malformed(#[from] server_config::ConfigError),
     /// There is no model.
     #[error(
-        "no model: give a file or folder with --model, CANDLEPOWER_MODEL or model.path in --config FILE"
+        "no model: give a file, a folder or a source with --model or CANDLEPOWER_MODEL, or model.path or model.source in --config FILE"
     )]
     NoModel,
     /// A value that makes no sense.
@@ -234,12 +272,17 @@ pub fn resolve(arguments: Arguments, file: Option<&str>) -> Result<ServerConfig,
     arguments.model.apply(&mut config);
     arguments.engine.apply(&mut config);
     arguments.http.apply(&mut config);
+    set_some(&mut config.access.api_keys, arguments.access.api_keys);
+    set_some(
+        &mut config.access.requests_per_minute,
+        arguments.access.requests_per_minute,
+    );
     arguments.telemetry.apply(&mut config);
     set(
         &mut config.debug.allow_fault_injection,
         arguments.allow_fault_injection,
     );
-    validate(&config)?;
+    validate::validate(&config)?;
     Ok(config)
 }
 
@@ -257,8 +300,19 @@ fn set_some<T>(field: &mut Option<T>, given: Option<T>) {
 
 impl ModelArguments {
     fn apply(self, config: &mut ServerConfig) {
+        set(&mut config.fetch.cache, self.cache);
+        set(&mut config.fetch.allow_plain_http, self.allow_plain_http);
         let model = &mut config.model;
-        set(&mut model.path, self.model);
+        if let Some(given) = self.model {
+            (model.path, model.source) = match server_config::as_source(&given) {
+                Some(source) => (PathBuf::new(), Some(source.to_owned())),
+                None => (given, None),
+            };
+            // They belong to the model that the file names.
+            (model.revision, model.file) = (None, None);
+        }
+        set_some(&mut model.revision, self.revision);
+        set_some(&mut model.file, self.file);
         set_some(&mut model.served_name, self.served_name);
         set_some(&mut model.tokenizer, self.tokenizer);
         set(&mut model.precision, self.precision);
@@ -318,53 +372,6 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err("write text or json".to_owned()),
-    }
-}
-
-fn validate(config: &ServerConfig) -> Result<(), ConfigError> {
-    let at_least_one = "write 1 or more";
-    let engine = &config.engine;
-    for (field, value) in [
-        ("engine.maxBatchSize", Some(engine.max_batch_size)),
-        ("engine.maxQueueDepth", Some(engine.max_queue_depth)),
-        ("engine.prefillChunk", Some(engine.prefill_chunk)),
-        ("engine.maxContextLength", engine.max_context_length),
-        ("engine.threads", engine.threads),
-    ] {
-        if value == Some(0) {
-            return Err(invalid(field, "0", at_least_one));
-        }
-    }
-    if config.http.body_limit == ByteSize::default() {
-        return Err(invalid("http.bodyLimit", "0", "write a size such as 2Mi"));
-    }
-    if config.http.request_timeout == Some(Duration::default()) {
-        return Err(invalid(
-            "http.requestTimeout",
-            "0s",
-            "write a duration such as 2m, or leave it out",
-        ));
-    }
-    if config.model.served_name.as_deref() == Some("") {
-        return Err(invalid(
-            "model.servedName",
-            "empty",
-            "write a name or leave it out",
-        ));
-    }
-    if let Some(hash) = &config.model.sha256
-        && !(hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    {
-        return Err(invalid("model.sha256", hash, "write 64 hexadecimal digits"));
-    }
-    Ok(())
-}
-
-fn invalid(field: &'static str, value: &str, cure: &'static str) -> ConfigError {
-    ConfigError::Invalid {
-        field,
-        value: value.to_owned(),
-        cure,
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub model: Option<String>,
-    /// The Secret with the API key for `url`, under the key `apiKey`.
+    /// The Secret with the API key for the target, under the key `apiKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Credentials>,
     /// Where `url`'s metrics are.

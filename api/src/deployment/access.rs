@@ -15,12 +15,16 @@ pub struct Access {
     pub network_policy: NetworkPolicyAccess,
 }
 
-/// Require an API key.
+/// Require an API key: requests need the header `Authorization: Bearer KEY`, but probes and metrics do not.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeys {
-    /// A Secret whose every value is a key.
+    /// A Secret whose every value is a key. Changes of it reach the pods by themselves, within about a minute.
     pub secret_ref: SecretReference,
+    /// How many requests each key may send to each pod in a minute; without it there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests_per_minute: Option<i32>,
 }
 
 /// Who may open connections to the pods.
@@ -29,7 +33,8 @@ pub struct ApiKeys {
 pub struct NetworkPolicyAccess {
     /// Create a NetworkPolicy.
     pub enabled: bool,
-    /// Peers that may send requests; empty: every pod of the cluster.
+    /// Peers that may send requests; empty: every pod of the cluster. The operator, the namespaces that it was told
+    /// to be those of the monitoring, and benchmarks in the same namespace may in any case.
     #[schemars(length(max = 64))]
     pub from: Vec<NetworkPolicyPeer>,
 }

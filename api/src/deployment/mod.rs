@@ -16,14 +16,14 @@ pub use access::{Access, ApiKeys, NetworkPolicyAccess};
 pub use alerts::{
     Alerts, ErrorRateAlert, MemoryAlert, Severity, ThroughputAlert, TimeToFirstTokenAlert,
 };
-pub use autoscaling::Autoscaling;
+pub use autoscaling::{Autoscaling, AutoscalingStatus};
 pub use engine::Engine;
 pub use model::{Credentials, Model, SecretReference};
 pub use objectives::{LatencyObjective, Objectives};
 pub use observability::{Dashboards, Metrics, MetricsMode, Observability, Tracing, TracingMode};
 pub use patch::PatchError;
 pub use pod::PodOverrides;
-pub use resources::{Cache, ComputeRequests, Resources};
+pub use resources::{Cache, CacheAccessMode, ComputeRequests, Device, Resources};
 pub use rollout::{Rollout, RolloutStrategy};
 pub use status::LLMDeploymentStatus;
 
@@ -65,6 +65,8 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name: write lower-case letters, digits and '-', starting with a letter, because the Service has the same name")
 )]
 #[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("set either spec.replicas or spec.autoscaling, not both: autoscaling owns the number of replicas"))]
+#[x_kube(validation = Rule::new("self.observability.metrics.mode == 'None' || !self.alerts.window.matches('^([0-9.]+(ms|s|m|h))+$') || !self.observability.metrics.interval.matches('^([0-9.]+(ms|s|m|h))+$') || duration(self.alerts.window) >= duration(self.observability.metrics.interval) + duration(self.observability.metrics.interval) + duration(self.observability.metrics.interval) + duration(self.observability.metrics.interval)").message("alerts.window: write at least four times observability.metrics.interval, such as 5m for 15s, because a rate needs several scrapes"))]
+#[x_kube(validation = Rule::new("!has(self.engine.kvCacheMemory) || !isQuantity(string(self.engine.kvCacheMemory)) || !isQuantity(string(self.resources.memory)) || quantity(string(self.engine.kvCacheMemory)).isLessThan(quantity(string(self.resources.memory)))").message("engine.kvCacheMemory: write less than resources.memory, which has to hold the weights, too"))]
 #[serde(rename_all = "camelCase")]
 pub struct LLMDeploymentSpec {
     /// Which model to serve and where it comes from.
@@ -82,7 +84,8 @@ pub struct LLMDeploymentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
-    /// Let the operator choose the number of pods from the requests that wait and run.
+    /// Let the operator choose the number of pods from the requests that wait and run, in place of
+    /// `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
     /// Batching and memory of the inference engine.
@@ -91,7 +94,7 @@ pub struct LLMDeploymentSpec {
     /// GPUs, CPU and memory of each pod.
     #[serde(default)]
     pub resources: Resources,
-    /// A volume for downloaded and quantised weights, shared by all replicas.
+    /// A volume for fetched models, shared by all replicas. Without one, each pod fetches for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
     /// Metrics, traces and dashboards.
@@ -118,8 +121,19 @@ impl LLMDeploymentSpec {
     /// The number of pods that the resource asks for, where no autoscaler decides.
     pub fn desired_replicas(&self) -> i32 {
         match &self.autoscaling {
-            Some(autoscaling) => autoscaling.min_replicas,
+            Some(autoscaling) => autoscaling.clamp(autoscaling.min_replicas),
             None => self.replicas.unwrap_or(1),
+        }
+    }
+}
+
+impl LLMDeployment {
+    /// The number of pods that are wanted now: the autoscaler's, as the status has it, where there is one.
+    pub fn wanted_replicas(&self) -> i32 {
+        let status = self.status.as_ref();
+        match status.and_then(|status| status.autoscaling.as_ref()) {
+            Some(chosen) if self.spec.autoscaling.is_some() => chosen.desired_replicas,
+            _ => self.spec.desired_replicas(),
         }
     }
 }

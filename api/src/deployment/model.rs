@@ -39,8 +39,13 @@ pub struct Model {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^(hf|https|s3|oci|pvc|file)://')").message("model.tokenizer: start with hf://, https://, s3://, oci://, pvc:// or file://"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('pvc://') || self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[^/].*$')").message("model.tokenizer: write pvc://CLAIM/PATH with the name of a PersistentVolumeClaim and the path of the file in it"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('file://') || self.matches('^file:///[^/].*$')").message("model.tokenizer: write file:///PATH with the absolute path of the file on the node"))]
+    #[x_kube(validation = Rule::new("!self.contains('/../') && !self.endsWith('/..')").message("model.tokenizer: the path may not contain '..'; write the path from the root of the source"))]
     pub tokenizer: Option<String>,
-    /// What to show at the source's door.
+    /// What to show at the source's door. Of the Secret's keys, `hf://` takes `HF_TOKEN` or `token`,
+    /// `https://` takes `token`, or `username` and `password`, `oci://` takes the latter, and `s3://`
+    /// takes `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and the like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
 }

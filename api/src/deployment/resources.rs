@@ -5,30 +5,76 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// GPUs, CPU and memory of each pod.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.requests.cpu) || !isQuantity(string(self.requests.cpu)) || !isQuantity(string(self.cpu)) || !quantity(string(self.requests.cpu)).isGreaterThan(quantity(string(self.cpu)))").message("resources.requests.cpu: write at most resources.cpu, which is the limit"))]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.requests.memory) || !isQuantity(string(self.requests.memory)) || !isQuantity(string(self.memory)) || !quantity(string(self.requests.memory)).isGreaterThan(quantity(string(self.memory)))").message("resources.requests.memory: write at most resources.memory, which is the limit"))]
+#[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// Number of GPUs; 0 runs the CPU image.
+    #[serde(default)]
     #[schemars(range(min = 0, max = 16))]
     pub gpus: i32,
     /// CPU limit; the server's threads come from it.
+    #[serde(default = "two_cores")]
     pub cpu: CpuQuantity,
     /// Memory limit; a model that does not fit is refused before it is loaded.
+    #[serde(default = "four_gibibytes")]
     pub memory: ByteSize,
     /// What the scheduler sets aside, where that is less than the limits.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<ComputeRequests>,
+}
+
+impl Resources {
+    /// What the model runs on.
+    pub const fn device(&self) -> Device {
+        if self.gpus > 0 {
+            Device::Cuda
+        } else {
+            Device::Cpu
+        }
+    }
+}
+
+/// What a model runs on; the server has an image for each.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// NVIDIA's GPUs.
+    Cuda,
+}
+
+impl Device {
+    /// Whether it is the processor.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands a reference over"
+    )]
+    pub(super) const fn is_cpu(&self) -> bool {
+        matches!(self, Self::Cpu)
+    }
 }
 
 impl Default for Resources {
     fn default() -> Self {
         Self {
             gpus: 0,
-            cpu: CpuQuantity::from_millicores(2000),
-            memory: ByteSize::gibibytes(4),
+            cpu: two_cores(),
+            memory: four_gibibytes(),
             requests: None,
         }
     }
+}
+
+const fn two_cores() -> CpuQuantity {
+    CpuQuantity::from_millicores(2000)
+}
+
+const fn four_gibibytes() -> ByteSize {
+    ByteSize::gibibytes(4)
 }
 
 /// What the scheduler sets aside for a pod.
@@ -43,7 +89,7 @@ pub struct ComputeRequests {
     pub memory: Option<ByteSize>,
 }
 
-/// A volume for downloaded and quantised weights, shared by all replicas.
+/// A volume for fetched models, shared by all replicas. Without one, each pod fetches for itself.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("has(self.existingClaim) != has(self.size)").message("cache: write either size, for a new volume, or existingClaim, for one of yours"))]
 #[serde(rename_all = "camelCase")]
@@ -55,8 +101,32 @@ pub struct Cache {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
+    /// Who may use the volume at once. With `ReadWriteOnce`, pods of one node only, and a pod is
+    /// replaced before its successor comes; write `ReadWriteMany` where the volume can do that.
+    #[serde(default)]
+    pub access_mode: CacheAccessMode,
     /// A PersistentVolumeClaim of yours to use instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub existing_claim: Option<String>,
+}
+
+/// Who may use a volume at once.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum CacheAccessMode {
+    /// Pods of one node.
+    #[default]
+    ReadWriteOnce,
+    /// Pods of all nodes.
+    ReadWriteMany,
+}
+
+impl CacheAccessMode {
+    /// As Kubernetes writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadWriteOnce => "ReadWriteOnce",
+            Self::ReadWriteMany => "ReadWriteMany",
+        }
+    }
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rollout {
-    /// `Auto` replaces pods one by one, but stops the old one first where a second one cannot be
-    /// scheduled beside it (GPUs).
+    /// `Auto` replaces pods one by one, but stops the old one first where a second one may not find
+    /// room beside it (GPUs, a cache that one node uses at a time).
     pub strategy: RolloutStrategy,
     /// How long a pod that is being stopped may finish its running requests.
     pub drain_timeout: Duration,
@@ -26,7 +26,7 @@ impl Default for Rollout {
 /// An order of stopping and starting.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub enum RolloutStrategy {
-    /// Recreate with GPUs, otherwise Rolling.
+    /// Recreate with GPUs or a cache in mode `ReadWriteOnce`, otherwise Rolling.
     #[default]
     Auto,
     /// The new pod becomes Ready before an old one stops.

@@ -1,5 +1,5 @@
 //! `status`: what the operator applied and observed.
-use super::{MetricsMode, TracingMode};
+use super::{AutoscalingStatus, Device, MetricsMode, TracingMode};
 use crate::{
     server_config::{LoadStage, LoadedModel},
     value::Duration,
@@ -26,6 +26,9 @@ pub struct LLMDeploymentStatus {
     /// Number of pods that serve.
     #[serde(default)]
     pub ready_replicas: i32,
+    /// The number of pods that the operator chose, with `spec.autoscaling`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingStatus>,
     /// The pods' label selector, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
@@ -35,6 +38,9 @@ pub struct LLMDeploymentStatus {
     /// The server image, pinned at creation, so that a new operator does not restart models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// What `image` is for; the processor where it does not say. With another device, another image is pinned.
+    #[serde(default, skip_serializing_if = "Device::is_cpu")]
+    pub image_device: Device,
     /// How far loading has come in the pod that is furthest behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,

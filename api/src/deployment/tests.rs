@@ -89,7 +89,36 @@ fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
             json!({"resources": {"memory": "16GB"}}),
             "512Mi, 16Gi or 1G",
         ),
+        (json!({"resources": {"memory": 16}}), "with its unit"),
+        (
+            json!({"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}),
+            "write a minReplicas of 1 or more",
+        ),
         (json!({"resources": {"cpu": "four"}}), "number of cores"),
+        (
+            json!({"resources": {"cpu": 2, "requests": {"cpu": "2500m"}}}),
+            "at most resources.cpu",
+        ),
+        (
+            json!({"resources": {"memory": "1Gi", "requests": {"memory": "1.1Gi"}}}),
+            "at most resources.memory",
+        ),
+        (
+            json!({"resources": {"memory": "2Gi"}, "engine": {"kvCacheMemory": "2048Mi"}}),
+            "less than resources.memory",
+        ),
+        (
+            json!({"alerts": {"window": "30s"}}),
+            "at least four times observability.metrics.interval",
+        ),
+        (
+            json!({"objectives": {"timeToFirstToken": {"threshold": "1500ms", "target": "99%"}}}),
+            "write an edge of the histogram",
+        ),
+        (
+            json!({"model": {"source": "pvc://m/a.gguf", "tokenizer": "pvc://m"}}),
+            "model.tokenizer: write pvc://CLAIM/PATH",
+        ),
         (
             json!({"rollout": {"drainTimeout": "5"}}),
             "500ms, 2s or 1m30s",
@@ -118,6 +147,37 @@ fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
 }
 
 #[test]
+fn the_wanted_number_is_the_autoscalers_where_there_is_one() {
+    let wanted = |spec: Value| {
+        let mut spec = spec;
+        spec["model"] = json!({"source": "pvc://models/a.gguf"});
+        let mut resource = LLMDeployment::new("a", serde_json::from_value(spec).unwrap());
+        let before = resource.wanted_replicas();
+        resource.status = Some(LLMDeploymentStatus {
+            autoscaling: Some(AutoscalingStatus {
+                desired_replicas: 3,
+                ..AutoscalingStatus::default()
+            }),
+            ..LLMDeploymentStatus::default()
+        });
+        (before, resource.wanted_replicas())
+    };
+    let limits = json!({"autoscaling": {"minReplicas": 2, "maxReplicas": 4}});
+    assert_eq!(wanted(limits), (2, 3));
+    assert_eq!(wanted(json!({"replicas": 0})), (0, 0), "a status of before");
+}
+
+#[test]
+fn an_autoscaler_never_goes_to_zero() {
+    let limits = |min_replicas, max_replicas| {
+        let limits = json!({"minReplicas": min_replicas, "maxReplicas": max_replicas});
+        serde_json::from_value::<Autoscaling>(limits).unwrap()
+    };
+    assert_eq!([0, 2, 9].map(|wish| limits(1, 4).clamp(wish)), [1, 2, 4]);
+    assert_eq!(limits(0, 4).clamp(0), 1, "stored before that was refused");
+}
+
+#[test]
 fn a_name_that_children_could_not_carry_is_refused() {
     assert!(violations(&"a".repeat(50), &json!({})).is_empty());
     assert!(violations(&"a".repeat(51), &json!({}))[0].contains("at most 50"));
@@ -129,6 +189,11 @@ fn good_values_pass() {
     for spec in [
         json!({"resources": {"cpu": 4, "memory": "16Gi", "gpus": 1}}),
         json!({"resources": {"cpu": "1500m", "memory": "1.5Gi"}}),
+        json!({"resources": {"memory": 4_294_967_296_i64, "requests": {"cpu": 1, "memory": "0.5Gi"}}}),
+        json!({"engine": {"kvCacheMemory": "512Mi"}}),
+        json!({"alerts": {"window": "1m"}}),
+        json!({"alerts": {"window": "20s"}, "observability": {"metrics": {"mode": "None"}}}),
+        json!({"objectives": {"timeToFirstToken": {"threshold": "0.5s", "target": "99%"}}}),
         json!({"cache": {"size": "50Gi"}}),
         json!({"cache": {"existingClaim": "weights"}}),
         json!({"rollout": {"drainTimeout": "1m30s"}}),
@@ -138,6 +203,15 @@ fn good_values_pass() {
         let mut whole = spec;
         whole["model"] = json!({"source": "hf://owner/name"});
         serde_json::from_value::<LLMDeploymentSpec>(whole).unwrap();
+    }
+}
+
+#[test]
+fn each_edge_of_the_histogram_may_be_an_objective() {
+    for seconds in crate::names::buckets::TIME_TO_FIRST_TOKEN {
+        let objective = json!({"threshold": format!("{seconds}s"), "target": "99%"});
+        let spec = json!({"objectives": {"timeToFirstToken": objective}});
+        assert_eq!(violations("a", &spec), Vec::<String>::new(), "{spec}");
     }
 }
 

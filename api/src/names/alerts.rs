@@ -36,6 +36,14 @@ pub const LATENCY_BUDGET_BURN: &str = "CandlepowerLatencyBudgetBurn";
 /// The last run of a benchmark's schedule is worse than the one before it.
 pub const BENCHMARK_REGRESSED: &str = "CandlepowerBenchmarkRegressed";
 
+/// No operator works.
+pub const OPERATOR_DOWN: &str = "CandlepowerOperatorDown";
+/// Reconciles fail again and again.
+pub const OPERATOR_RECONCILE_ERRORS: &str = "CandlepowerOperatorReconcileErrors";
+
+/// Every alert about the operator itself.
+pub const OPERATOR: [&str; 2] = [OPERATOR_DOWN, OPERATOR_RECONCILE_ERRORS];
+
 /// Every alert that a resource can have.
 pub const ALL: [&str; 13] = [
     TIME_TO_FIRST_TOKEN_HIGH,

@@ -16,10 +16,10 @@ pub const OBSERVABILITY_READY: &str = "ObservabilityReady";
 pub const ALL_PODS_READY: &str = "AllPodsReady";
 /// Any: `replicas` is 0.
 pub const SCALED_TO_ZERO: &str = "ScaledToZero";
-/// `Ready`: the source's scheme is not served by this version.
-pub const SOURCE_NOT_SUPPORTED: &str = "SourceNotSupported";
 /// `Ready`: the resource contradicts itself in a way that its schema cannot see.
 pub const INVALID_SPEC: &str = "InvalidSpec";
+/// `Ready`: GPUs are asked for, but the operator knows no image for them.
+pub const CUDA_IMAGE_NOT_SET: &str = "CudaImageNotSet";
 /// `Ready`, `SpecSupported`: a field is set that this version does not act on.
 pub const NOT_YET_IMPLEMENTED: &str = "NotYetImplemented";
 /// `SpecSupported`: every field that is set has its effect.
@@ -121,20 +121,70 @@ mod tests {
 
     const PAGE: &str = include_str!("../../../docs/operations/conditions.md");
 
-    #[test]
-    fn the_page_for_operators_explains_every_condition_and_reason() {
-        let names = include_str!("conditions.rs")
+    /// Every condition and reason.
+    fn names() -> Vec<&'static str> {
+        include_str!("conditions.rs")
             .lines()
             .filter(|line| line.starts_with("pub const"))
             .filter_map(|line| line.split('"').nth(1))
-            .chain(LoadFailure::ALL.map(LoadFailure::as_str));
-        let missing: Vec<_> = names
-            .filter(|name| !PAGE.contains(&format!("| `{name}` |")))
+            .chain(LoadFailure::ALL.map(LoadFailure::as_str))
+            .collect()
+    }
+
+    /// The rows of the page's tables: the name and the cells behind it.
+    fn rows() -> Vec<(&'static str, Vec<&'static str>)> {
+        PAGE.lines()
+            .filter_map(|line| {
+                let (name, rest) = line.strip_prefix("| `")?.split_once("` |")?;
+                let cells = rest.trim_end().trim_end_matches('|').split(" | ");
+                Some((name, cells.map(str::trim).collect()))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_page_for_operators_explains_every_condition_and_reason_once() {
+        let rows = rows();
+        for name in names() {
+            let found: Vec<_> = rows.iter().filter(|row| row.0 == name).collect();
+            assert_eq!(
+                found.len(),
+                1,
+                "docs/operations/conditions.md needs one line for {name}, such as: | `{name}` | cause | cure |"
+            );
+        }
+    }
+
+    #[test]
+    fn each_line_of_the_page_says_something() {
+        for (name, cells) in rows() {
+            assert!(
+                cells.iter().all(|cell| cell.len() > 2),
+                "docs/operations/conditions.md: a cell of {name} is empty"
+            );
+        }
+    }
+
+    #[test]
+    fn the_page_explains_nothing_that_does_not_exist() {
+        let names = names();
+        let strange: Vec<_> = rows()
+            .into_iter()
+            .map(|row| row.0)
+            .filter(|name| !names.contains(name))
             .collect();
         assert_eq!(
-            missing,
-            Vec::<&str>::new(),
-            "docs/operations/conditions.md lacks these"
+            strange, [""; 0],
+            "docs/operations/conditions.md explains what no longer exists"
         );
+    }
+
+    #[test]
+    fn a_reason_has_the_form_that_kubernetes_asks_for() {
+        for name in names() {
+            let is_camel_case = name.starts_with(|first: char| first.is_ascii_uppercase())
+                && name.chars().all(|each| each.is_ascii_alphanumeric());
+            assert!(is_camel_case, "{name}");
+        }
     }
 }

@@ -8,6 +8,8 @@ pub const APP_INSTANCE: &str = "app.kubernetes.io/instance";
 pub const APP_COMPONENT: &str = "app.kubernetes.io/component";
 /// The operator, as the one that writes the child (recommended label).
 pub const APP_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The name of a namespace, on the namespace itself.
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// The name of the `LLMDeployment` that a child belongs to.
 pub const LLM_DEPLOYMENT: &str = "candlepower.dev/llmdeployment";
 

@@ -34,6 +34,12 @@ pub const RECONCILES_RUNNING: &str = "candlepower_operator_reconciles_running";
 pub const WRITES: &str = "candlepower_operator_writes_total";
 /// Counter: watches that broke off, by `controller` and `kind`.
 pub const WATCH_ERRORS: &str = "candlepower_operator_watch_errors_total";
+/// Gauge by `controller`: objects whose last reconcile failed, and that wait to be tried again.
+pub const RETRIES_PENDING: &str = "candlepower_operator_retries_pending";
+/// Counter by [`LABEL_VERB`], [`LABEL_RESOURCE`] and [`LABEL_STATUS`]: requests to the API server.
+pub const API_REQUESTS: &str = "candlepower_operator_api_requests_total";
+/// Gauge: 1 while this process leads, or where there is no election; 0 while it waits.
+pub const LEADER: &str = "candlepower_operator_leader";
 
 /// The resource's namespace.
 pub const LABEL_NAMESPACE: &str = "namespace";
@@ -43,7 +49,11 @@ pub const LABEL_LLM_DEPLOYMENT: &str = "llmdeployment";
 pub const LABEL_LLM_BENCHMARK: &str = "llmbenchmark";
 /// A condition's type.
 pub const LABEL_CONDITION: &str = "condition";
-/// `true`, `false` or `unknown`.
+/// What is asked of the API server, in its own words: `get`, `list`, `watch`, `create`, `update`, `patch`.
+pub const LABEL_VERB: &str = "verb";
+/// The kind of object that is asked for, such as `pods` or `llmdeployments/status`.
+pub const LABEL_RESOURCE: &str = "resource";
+/// A condition's `true`, `false` or `unknown`; a request's HTTP status, or `none` without an answer.
 pub const LABEL_STATUS: &str = "status";
 /// `desired` or `ready`.
 pub const LABEL_STATE: &str = "state";

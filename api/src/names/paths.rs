@@ -33,7 +33,11 @@ pub const READYZ: &str = "/readyz";
 pub const CONFIG_DIR: &str = "/etc/candlepower";
 /// File name of the server's configuration in [`CONFIG_DIR`] and key in its ConfigMap.
 pub const CONFIG_FILE: &str = "server.yaml";
+/// Folder where the Secret with API keys is mounted, a file for each.
+pub const API_KEYS_DIR: &str = "/etc/candlepower-api-keys";
 /// Folder where the model's volume is mounted.
 pub const MODELS_DIR: &str = "/models";
+/// Folder of fetched models in the server's pod.
+pub const CACHE_DIR: &str = "/cache";
 /// Where a container leaves its last words for Kubernetes.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";

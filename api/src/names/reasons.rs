@@ -13,6 +13,10 @@ pub enum LoadFailure {
     CorruptModel,
     /// The file's checksum is not the one in the resource.
     ChecksumMismatch,
+    /// The volume for fetched models has too little room.
+    InsufficientDisk,
+    /// The source does not answer, or breaks off again and again. The server goes on trying.
+    Unreachable,
     /// No code here runs this architecture.
     UnsupportedArchitecture,
     /// The weights cannot be served in the precision asked for.
@@ -29,11 +33,13 @@ pub enum LoadFailure {
 
 impl LoadFailure {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ModelNotFound,
         Self::ModelAccessDenied,
         Self::CorruptModel,
         Self::ChecksumMismatch,
+        Self::InsufficientDisk,
+        Self::Unreachable,
         Self::UnsupportedArchitecture,
         Self::UnsupportedPrecision,
         Self::UnsupportedTokenizer,
@@ -49,6 +55,8 @@ impl LoadFailure {
             Self::ModelAccessDenied => "ModelAccessDenied",
             Self::CorruptModel => "CorruptModel",
             Self::ChecksumMismatch => "ChecksumMismatch",
+            Self::InsufficientDisk => "InsufficientDisk",
+            Self::Unreachable => "Unreachable",
             Self::UnsupportedArchitecture => "UnsupportedArchitecture",
             Self::UnsupportedPrecision => "UnsupportedPrecision",
             Self::UnsupportedTokenizer => "UnsupportedTokenizer",
@@ -57,6 +65,15 @@ impl LoadFailure {
             Self::EngineFailure => "EngineFailure",
         }
     }
+}
+
+/// What keeps a server from loading for now, although it goes on trying.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LoadProblem {
+    /// What kind of problem it is.
+    pub reason: LoadFailure,
+    /// What happened, for people.
+    pub message: String,
 }
 
 /// The server's last words, one JSON object in the container's termination message.

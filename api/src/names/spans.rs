@@ -15,6 +15,8 @@ pub const DECODE: &str = "decode";
 pub const DECODE_OUTPUT: &str = "decode_output";
 /// Loading a model, a trace of its own.
 pub const LOAD_MODEL: &str = "load_model";
+/// Fetching a model that is not on a volume.
+pub const DOWNLOAD: &str = "download";
 /// Reading the weights.
 pub const READ_WEIGHTS: &str = "read_weights";
 /// The first, discarded generation.

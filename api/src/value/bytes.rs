@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ByteSize(u64);
 
-const CURE: &str = "write a size such as 512Mi, 16Gi or 1G";
+const CURE: &str = "write a size with its unit, such as 512Mi, 16Gi or 1G";
 const UNITS: [(&str, u64); 9] = [
     ("Ti", 1 << 40),
     ("Gi", 1 << 30),
@@ -93,7 +93,8 @@ serde_as_text!(ByteSize);
 #[cfg(feature = "kubernetes")]
 super::schema::integer_or_text_schema!(
     ByteSize,
-    "^([0-9]{1,18}|[0-9]{1,7}([.][0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T))$",
+    // A small number without a unit is a unit forgotten: nobody serves a model in 4 bytes.
+    "^([1-9][0-9]{6,17}|[0-9]{1,7}([.][0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T))$",
     CURE
 );
 
@@ -132,7 +133,7 @@ mod tests {
         for text in ["", "16GB", "16 Gi", "-1Gi", "Gi", "99999999999999Ti"] {
             let message = text.parse::<ByteSize>().unwrap_err().to_string();
             assert!(
-                message.contains("write a size such as"),
+                message.contains("write a size with its unit, such as"),
                 "{text}: {message}"
             );
         }

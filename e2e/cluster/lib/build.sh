@@ -90,7 +90,7 @@ compile_pause() {
   say "pause: built"
 }
 
-# ---- Monitoring: programs from Go modules -------------------------------------------------------------
+# ---- Monitoring and KWOK: programs from Go modules -------------------------------------------------------------
 
 # Without the service discoveries of clouds, which are most of its size and of the time to build it. Its web pages
 # are not in the module; the API is.
@@ -102,6 +102,7 @@ JAEGER_PROGRAMS=("github.com/jaegertracing/jaeger@v$JAEGER_MODULE_VERSION" cmd/j
 PROMETHEUS_PROGRAMS=("github.com/prometheus/prometheus@v$PROMETHEUS_MODULE_VERSION" cmd/prometheus cmd/promtool)
 PROMETHEUS_OPERATOR_PROGRAMS=("$PROMETHEUS_OPERATOR_MODULE@v$PROMETHEUS_OPERATOR_VERSION" cmd/operator cmd/prometheus-config-reloader)
 COREDNS_PROGRAMS=("github.com/coredns/coredns@v$COREDNS_VERSION" .)
+KWOK_PROGRAMS=("sigs.k8s.io/kwok@v$KWOK_VERSION" cmd/kwok)
 
 build_jaeger() { once "jaeger-$JAEGER_MODULE_VERSION" compile_jaeger; }
 compile_jaeger() { compile_module jaeger "Jaeger $JAEGER_MODULE_VERSION" "4 minutes" "" "${JAEGER_PROGRAMS[@]}"; }
@@ -119,6 +120,10 @@ compile_prometheus_operator() {
 
 build_coredns() { once "coredns-$COREDNS_VERSION" compile_coredns; }
 compile_coredns() { compile_module coredns "CoreDNS $COREDNS_VERSION" "2 minutes" "" "${COREDNS_PROGRAMS[@]}"; }
+
+# Pretends to be nodes and their kubelets, for e2e/scale.
+build_kwok() { once "kwok-$KWOK_VERSION" compile_kwok; }
+compile_kwok() { compile_module kwok "KWOK $KWOK_VERSION" "2 minutes" "" "${KWOK_PROGRAMS[@]}"; }
 
 # compile_module NAME LABEL TIME TAGS MODULE@VERSION FOLDER...: builds static programs, each named after its folder.
 # TIME is what the build takes on two cores that have built nothing of it before.

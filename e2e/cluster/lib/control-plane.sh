@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The control plane: etcd, the API server, the controller manager and the scheduler.
+# The control plane: etcd, the API server, the controller manager and the scheduler. What is given to a function that
+# starts one of the last three is added to its flags.
 
 start_etcd() {
   # Nothing here outlives a crash of the machine, so etcd need not wait for the disk.
@@ -18,7 +19,7 @@ start_apiserver() {
     --kubelet-certificate-authority="$PKI/ca.crt" --kubelet-client-certificate="$PKI/apiserver-to-kubelet.crt" \
     --kubelet-client-key="$PKI/apiserver-to-kubelet.key" --kubelet-preferred-address-types=InternalIP \
     --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
-    --service-cluster-ip-range="$SERVICE_RANGE" --allow-privileged=true --profiling=false
+    --service-cluster-ip-range="$SERVICE_RANGE" --allow-privileged=true --profiling=false "$@"
 }
 
 start_controller_manager() {
@@ -26,12 +27,12 @@ start_controller_manager() {
     --use-service-account-credentials --root-ca-file="$PKI/ca.crt" \
     --service-account-private-key-file="$PKI/service-accounts.key" \
     --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key" \
-    --bind-address=127.0.0.1 --leader-elect=false --profiling=false --pvclaimbinder-sync-period=2s --flex-volume-plugin-dir="$STATE/kubelet/plugins"
+    --bind-address=127.0.0.1 --leader-elect=false --profiling=false --pvclaimbinder-sync-period=2s --flex-volume-plugin-dir="$STATE/kubelet/plugins" "$@"
 }
 
 start_scheduler() {
   start scheduler "$KUBERNETES_BIN/kube-scheduler" --kubeconfig="$PKI/scheduler.conf" \
-    --bind-address=127.0.0.1 --leader-elect=false --profiling=false
+    --bind-address=127.0.0.1 --leader-elect=false --profiling=false "$@"
 }
 
 apiserver_ready() { kubectl get --raw=/readyz --request-timeout=5s; }

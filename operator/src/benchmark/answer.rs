@@ -53,14 +53,19 @@ fn hopeless(copy: &LLMDeployment) -> Option<String> {
     let ready = find(&copy.status.as_ref()?.conditions, conditions::READY)?;
     let current = ready.observed_generation == copy.metadata.generation;
     let final_reasons = [
-        conditions::SOURCE_NOT_SUPPORTED,
         conditions::INVALID_SPEC,
         conditions::NOT_YET_IMPLEMENTED,
         conditions::CHILD_REFUSED,
     ];
     let is_final = final_reasons
         .into_iter()
-        .chain(LoadFailure::ALL.map(LoadFailure::as_str))
+        .chain(
+            LoadFailure::ALL
+                .into_iter()
+                // The server goes on trying.
+                .filter(|failure| *failure != LoadFailure::Unreachable)
+                .map(LoadFailure::as_str),
+        )
         .any(|reason| reason == ready.reason);
     (current && ready.status == "False" && is_final)
         .then(|| format!("{}: {}", ready.reason, ready.message))

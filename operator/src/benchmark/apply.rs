@@ -17,7 +17,7 @@ use candlepower_api::{
 };
 use k8s_openapi::api::batch::v1::Job;
 use kube::{ResourceExt, api::PropagationPolicy};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 /// How it fared.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ pub(super) async fn apply(
         owner: &owner,
         // A copy that is gone has no pod left that would disturb the next measurement.
         deletion: PropagationPolicy::Foreground,
+        has_written: AtomicBool::new(false),
     };
     let hand = Hand {
         resource,
@@ -92,17 +93,15 @@ impl Hand<'_> {
         };
         let report = build::report(self.resource, &assignment, answer.as_ref());
         let report = report.map_err(Failure::Error)?;
-        self.writer
-            .apply(&report, &self.observed.config_maps)
-            .await?;
+        self.writer.put(&report, &self.observed.config_maps).await?;
         // A job's template can never change: whatever this operator would write, a job that is there
         // goes on as it was made.
         if self.observed.job.is_none() {
             let worker = build::worker(self.resource, &self.context.settings);
-            self.writer.apply(&worker.account, &[]).await?;
-            self.writer.apply(&worker.role, &[]).await?;
-            self.writer.apply(&worker.binding, &[]).await?;
-            self.writer.apply::<Job>(&worker.job, &[]).await?;
+            self.writer.put(&worker.account, &[]).await?;
+            self.writer.put(&worker.role, &[]).await?;
+            self.writer.put(&worker.binding, &[]).await?;
+            self.writer.put::<Job>(&worker.job, &[]).await?;
         }
         Ok(Outcome::Applied { run: None })
     }
@@ -160,7 +159,7 @@ impl Hand<'_> {
             .map(|run| run.benchmark.clone())
             .collect();
         if let Some(run) = &schedule.run {
-            self.writer.apply(&**run, &existing).await?;
+            self.writer.put(&**run, &existing).await?;
         }
         let mut kept: Vec<_> = schedule.kept.clone();
         kept.extend(schedule.run.iter().map(|run| run.name_any()));

@@ -23,17 +23,20 @@ pub(super) fn of(
     let patch = patch(resource, change)?;
     let changed = target.spec.patched(patch);
     let spec = quiet(changed.map_err(|error| error.to_string())?);
+    let same_device = spec.resources.device() == target.spec.resources.device();
     let image = target
         .status
         .as_ref()
-        .and_then(|status| status.image.clone());
+        .and_then(|status| status.image.clone())
+        .filter(|_| same_device);
     let name = names::copy(&resource.name_any(), change.name());
     Ok(LLMDeployment {
         metadata: ObjectMeta {
             name: Some(name),
             namespace: resource.namespace(),
             labels: Some(names::labels(&resource.name_any())),
-            // The target's own image, which may be older than what new deployments get.
+            // The target's own image, which may be older than what new deployments get; on another device it
+            // cannot run.
             annotations: image
                 .map(|image| BTreeMap::from([(labels::SERVER_IMAGE.to_owned(), image)])),
             owner_references: Some(children::owner_reference(resource).into_iter().collect()),
@@ -109,6 +112,13 @@ mod tests {
     fn a_copy_is_the_target_with_the_change_and_belongs_to_the_benchmark() {
         let copy = copied(json!({"precision": "q8_0", "engine": {"maxBatchSize": 1}})).unwrap();
         insta::assert_yaml_snapshot!(copy);
+    }
+
+    #[test]
+    fn a_copy_on_another_device_gets_the_image_for_that() {
+        let image = |patch| copied(patch).unwrap().metadata.annotations;
+        assert!(image(json!({"precision": "q8_0"})).is_some());
+        assert_eq!(image(json!({"resources": {"gpus": 1}})), None);
     }
 
     #[test]

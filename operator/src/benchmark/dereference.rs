@@ -70,14 +70,14 @@ pub(super) async fn dereference(
     });
     let copies: Vec<_> = deployments
         .into_iter()
-        .filter(|deployment| is_controlled_by(&**deployment, &uid))
+        .filter(|deployment| is_controlled_by(deployment.meta(), &uid))
         .collect();
     let pods_of =
         |deployment: &str| labelled(&caches.pods, &namespace, labels::LLM_DEPLOYMENT, deployment);
     let others = others(context, &namespace, &uid);
     let runs = others
         .iter()
-        .filter(|other| is_controlled_by(&***other, &uid))
+        .filter(|other| is_controlled_by(other.meta(), &uid))
         .map(|run| Run {
             benchmark: run.clone(),
             summary: summary_of(context, &namespace, &run.name_any()),
@@ -92,7 +92,7 @@ pub(super) async fn dereference(
             &name,
         ),
         job: by_name(&caches.jobs, &namespace, &names::job(&name))
-            .filter(|job| is_controlled_by(&**job, &uid)),
+            .filter(|job| is_controlled_by(job.meta(), &uid)),
         pods: labelled(&caches.pods, &namespace, labels::LLM_BENCHMARK, &name),
         target_pods: target
             .as_ref()
@@ -132,7 +132,9 @@ async fn verify_end(
     }
     if observed.job.is_none() {
         let job = get::<Job>(context, namespace, &names::job(name)).await?;
-        observed.job = job.filter(|job| is_controlled_by(job, uid)).map(Arc::new);
+        observed.job = job
+            .filter(|job| is_controlled_by(job.meta(), uid))
+            .map(Arc::new);
     }
     let over = match &observed.job {
         Some(job) => super::pod::job_end(job).is_some(),
@@ -141,7 +143,7 @@ async fn verify_end(
     if over && observed.mailbox.summary.is_none() {
         let report = get::<ConfigMap>(context, namespace, &names::report(name)).await?;
         observed.mailbox = report
-            .filter(|report| is_controlled_by(report, uid))
+            .filter(|report| is_controlled_by(report.meta(), uid))
             .map(|report| Mailbox::of(&report))
             .unwrap_or_default();
     }
@@ -165,7 +167,7 @@ where
 fn mailbox(config_maps: &[Arc<ConfigMap>], uid: &str) -> Mailbox {
     let ours = config_maps
         .iter()
-        .find(|one| is_controlled_by(&***one, uid));
+        .find(|one| is_controlled_by(one.meta(), uid));
     ours.map(|one| Mailbox::of(one)).unwrap_or_default()
 }
 

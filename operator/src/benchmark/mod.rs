@@ -23,16 +23,16 @@ mod testing;
 
 pub use controller::Controllers;
 
-use crate::error::Error;
+use crate::{error::Error, guard::Guard};
 use apply::Outcome;
 use candlepower_api::benchmark::LLMBenchmark;
 use context::Context;
 use k8s_openapi::jiff::Timestamp;
-use kube::{core::DeserializeGuard, runtime::controller::Action};
+use kube::runtime::controller::Action;
 use std::sync::Arc;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
-type Guarded = DeserializeGuard<LLMBenchmark>;
+type Guarded = Guard<LLMBenchmark>;
 
 /// Makes the cluster do what one resource asks for next, and its status say how it went.
 async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {

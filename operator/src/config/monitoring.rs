@@ -18,6 +18,11 @@ pub struct MonitoringConfig {
     #[arg(long, env = "PROMETHEUS_URL", value_name = "URL", value_parser = plain_address)]
     pub prometheus_url: Option<String>,
 
+    /// Namespace whose pods read metrics and traces of models, and which the models' network policies let in, such as
+    /// the operator's own; may be repeated
+    #[arg(long = "monitoring-namespace", value_name = "NAMESPACE")]
+    pub monitoring_namespaces: Vec<String>,
+
     /// Folder of the runbooks that alerts link to; each alert's page is <URL>/<ALERT>.md
     #[arg(long, value_name = "URL", value_parser = address, default_value = DEFAULT_RUNBOOKS)]
     pub runbooks_url: String,

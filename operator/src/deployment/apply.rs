@@ -1,6 +1,7 @@
-//! Writes the children: the workload last, so that pods find everything that they need.
+//! Writes the children: the workload after all that its pods need.
 use super::{
     build::Children,
+    compared::Fingerprint,
     context::Context,
     dereference::Observed,
     error::Error,
@@ -10,6 +11,7 @@ pub(super) use crate::children::Refusal;
 use crate::children::{Failure, Writer};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{ResourceExt, api::PropagationPolicy};
+use std::sync::atomic::AtomicBool;
 
 /// How a resource's wishes fared.
 #[derive(Debug)]
@@ -34,16 +36,20 @@ pub(super) struct Applied {
     /// Why PodMonitor or PrometheusRule is not as it should be: no reason for the model to stand
     /// still.
     pub(super) monitoring_failure: Option<String>,
+    /// Whether something is yet to be written, once there is time.
+    pub(super) is_partial: bool,
 }
 
 /// Makes the cluster hold `children` and no others.
 pub(super) async fn apply(
     valid: &Valid<'_>,
     children: Children,
+    fingerprint: Fingerprint,
     observed: &Observed,
     context: &Context,
 ) -> Result<Outcome, Error> {
-    match apply_all(valid, children, observed, context).await {
+    let applying = apply_all(valid, children, fingerprint, observed, context);
+    match Box::pin(applying).await {
         Ok(applied) => Ok(Outcome::Applied(Box::new(applied))),
         Err(Failure::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
         Err(Failure::Error(error)) => Err(error),
@@ -53,6 +59,7 @@ pub(super) async fn apply(
 async fn apply_all(
     valid: &Valid<'_>,
     children: Children,
+    fingerprint: Fingerprint,
     observed: &Observed,
     context: &Context,
 ) -> Result<Applied, Failure> {
@@ -62,32 +69,52 @@ async fn apply_all(
         namespace: &valid.namespace,
         owner: &valid.owner,
         deletion: PropagationPolicy::Background,
+        has_written: AtomicBool::new(false),
     };
-    writer
-        .apply(&children.config_map, &observed.config_maps)
-        .await?;
-    for config_map in children.collectors.iter().chain(&children.dashboards) {
-        writer.apply(config_map, &observed.config_maps).await?;
+    let config_maps = &observed.config_maps;
+    writer.put(&children.config_map, config_maps).await?;
+    for config_map in &children.collectors {
+        writer.put(config_map, config_maps).await?;
     }
-    writer.apply(&children.service, &observed.services).await?;
-    // Last, so that pods find everything that they need.
+    if let Some(cache) = &children.cache {
+        writer.put(cache, &observed.claims).await?;
+    }
+    writer.put(&children.service, &observed.services).await?;
+    // Before there is a pod that it is to protect.
+    writer
+        .apply_optional(children.network_policy.as_ref(), &observed.network_policies)
+        .await?;
+    // After them, so that pods find everything that they need.
     let deployment = writer
         .apply(&children.deployment, &observed.deployments)
         .await?;
-    let config_maps: Vec<_> = [&children.config_map]
+    // The largest, and no pod needs it: those of other resources come first.
+    let can_wait = observed.is_new && children.dashboards.is_some();
+    let is_partial = can_wait && context.has_backlog(&valid.owner.uid);
+    if let Some(dashboards) = children.dashboards.as_ref().filter(|_| !is_partial) {
+        writer.put(dashboards, config_maps).await?;
+    }
+    let names: Vec<_> = [&children.config_map]
         .into_iter()
         .chain(&children.collectors)
         .chain(&children.dashboards)
         .map(ResourceExt::name_any)
         .collect();
     let own_name = [valid.name.clone()];
-    writer
-        .delete_orphans(&observed.config_maps, &config_maps)
-        .await?;
+    writer.delete_orphans(config_maps, &names).await?;
     writer.delete_orphans(&observed.services, &own_name).await?;
     writer
         .delete_orphans(&observed.deployments, &own_name)
         .await?;
+    writer
+        .apply_optional(
+            children.disruption_budget.as_ref(),
+            &observed.disruption_budgets,
+        )
+        .await?;
+    // Kubernetes keeps the volume until the last pod that mounts it is gone.
+    let caches: Vec<_> = children.cache.iter().map(ResourceExt::name_any).collect();
+    writer.delete_orphans(&observed.claims, &caches).await?;
     let monitoring = [
         writer
             .apply_optional(children.pod_monitor.as_ref(), &observed.pod_monitors)
@@ -99,14 +126,22 @@ async fn apply_all(
             )
             .await,
     ];
+    let monitoring_failure = monitoring.into_iter().find_map(|result| match result {
+        Ok(()) => None,
+        Err(Failure::Refused(refusal)) => Some(refusal.to_string()),
+        Err(Failure::Error(error)) => Some(error.to_string()),
+    });
+    if !writer.has_written.into_inner() && !is_partial && monitoring_failure.is_none() {
+        let uid = &valid.owner.uid;
+        context
+            .compared
+            .note(fingerprint, uid, &children.config_hash);
+    }
     Ok(Applied {
         deployment,
         config_hash: children.config_hash,
         image: valid.server.image.clone(),
-        monitoring_failure: monitoring.into_iter().find_map(|result| match result {
-            Ok(()) => None,
-            Err(Failure::Refused(refusal)) => Some(refusal.to_string()),
-            Err(Failure::Error(error)) => Some(error.to_string()),
-        }),
+        monitoring_failure,
+        is_partial,
     })
 }

@@ -2,54 +2,60 @@
 //! that nothing here reads.
 use super::{
     error::Error,
-    monitoring::kinds::{PodMonitor, PrometheusRule},
+    monitoring::{
+        kinds::{PodMonitor, PrometheusRule},
+        served::{Served, while_served},
+    },
 };
 use crate::{
+    metrics::ControllerMetrics,
     observability::rules::RuleGroup,
-    watches::{digest, slim},
+    watches::{api, cached, digest, of_operator, reflected, slim},
 };
 use candlepower_api::names::labels;
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Service},
+use futures::{Stream, StreamExt};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
 };
-use kube::{Resource, ResourceExt, runtime::reflector::Store};
-use std::sync::Arc;
+use kube::{
+    Client, Resource, ResourceExt,
+    runtime::{
+        reflector::{Lookup, ObjectRef, Store, store::WriterDropped},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tokio::sync::watch;
 
 /// Read-only views of the watches' caches.
 pub(super) struct Caches {
-    pub(super) config_maps: Store<ConfigMap>,
-    pub(super) services: Store<Service>,
-    pub(super) deployments: Store<Deployment>,
-    pub(super) pods: Store<Pod>,
+    pub(super) config_maps: Indexed<ConfigMap>,
+    pub(super) services: Indexed<Service>,
+    pub(super) claims: Indexed<PersistentVolumeClaim>,
+    pub(super) deployments: Indexed<Deployment>,
+    pub(super) network_policies: Indexed<NetworkPolicy>,
+    pub(super) disruption_budgets: Indexed<PodDisruptionBudget>,
+    pub(super) pods: Indexed<Pod>,
     /// Empty while the cluster does not serve the kind. Nobody waits for these two: a missing right
     /// to watch them must not stop everything else.
-    pub(super) pod_monitors: Store<PodMonitor>,
-    pub(super) prometheus_rules: Store<PrometheusRule>,
-    filled: watch::Sender<bool>,
+    pub(super) pod_monitors: Indexed<PodMonitor>,
+    pub(super) prometheus_rules: Indexed<PrometheusRule>,
+    /// Whether each holds the first complete list; false at first.
+    pub(super) filled: watch::Sender<bool>,
 }
 
 impl Caches {
-    pub(super) fn new(
-        config_maps: Store<ConfigMap>,
-        services: Store<Service>,
-        deployments: Store<Deployment>,
-        pods: Store<Pod>,
-        pod_monitors: Store<PodMonitor>,
-        prometheus_rules: Store<PrometheusRule>,
-    ) -> Self {
-        Self {
-            config_maps,
-            services,
-            deployments,
-            pods,
-            pod_monitors,
-            prometheus_rules,
-            filled: watch::Sender::new(false),
-        }
-    }
-
     /// Waits until each cache holds the first complete list: what is missing before that may
     /// well exist.
     pub(super) async fn filled(&self) -> Result<(), Error> {
@@ -69,7 +75,10 @@ impl Caches {
         let ready = tokio::try_join!(
             self.config_maps.wait_until_ready(),
             self.services.wait_until_ready(),
+            self.claims.wait_until_ready(),
             self.deployments.wait_until_ready(),
+            self.network_policies.wait_until_ready(),
+            self.disruption_budgets.wait_until_ready(),
             self.pods.wait_until_ready(),
         );
         // An error means that the watches are gone, and with them every reconcile.
@@ -79,14 +88,140 @@ impl Caches {
     }
 }
 
-/// The objects in a cache that carry the label of the resource `name`.
-pub(super) fn of_resource<K>(cache: &Store<K>, namespace: &str, name: &str) -> Vec<Arc<K>>
+/// A cache that knows the objects of each resource without looking at all: with a thousand resources, that look would be
+/// most of a reconcile.
+#[derive(Clone)]
+pub(super) struct Indexed<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    cache.state_filter(|object| {
-        object.namespace().as_deref() == Some(namespace) && resource_name(object) == Some(name)
-    })
+    store: Store<K>,
+    /// Names of objects by namespace and name of their resource.
+    names: Arc<Mutex<Names>>,
+}
+
+/// A watch of what this operator wrote that fills an indexed cache before it reports a change.
+pub(super) fn indexed<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    slim: fn(&mut K),
+    metrics: &ControllerMetrics,
+) -> (
+    Indexed<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
+)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Lookup<DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, changes) = cached(api(client, namespace), of_operator(), slim, metrics);
+    Indexed::new(store, changes)
+}
+
+/// What the cluster serves, and which part of that is meant.
+pub(super) type Availability<'a> = (&'a watch::Receiver<Option<Served>>, fn(Served) -> bool);
+
+/// The same of a kind that the cluster serves at times only, as `is_served` says.
+pub(super) fn indexed_while_served<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    (known, is_served): Availability<'_>,
+    slim: fn(&mut K),
+    metrics: &ControllerMetrics,
+) -> (
+    Indexed<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
+)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Lookup<DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let events = while_served(
+        known.clone(),
+        is_served,
+        api(client, namespace),
+        of_operator(),
+    );
+    let (store, changes) = reflected(events, slim, metrics);
+    Indexed::new(store, changes)
+}
+
+type Names = HashMap<(String, String), BTreeSet<String>>;
+
+impl<K> Indexed<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    /// An index of `store`, and the changes that fill it as they pass.
+    pub(super) fn new<E, S>(
+        store: Store<K>,
+        changes: S,
+    ) -> (Self, impl Stream<Item = Result<K, E>> + Send + use<K, E, S>)
+    where
+        S: Stream<Item = Result<K, E>> + Send,
+    {
+        let indexed = Self {
+            store,
+            names: Arc::default(),
+        };
+        let filled = indexed.clone();
+        let changes = changes.inspect(move |change| {
+            if let Ok(object) = change {
+                filled.note(object);
+            }
+        });
+        (indexed, changes)
+    }
+
+    /// The cache itself.
+    pub(super) fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    fn note(&self, object: &K) {
+        if let (Some(namespace), Some(resource)) =
+            (ResourceExt::namespace(object), resource_name(object))
+        {
+            let of_resource = (namespace, resource.to_owned());
+            let mut names = self.lock();
+            names
+                .entry(of_resource)
+                .or_default()
+                .insert(object.name_any());
+        }
+    }
+
+    /// The objects that carry the label of the resource `name`, in the order of their names.
+    pub(super) fn of_resource(&self, namespace: &str, name: &str) -> Vec<Arc<K>> {
+        let key = (namespace.to_owned(), name.to_owned());
+        let mut found = Vec::new();
+        let mut names = self.lock();
+        let Some(known) = names.get_mut(&key) else {
+            return found;
+        };
+        // Those that have gone, or belong to another resource now, leave the index here.
+        known.retain(|object| {
+            let reference = ObjectRef::new(object).within(namespace);
+            let live = self
+                .store
+                .get(&reference)
+                .filter(|live| resource_name(&**live) == Some(name));
+            found.extend(live.clone());
+            live.is_some()
+        });
+        if known.is_empty() {
+            names.remove(&key);
+        }
+        found
+    }
+
+    async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
+        self.store.wait_until_ready().await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The name of the resource that an object belongs to.
@@ -114,7 +249,40 @@ pub(super) fn slim_rules(rule: &mut PrometheusRule) {
 mod tests {
     use super::*;
     use crate::watches::as_cached;
+    use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
+
+    fn service(name: &str, resource: &str) -> Service {
+        serde_json::from_value(json!({"metadata": {
+            "name": name, "namespace": "team", "labels": {labels::LLM_DEPLOYMENT: resource},
+        }}))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_objects_of_a_resource_are_found_until_they_go_or_change_hands() {
+        let (store, mut writer) = reflector::store();
+        let (indexed, _changes) = Indexed::new(store, futures::stream::empty::<Result<_, ()>>());
+        let mut happens = |event: Event<Service>| {
+            writer.apply_watcher_event(&event);
+            if let Event::Apply(object) | Event::Delete(object) = event {
+                indexed.note(&object);
+            }
+        };
+        let names = |resource: &str| {
+            let found = indexed.of_resource("team", resource);
+            found.iter().map(|it| it.name_any()).collect::<Vec<_>>()
+        };
+        for (name, resource) in [("b", "tiny"), ("a", "tiny"), ("c", "other")] {
+            happens(Event::Apply(service(name, resource)));
+        }
+        assert_eq!(names("tiny"), ["a", "b"]);
+        assert!(indexed.of_resource("elsewhere", "tiny").is_empty());
+        happens(Event::Delete(service("a", "tiny")));
+        happens(Event::Apply(service("b", "other")));
+        assert_eq!(names("tiny"), [""; 0]);
+        assert_eq!(names("other"), ["b", "c"]);
+    }
 
     #[test]
     fn rules_are_kept_as_their_digest_and_still_compare() {

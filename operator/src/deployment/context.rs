@@ -1,26 +1,74 @@
 //! What every reconcile of one controller shares.
-use super::{caches::Caches, figures::Figures, monitoring::Monitoring, probe};
+use super::{
+    Guarded, caches::Caches, compared::Compared, figures::Figures, monitoring::Monitoring,
+    pace::Pace, reports::Reports,
+};
 use crate::{config::PullPolicy, metrics::ControllerMetrics, written::WrittenStatuses};
-use candlepower_api::deployment::LLMDeploymentStatus;
-use kube::{Client, runtime::events::Recorder};
+use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};
+use futures::channel::mpsc::UnboundedSender;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::{
+    Client,
+    runtime::{
+        events::Recorder,
+        reflector::{ObjectRef, Store},
+    },
+};
 use std::sync::Arc;
 
 /// What every reconcile of one controller shares.
 pub(super) struct Context {
     pub(super) client: Client,
+    pub(super) resources: Store<Guarded>,
     pub(super) caches: Caches,
     pub(super) recorder: Recorder,
     pub(super) metrics: ControllerMetrics,
-    pub(super) probe: probe::Client,
+    pub(super) compared: Compared,
+    pub(super) pace: Pace,
+    pub(super) reports: Reports,
     pub(super) server: ServerDefaults,
     pub(super) written: WrittenStatuses<LLMDeploymentStatus>,
     pub(super) monitoring: Arc<Monitoring>,
     pub(super) figures: Arc<Figures>,
+    /// Takes the resources that are to be reconciled.
+    pub(super) tell: UnboundedSender<ObjectRef<Guarded>>,
+}
+
+/// A resource without a status is a new one for so long; after that it is one that has some trouble.
+const NEW: SignedDuration = SignedDuration::from_secs(60);
+
+impl Context {
+    /// Whether others than the resource with this uid wait that nobody has looked at yet. Their pods come before
+    /// everything that can wait, such as the word that another resource's pod has a node.
+    pub(super) fn has_backlog(&self, uid: &str) -> bool {
+        let now = Timestamp::now();
+        let is_new = |resource: &LLMDeployment| {
+            let created = resource.metadata.creation_timestamp.as_ref();
+            resource.status.is_none()
+                && resource.metadata.uid.as_deref() != Some(uid)
+                && resource.metadata.deletion_timestamp.is_none()
+                && created.is_some_and(|created| now.duration_since(created.0) < NEW)
+        };
+        let resources = self.resources.state();
+        resources.iter().any(|it| it.0.as_ref().is_ok_and(is_new))
+    }
+
+    /// Starts another reconcile of a resource when it is called, such as once an answer has come.
+    pub(super) fn told(&self, namespace: &str, name: &str) -> impl FnOnce() + Send + use<> {
+        let tell = self.tell.clone();
+        let resource = ObjectRef::new(name).within(namespace);
+        move || {
+            // Nobody listens once the controller has stopped.
+            let _ = tell.unbounded_send(resource);
+        }
+    }
 }
 
 /// The server that new resources get.
 #[derive(Clone, Debug)]
 pub(super) struct ServerDefaults {
     pub(super) image: String,
+    /// The same for pods with GPUs, where there is one.
+    pub(super) cuda_image: Option<String>,
     pub(super) pull_policy: PullPolicy,
 }

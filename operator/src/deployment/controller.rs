@@ -2,16 +2,18 @@
 //! for all of them.
 use super::{
     Guarded,
-    caches::{self, Caches},
+    caches::{self, Caches, indexed, indexed_while_served, slim_rules},
+    compared::Compared,
     context::{Context, ServerDefaults},
     figures::{Figures, scrape::Scraper},
     monitoring::{
         Monitoring,
-        kinds::{PodMonitor, PrometheusRule},
         prometheus::Verifier,
         served::{self, Served},
     },
+    pace::Pace,
     probe, reconcile,
+    reports::Reports,
     state::State,
     views::{self, Views},
 };
@@ -20,14 +22,16 @@ use crate::{
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
     queue::Queue,
     shutdown::Shutdown,
-    watches::{self, api, cached, reflected},
+    watches::{self, api, cached, slim},
     written::WrittenStatuses,
 };
 use candlepower_api::names::labels;
 use futures::{channel::mpsc, future};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Service},
+    core::v1::{ConfigMap, PersistentVolumeClaim as Claim, Pod, Service},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Client,
@@ -68,6 +72,7 @@ impl Controllers {
             probe: probe::Client::new(),
             server: ServerDefaults {
                 image: config.server_image.clone(),
+                cuda_image: config.server_image_cuda.clone(),
                 pull_policy: config.server_image_pull_policy,
             },
             monitoring: Arc::new(Monitoring {
@@ -153,67 +158,55 @@ impl Scope {
     fn new(shared: &Shared, namespace: Option<&str>) -> Self {
         let client = &shared.client;
         let watch_all = watcher::Config::default().page_size(100);
-        let owned = watches::of_operator;
 
         let metrics = &ControllerMetrics::new(&shared.metrics, DEPLOYMENT_CONTROLLER);
         let (touch, touched) = mpsc::unbounded();
         let (resources, changes) =
-            cached::<Guarded>(api(client, namespace), watch_all, watches::slim, metrics);
+            cached::<Guarded>(api(client, namespace), watch_all, slim, metrics);
         let changes = views::tap(changes, &touch, views::of_deployment);
-        let (config_maps, config_map_changes) = cached::<ConfigMap>(
-            api(client, namespace),
-            owned(),
-            watches::slim_config_map,
-            metrics,
-        );
+        let (config_maps, config_map_changes) =
+            indexed::<ConfigMap>(client, namespace, watches::slim_config_map, metrics);
         let config_map_changes = views::tap(config_map_changes, &touch, views::of_benchmark);
-        let (services, service_changes) =
-            cached::<Service>(api(client, namespace), owned(), watches::slim, metrics);
+        let (services, service_changes) = indexed::<Service>(client, namespace, slim, metrics);
+        let (claims, claim_changes) = indexed::<Claim>(client, namespace, slim, metrics);
         let (deployments, deployment_changes) =
-            cached::<Deployment>(api(client, namespace), owned(), watches::slim, metrics);
-        let (pods, pod_changes) =
-            cached::<Pod>(api(client, namespace), owned(), watches::slim_pod, metrics);
+            indexed::<Deployment>(client, namespace, slim, metrics);
+        let (network_policies, policy_changes) =
+            indexed::<NetworkPolicy>(client, namespace, slim, metrics);
+        let (disruption_budgets, budget_changes) =
+            indexed::<PodDisruptionBudget>(client, namespace, slim, metrics);
+        let (pods, pod_changes) = indexed::<Pod>(client, namespace, watches::slim_pod, metrics);
         let pod_changes = views::tap(pod_changes, &touch, views::of_benchmark);
 
         let known = &shared.monitoring.served;
-        let (pod_monitors, pod_monitor_changes) = reflected::<PodMonitor, _>(
-            served::while_served(
-                known.clone(),
-                |served| served.pod_monitor,
-                api(client, namespace),
-                owned(),
-            ),
-            watches::slim,
-            metrics,
-        );
-        let (prometheus_rules, prometheus_rule_changes) = reflected::<PrometheusRule, _>(
-            served::while_served(
-                known.clone(),
-                |served| served.prometheus_rule,
-                api(client, namespace),
-                owned(),
-            ),
-            caches::slim_rules,
-            metrics,
-        );
+        let pod_monitor: fn(Served) -> bool = |served| served.pod_monitor;
+        let (pod_monitors, pod_monitor_changes) =
+            indexed_while_served(client, namespace, (known, pod_monitor), slim, metrics);
+        let rule: fn(Served) -> bool = |served| served.prometheus_rule;
+        let (prometheus_rules, prometheus_rule_changes) =
+            indexed_while_served(client, namespace, (known, rule), slim_rules, metrics);
 
         let figures = Arc::new(Figures::default());
         let (tell, told) = mpsc::unbounded();
         let scraper = Scraper {
             resources: resources.clone(),
-            pods: pods.clone(),
+            pods: pods.store(),
+            deployments: deployments.store(),
             client: shared.probe.clone(),
             metrics: shared.metrics.clone(),
             figures: figures.clone(),
             runbooks_url: shared.monitoring.settings.runbooks_url.clone(),
-            tell,
+            tell: tell.clone(),
         };
         // Without this filter each status that is written would start another reconcile.
         let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
         let controller = Controller::for_stream(changes, resources)
             .owns_stream(config_map_changes)
             .owns_stream(service_changes)
+            .owns_stream(claim_changes)
             .owns_stream(deployment_changes)
+            .owns_stream(policy_changes)
+            .owns_stream(budget_changes)
             .owns_stream(pod_monitor_changes)
             .owns_stream(prometheus_rule_changes)
             .reconcile_on(told)
@@ -222,27 +215,35 @@ impl Scope {
         let views = Views {
             namespace: namespace.map(str::to_owned),
             resources: scraper.resources.clone(),
-            config_maps: config_maps.clone(),
-            pods: pods.clone(),
+            config_maps: config_maps.store(),
+            pods: pods.store(),
             touched,
         };
         let context = Context {
             client: client.clone(),
-            caches: Caches::new(
+            resources: scraper.resources.clone(),
+            caches: Caches {
                 config_maps,
                 services,
+                claims,
                 deployments,
+                network_policies,
+                disruption_budgets,
                 pods,
                 pod_monitors,
                 prometheus_rules,
-            ),
+                filled: watch::Sender::new(false),
+            },
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
-            probe: shared.probe.clone(),
+            compared: Compared::default(),
+            pace: Pace::default(),
+            reports: Reports::new(shared.probe.clone()),
             server: shared.server.clone(),
             written: WrittenStatuses::default(),
             monitoring: shared.monitoring.clone(),
             figures,
+            tell,
         };
         Self {
             controller,

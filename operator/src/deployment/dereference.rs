@@ -1,6 +1,6 @@
 //! Everything that a reconcile reads: caches first, then the pods' own reports.
 use super::{
-    caches::of_resource,
+    asking::Known,
     context::Context,
     error::Error,
     figures::Reading,
@@ -19,7 +19,9 @@ use futures::future::join_all;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Event, Pod, PodCondition, Service},
+        core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, PodCondition, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
     },
     jiff::{SignedDuration, Timestamp},
 };
@@ -29,11 +31,17 @@ use std::sync::Arc;
 /// What the cluster looks like now.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
+    /// Whether nobody has looked at the resource before.
+    pub(super) is_new: bool,
     /// The status that was written last.
     pub(super) previous: LLMDeploymentStatus,
     pub(super) config_maps: Vec<Arc<ConfigMap>>,
     pub(super) services: Vec<Arc<Service>>,
+    /// The volumes of what was fetched.
+    pub(super) claims: Vec<Arc<PersistentVolumeClaim>>,
     pub(super) deployments: Vec<Arc<Deployment>>,
+    pub(super) network_policies: Vec<Arc<NetworkPolicy>>,
+    pub(super) disruption_budgets: Vec<Arc<PodDisruptionBudget>>,
     /// Pods that are not being deleted.
     pub(super) pods: Vec<ObservedPod>,
     pub(super) pod_monitors: Vec<Arc<PodMonitor>>,
@@ -41,7 +49,7 @@ pub(super) struct Observed {
     /// How metrics and traces are to be collected.
     pub(super) choice: Choice,
     /// What Prometheus says, where there is one to ask.
-    pub(super) finding: Option<Finding>,
+    pub(super) verified: Known<Finding>,
     /// What the pods' metrics say; `None` before they were asked.
     pub(super) reading: Option<Reading>,
 }
@@ -76,31 +84,56 @@ pub(super) async fn dereference(
     let previous = context.written.newest(&uid, cached);
 
     let settled = is_settled(resource, &previous);
-    let pods = of_resource(&context.caches.pods, &namespace, &name)
+    let pods = context
+        .caches
+        .pods
+        .of_resource(&namespace, &name)
         .into_iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-        .map(|pod| observe(pod, settled, context));
+        .map(|pod| observe(pod, settled, context, context.told(&namespace, &name)));
     let pods = join_all(pods).await;
     let choice = context.monitoring.choose(resource);
     let serving = serving(&pods, Timestamp::now());
+    let late = context.told(&namespace, &name);
+    let asked = context.monitoring.verify(resource, &choice, serving, late);
     Ok(Observed {
-        finding: context.monitoring.verify(resource, &choice, serving).await,
+        is_new: resource.status.is_none(),
+        verified: asked.await.unwrap_or_default(),
         choice,
         reading: context.figures.of(&namespace, &name),
-        pod_monitors: of_resource(&context.caches.pod_monitors, &namespace, &name),
-        prometheus_rules: of_resource(&context.caches.prometheus_rules, &namespace, &name),
+        pod_monitors: context.caches.pod_monitors.of_resource(&namespace, &name),
+        prometheus_rules: context
+            .caches
+            .prometheus_rules
+            .of_resource(&namespace, &name),
         pods,
-        config_maps: of_resource(&context.caches.config_maps, &namespace, &name),
-        services: of_resource(&context.caches.services, &namespace, &name),
-        deployments: of_resource(&context.caches.deployments, &namespace, &name),
+        config_maps: context.caches.config_maps.of_resource(&namespace, &name),
+        services: context.caches.services.of_resource(&namespace, &name),
+        claims: context.caches.claims.of_resource(&namespace, &name),
+        deployments: context.caches.deployments.of_resource(&namespace, &name),
+        network_policies: context
+            .caches
+            .network_policies
+            .of_resource(&namespace, &name),
+        disruption_budgets: context
+            .caches
+            .disruption_budgets
+            .of_resource(&namespace, &name),
         previous,
     })
 }
 
-async fn observe(pod: Arc<Pod>, settled: bool, context: &Context) -> ObservedPod {
-    let report = match running_address(&pod) {
+async fn observe(
+    pod: Arc<Pod>,
+    settled: bool,
+    context: &Context,
+    late: impl FnOnce() + Send + 'static,
+) -> ObservedPod {
+    let report = match (running_address(&pod), &pod.metadata.uid) {
         // An idle system asks nobody anything.
-        Some(address) if !(settled && is_ready(&pod)) => context.probe.load_report(address).await,
+        (Some(address), Some(uid)) if !(settled && is_ready(&pod)) => {
+            context.reports.of(uid, address, late).await
+        }
         _ => None,
     };
     let start_failure = if is_slow_to_start(&pod, Timestamp::now()) {

@@ -4,6 +4,7 @@ use crate::events::{event, find as find_in, publish};
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentStatus},
     names::conditions,
+    server_config::LoadStage,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
@@ -34,6 +35,7 @@ fn transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) ->
     {
         events.push(event(loaded, "Load", EventType::Normal));
     }
+    events.extend(stage_transition(previous, current));
     if let Some(ready) = changed(conditions::READY, |condition| &condition.reason) {
         let type_ = if ready.status == "True" || is_progress(&ready.reason) {
             EventType::Normal
@@ -43,7 +45,47 @@ fn transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) ->
         events.push(event(ready, "Reconcile", type_));
     }
     events.extend(alert_transitions(previous, current));
+    events.extend(scaling(previous, current));
     events
+}
+
+/// The next stage of loading. The first is `Ready`'s own event, and so is the last.
+fn stage_transition(
+    previous: &LLMDeploymentStatus,
+    current: &LLMDeploymentStatus,
+) -> Option<Event> {
+    let stage = current.load.as_ref()?.stage;
+    let before = previous.load.as_ref().map(|load| load.stage);
+    let (reason, note) = match stage {
+        _ if before == Some(stage) => return None,
+        LoadStage::Waiting | LoadStage::Loaded => return None,
+        LoadStage::Downloading => ("Downloading", "the model is fetched from its source"),
+        LoadStage::Verifying => ("Verifying", "the checksum of the model's file is computed"),
+        LoadStage::ReadingWeights => ("ReadingWeights", "the weights are read"),
+        LoadStage::WarmingUp => ("WarmingUp", "a first generation runs"),
+    };
+    Some(Event {
+        type_: EventType::Normal,
+        reason: reason.to_owned(),
+        note: Some(note.to_owned()),
+        action: "Load".to_owned(),
+        secondary: None,
+    })
+}
+
+/// The autoscaler's number changes.
+fn scaling(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) -> Option<Event> {
+    let (before, now) = (
+        previous.autoscaling.as_ref()?,
+        current.autoscaling.as_ref()?,
+    );
+    (before.desired_replicas != now.desired_replicas).then(|| Event {
+        type_: EventType::Normal,
+        reason: now.reason.clone(),
+        note: Some(now.message.clone()),
+        action: "Scale".to_owned(),
+        secondary: None,
+    })
 }
 
 /// An alert that starts or stops firing.
@@ -84,7 +126,10 @@ fn find<'a>(status: &'a LLMDeploymentStatus, type_: &str) -> Option<&'a Conditio
 mod tests {
     use super::*;
     use crate::deployment::testing;
-    use candlepower_api::deployment::status::AlertStatus;
+    use candlepower_api::deployment::{
+        AutoscalingStatus,
+        status::{AlertStatus, Load},
+    };
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn status(conditions: &[(&str, &str, &str)]) -> LLMDeploymentStatus {
@@ -140,6 +185,48 @@ mod tests {
             ]
         );
         assert_eq!(reasons(&with(&["A"]), &with(&["A"])), []);
+    }
+
+    #[test]
+    fn each_stage_of_loading_is_told_once() {
+        let at = |stage| LLMDeploymentStatus {
+            load: Some(Load {
+                stage,
+                percent: 0,
+                remaining: None,
+            }),
+            ..LLMDeploymentStatus::default()
+        };
+        let (downloading, reading) = (at(LoadStage::Downloading), at(LoadStage::ReadingWeights));
+        assert_eq!(
+            reasons(&LLMDeploymentStatus::default(), &downloading),
+            [(EventType::Normal, "Downloading".to_owned())]
+        );
+        assert_eq!(reasons(&downloading, &downloading), []);
+        assert_eq!(
+            reasons(&downloading, &reading),
+            [(EventType::Normal, "ReadingWeights".to_owned())]
+        );
+        assert_eq!(reasons(&reading, &at(LoadStage::Loaded)), []);
+    }
+
+    #[test]
+    fn another_number_of_pods_is_told_and_another_reason_is_not() {
+        let chosen = |replicas, reason: &str| LLMDeploymentStatus {
+            autoscaling: Some(AutoscalingStatus {
+                desired_replicas: replicas,
+                reason: reason.to_owned(),
+                ..AutoscalingStatus::default()
+            }),
+            ..LLMDeploymentStatus::default()
+        };
+        let one = chosen(1, "Enough");
+        assert_eq!(
+            reasons(&one, &chosen(2, "LoadRose")),
+            [(EventType::Normal, "LoadRose".to_owned())]
+        );
+        assert_eq!(reasons(&one, &chosen(1, "AtMaximum")), []);
+        assert_eq!(reasons(&LLMDeploymentStatus::default(), &one), []);
     }
 
     #[test]

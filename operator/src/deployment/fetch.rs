@@ -8,7 +8,7 @@ use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 use tokio::time::timeout;
 
 /// An HTTP client that waits for no answer longer than its patience.
@@ -21,13 +21,12 @@ pub(super) struct Client {
 impl Client {
     /// A client with this much patience, for connecting and for the whole answer.
     pub(super) fn new(patience: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(patience));
         Self {
             inner: legacy::Client::builder(TokioExecutor::new())
                 // Pods come and go: a connection that is kept only costs memory.
                 .pool_max_idle_per_host(0)
-                .build(connector),
+                // Its own limit would only be another word for the same silence.
+                .build(HttpConnector::new()),
             patience,
         }
     }
@@ -51,7 +50,7 @@ impl Client {
             .inner
             .request(request)
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| with_causes(&error))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), largest)
             .collect()
@@ -60,4 +59,15 @@ impl Client {
             .to_bytes();
         Ok((status, body))
     }
+}
+
+/// An error in the words of all that caused it, because the outermost does not say much.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

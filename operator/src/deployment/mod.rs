@@ -3,8 +3,11 @@
 //! Only [`dereference`], [`apply`] and [`status::update`] talk to the API server; everything
 //! between them is pure.
 mod apply;
+mod asking;
+mod autoscale;
 mod build;
 mod caches;
+mod compared;
 mod context;
 mod controller;
 mod dereference;
@@ -12,7 +15,10 @@ mod events;
 mod fetch;
 mod figures;
 mod monitoring;
+mod pace;
 mod probe;
+mod reports;
+mod source;
 mod state;
 mod status;
 #[cfg(test)]
@@ -22,16 +28,27 @@ pub(crate) mod views;
 
 pub use controller::Controllers;
 
-use crate::error::{self, Error};
+use crate::{
+    error::{self, Error},
+    guard::Guard,
+};
 use apply::Outcome;
 use candlepower_api::deployment::LLMDeployment;
+use compared::Fingerprint;
 use context::Context;
 use k8s_openapi::jiff::Timestamp;
-use kube::{core::DeserializeGuard, runtime::controller::Action};
+use kube::{ResourceExt, runtime::controller::Action};
 use std::sync::Arc;
+use validate::Valid;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
-pub(crate) type Guarded = DeserializeGuard<LLMDeployment>;
+pub(crate) type Guarded = Guard<LLMDeployment>;
+
+/// Whether somebody has changed what the resource asks for since its status was written.
+fn is_changed(resource: &LLMDeployment) -> bool {
+    let status = resource.status.as_ref();
+    status.and_then(|status| status.observed_generation) != resource.metadata.generation
+}
 
 /// Makes the cluster look as one resource asks, and its status as the cluster looks.
 async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
@@ -41,13 +58,36 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     if resource.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
+    let is_new = resource.status.is_none();
+    let generation = resource.metadata.generation;
+    let can_wait = || !is_new && !is_changed(resource) && context.has_backlog(&uid);
+    if let Some(wait) = context.pace.wait(&uid, generation, can_wait) {
+        return Ok(Action::requeue(wait));
+    }
 
     let observed = dereference::dereference(resource, &context).await?;
     let outcome = match validate::validate(resource, &observed.previous, &context.server) {
         Ok(valid) => {
+            let valid = Valid {
+                replicas: autoscale::replicas(resource, &observed),
+                ..valid
+            };
             let plan = context.monitoring.plan(&observed);
-            let children = build::children(&valid, &plan)?;
-            Box::pin(apply::apply(&valid, children, &observed, &context)).await?
+            let fingerprint = Fingerprint::of(resource, &valid, &plan, &observed);
+            if let Some(applied) = context.compared.applied(fingerprint, &valid, &observed) {
+                Outcome::Applied(Box::new(applied))
+            } else {
+                let children = build::children(&valid, &plan)?;
+                Box::pin(apply::apply(
+                    &valid,
+                    children,
+                    fingerprint,
+                    &observed,
+                    &context,
+                ))
+                .await?
+            }
         }
         Err(rejection) => Outcome::Rejected(rejection),
     };

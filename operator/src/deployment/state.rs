@@ -198,7 +198,7 @@ impl Series {
                 set(&self.condition, &labels, f64::from(u8::from(is)));
             }
         }
-        let desired = resource.spec.desired_replicas();
+        let desired = resource.wanted_replicas();
         set(&self.replicas, &["desired"], f64::from(desired));
         set(&self.replicas, &["ready"], f64::from(status.ready_replicas));
         if let Some(took) = status.startup.as_ref().and_then(|startup| startup.took) {

@@ -26,6 +26,7 @@ pub(super) fn now() -> Timestamp {
 pub(super) fn server() -> ServerDefaults {
     ServerDefaults {
         image: "candlepower/server:test".to_owned(),
+        cuda_image: Some("candlepower/server-cuda:test".to_owned()),
         pull_policy: PullPolicy::IfNotPresent,
     }
 }

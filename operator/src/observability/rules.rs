@@ -1,6 +1,7 @@
 //! Recording and alerting rules in Prometheus' own form, which is also a PrometheusRule's `spec`.
 mod alerts;
 mod objectives;
+mod operator;
 pub mod recording;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub use candlepower_api::names::alerts::DEFAULT_RUNBOOKS;
+pub use operator::of_operator;
 
 /// A server that was started again this often within [`CRASH_LOOP`] ends again and again.
 pub const CRASH_LOOP_RESTARTS: i32 = 3;
@@ -81,6 +83,16 @@ pub fn of_resource(subject: &Subject<'_>, runbooks: &str) -> RuleFile {
     }
 }
 
+/// The names of the groups that have alerts in them.
+pub fn groups_with_alerts(subject: &Subject<'_>, runbooks: &str) -> Vec<String> {
+    of_resource(subject, runbooks)
+        .groups
+        .into_iter()
+        .filter(|group| group.rules.iter().any(|rule| rule.alert.is_some()))
+        .map(|group| group.name)
+        .collect()
+}
+
 /// What all alerts have, whichever group they are in.
 struct Alert<'a> {
     name: &'a str,
@@ -94,7 +106,16 @@ struct Alert<'a> {
 }
 
 impl Alert<'_> {
-    fn into_rule(self, runbooks: &str) -> Rule {
+    /// Of a resource, which the description names first.
+    fn into_rule(mut self, runbooks: &str) -> Rule {
+        self.description = format!(
+            "{{{{ $labels.namespace }}}}/{{{{ $labels.llmdeployment }}}}: {}",
+            self.description
+        );
+        self.into_plain_rule(runbooks)
+    }
+
+    fn into_plain_rule(self, runbooks: &str) -> Rule {
         let runbook = runbook(runbooks, self.name);
         Rule {
             alert: Some(self.name.to_owned()),
@@ -103,13 +124,7 @@ impl Alert<'_> {
             labels: text_map([("severity", severity(self.severity).to_owned())]),
             annotations: text_map([
                 ("summary", self.summary.to_owned()),
-                (
-                    "description",
-                    format!(
-                        "{{{{ $labels.namespace }}}}/{{{{ $labels.llmdeployment }}}}: {}",
-                        self.description
-                    ),
-                ),
+                ("description", self.description),
                 ("runbook_url", runbook),
             ]),
             ..Rule::default()

@@ -9,6 +9,7 @@ use candlepower_server::{
     engine::mock::MockEngine,
     http::{
         AppState, Options,
+        access::Access,
         drain::Drain,
         error::{ApiError, ErrorKind},
         router,
@@ -49,6 +50,7 @@ static SERVER: LazyLock<(Runtime, Router)> = LazyLock::new(|| {
         metrics,
         spans: Spans::disabled(),
         drain: Drain::default(),
+        access: Access::default(),
         faults: None,
         options: Options::from(&config),
     };

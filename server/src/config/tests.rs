@@ -55,6 +55,8 @@ fn every_flag_arrives_in_its_field() {
             "--tokenizer=t.json",
             "--precision=q8_0",
             "--preload=false",
+            "--cache=/c",
+            "--allow-plain-http",
             "--sha256=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             "--max-batch-size=3",
             "--max-batch-wait=5ms",
@@ -70,6 +72,8 @@ fn every_flag_arrives_in_its_field() {
             "--request-timeout=90s",
             "--drain-timeout=10s",
             "--drain-delay=1s",
+            "--api-keys=/keys",
+            "--requests-per-minute=60",
             "--otlp-endpoint=http://collector:4317",
             "--sampling-ratio=50%",
             "--slow-first-token=3s",
@@ -83,13 +87,38 @@ fn every_flag_arrives_in_its_field() {
     let expected = "
         model: {path: m.gguf, servedName: smol, tokenizer: t.json, precision: q8_0, preload: false,
           sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}
+        fetch: {cache: /c, allowPlainHttp: true}
         engine: {maxBatchSize: 3, maxBatchWait: 5ms, maxQueueDepth: 7, maxContextLength: 512,
           kvCacheMemory: 64Mi, prefillChunk: 128, threads: 2, memoryLimit: 1Gi}
         http: {host: 127.0.0.1, port: 1234, bodyLimit: 1Mi, requestTimeout: 90s, drainTimeout: 10s, drainDelay: 1s}
+        access: {apiKeys: /keys, requestsPerMinute: 60}
         tracing: {endpoint: 'http://collector:4317', samplingRatio: 50%, slowFirstToken: 3s, slowOutputToken: 250ms,
           capturePrompts: true}
         log: {format: text, filter: debug}";
     assert_eq!(config, ServerConfig::from_yaml(expected).unwrap());
+}
+
+#[test]
+fn a_model_may_be_a_source_with_a_revision_and_a_file() {
+    let flags = ["--model=hf://a/b", "--revision=v1", "--file=*.gguf"];
+    let config = resolved(&flags, Some("model: {path: other.gguf}"));
+    let expected = "model: {source: 'hf://a/b', revision: v1, file: '*.gguf'}";
+    assert_eq!(config, ServerConfig::from_yaml(expected).unwrap());
+    let path = resolved(&["--model=b.gguf"], Some(expected));
+    assert_eq!(path, ServerConfig::for_model("b.gguf"), "nothing is left");
+}
+
+#[test]
+fn a_model_is_in_one_place_and_only_a_source_has_a_revision() {
+    for (file, cure) in [
+        ("model: {path: a, source: 'hf://a/b'}", "in one place only"),
+        ("model: {path: a, revision: v1}", "remove it"),
+        ("model: {path: a, file: b}", "model.path"),
+        ("model: {preload: false}", "--model"),
+    ] {
+        let error = resolve(Arguments::default(), Some(file)).unwrap_err();
+        assert!(error.to_string().contains(cure), "{error}");
+    }
 }
 
 #[test]

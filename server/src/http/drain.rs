@@ -1,4 +1,4 @@
-//! The way to shutdown: not ready, then not accepting, then done when the last request has ended.
+//! The way to shutdown: not ready, then done when the last request has ended.
 use std::{
     sync::{
         Arc,
@@ -15,9 +15,9 @@ pub enum Phase {
     /// There is none: requests are accepted.
     Serving,
     /// Not ready any more, but requests that still come are served, since endpoints are withdrawn
-    /// with a delay.
+    /// with a delay and clients keep their connections.
     Withdrawing,
-    /// Running requests go on; new ones are refused.
+    /// New requests are refused, because the engine is about to end.
     Draining,
 }
 

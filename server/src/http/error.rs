@@ -16,6 +16,10 @@ pub enum ErrorKind {
     InvalidRequest,
     /// Prompt and answer do not fit the model's context.
     ContextLengthExceeded,
+    /// There is no API key with the request, or a wrong one.
+    InvalidApiKey,
+    /// The API key has sent as many requests as it may.
+    RateLimited,
     /// There is no such route.
     NotFound,
     /// There is no such model here.
@@ -44,9 +48,11 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds, for counters that start at 0.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidRequest,
         Self::ContextLengthExceeded,
+        Self::InvalidApiKey,
+        Self::RateLimited,
         Self::NotFound,
         Self::ModelNotFound,
         Self::MethodNotAllowed,
@@ -66,6 +72,8 @@ impl ErrorKind {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::ContextLengthExceeded => "context_length_exceeded",
+            Self::InvalidApiKey => "invalid_api_key",
+            Self::RateLimited => "rate_limit_exceeded",
             Self::NotFound => "not_found",
             Self::ModelNotFound => "model_not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -85,11 +93,12 @@ impl ErrorKind {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest | Self::ContextLengthExceeded => StatusCode::BAD_REQUEST,
+            Self::InvalidApiKey => StatusCode::UNAUTHORIZED,
             Self::NotFound | Self::ModelNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+            Self::QueueFull | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Loading | Self::Draining | Self::LoadFailed => StatusCode::SERVICE_UNAVAILABLE,
             Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Self::Engine | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -109,7 +118,7 @@ impl ErrorKind {
     /// OpenAI's `type`, of which there are only a few.
     const fn openai_type(self) -> &'static str {
         match self {
-            Self::QueueFull => "rate_limit_error",
+            Self::QueueFull | Self::RateLimited => "rate_limit_error",
             Self::Loading
             | Self::Draining
             | Self::DeadlineExceeded
@@ -128,10 +137,10 @@ impl ErrorKind {
         }
     }
 
-    /// Seconds after which it makes sense to try again.
+    /// Seconds after which it makes sense to try again; who knows better replaces them.
     const fn retry_after(self) -> Option<&'static str> {
         match self {
-            Self::QueueFull => Some("1"),
+            Self::QueueFull | Self::RateLimited => Some("1"),
             Self::Loading | Self::Draining => Some("2"),
             _ => None,
         }
@@ -210,6 +219,12 @@ impl IntoResponse for ApiError {
             let value = HeaderValue::from_static(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, value);
         }
+        if self.kind == ErrorKind::InvalidApiKey {
+            let scheme = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
+        }
         // The middleware that counts and traces reads the error from here.
         response.extensions_mut().insert(self);
         response
@@ -252,7 +267,10 @@ mod tests {
             let response = ApiError::new(kind, "").into_response();
             let temporary = matches!(
                 kind,
-                ErrorKind::QueueFull | ErrorKind::Loading | ErrorKind::Draining
+                ErrorKind::QueueFull
+                    | ErrorKind::RateLimited
+                    | ErrorKind::Loading
+                    | ErrorKind::Draining
             );
             assert_eq!(
                 response.headers().contains_key(header::RETRY_AFTER),

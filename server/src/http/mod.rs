@@ -1,4 +1,5 @@
 //! The HTTP side: routes, what happens around them, and the server's life from listening to drained.
+pub mod access;
 pub mod deadline;
 pub mod drain;
 pub mod error;
@@ -25,7 +26,10 @@ use axum::{
 };
 use candlepower_api::names::paths;
 use error::{ApiError, ErrorKind};
-use middleware::{catch_panic, count_errors::count_errors, observe::observe};
+use middleware::{
+    authenticate::authenticate, catch_panic, count_errors::count_errors,
+    leave_connections::leave_connections, observe::observe,
+};
 use routes::{chat_completions, completions, docs, faults, generate, health, metrics, models};
 
 /// All routes.
@@ -36,7 +40,15 @@ pub fn router(state: AppState) -> Router {
             .route_layer(catch_panic::layer())
             .route_layer(from_fn_with_state((state.clone(), path), observe))
     };
-    let router = Router::new()
+    // Probes and scrapers have no key.
+    let open = Router::new()
+        .route(paths::HEALTH, get(health::health))
+        .route(paths::HEALTH_STARTUP, get(health::startup))
+        .route(paths::HEALTH_LIVE, get(health::live))
+        .route(paths::HEALTH_READY, get(health::ready))
+        .route(paths::METRICS, get(metrics::metrics))
+        .method_not_allowed_fallback(method_not_allowed);
+    let guarded = Router::new()
         .route(
             paths::CHAT_COMPLETIONS,
             observed(
@@ -57,22 +69,20 @@ pub fn router(state: AppState) -> Router {
             &format!("{}/{{*model}}", paths::MODELS),
             get(models::retrieve),
         )
-        .route(paths::HEALTH, get(health::health))
-        .route(paths::HEALTH_STARTUP, get(health::startup))
-        .route(paths::HEALTH_LIVE, get(health::live))
-        .route(paths::HEALTH_READY, get(health::ready))
-        .route(paths::METRICS, get(metrics::metrics))
         .route(paths::OPENAPI, get(docs::openapi))
         .route(paths::DOCS, get(docs::page));
-    let router = match &state.faults {
-        Some(allowed) => router.route(paths::DEBUG_FAULTS, faults::methods(allowed.clone())),
-        None => router,
+    let guarded = match &state.faults {
+        Some(allowed) => guarded.route(paths::DEBUG_FAULTS, faults::methods(allowed.clone())),
+        None => guarded,
     };
-    router
+    guarded
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), authenticate))
+        .merge(open)
         .layer(catch_panic::layer())
         .layer(from_fn_with_state(state.clone(), count_errors))
+        .layer(from_fn_with_state(state.clone(), leave_connections))
         .with_state(state)
 }
 

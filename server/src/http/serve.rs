@@ -1,6 +1,7 @@
 //! The server's life: listen at once, load, serve, drain.
 use super::{
     AppState, Options,
+    access::Access,
     drain::Drain,
     listen, router,
     shutdown::{self, Signals},
@@ -76,24 +77,27 @@ pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
         spans: exporter::spans(&config.tracing, &metrics.traces),
         metrics,
         drain: Drain::default(),
+        access: Access::new(&config.access),
         options: Options::from(config),
     };
     let listener = open(&config.http).await?;
     if config.model.preload {
         state.host.start();
     }
+    // It ends with the process.
+    tokio::spawn(state.access.clone().follow());
     let closing = CancellationToken::new();
     let server = axum::serve(listen::prompt(listener), router(state.clone()))
         .with_graceful_shutdown(closing.clone().cancelled_owned());
     let mut server = tokio::spawn(server.into_future());
 
     let outcome = tokio::select! {
-        error = watch_model(&state, config) => {
+        error = watch_model(&state) => {
             shutdown::abandon(&state).await;
             Err(error)
         }
         () = signals.next() => {
-            shutdown::drain(&state, &config.http, &mut signals).await;
+            shutdown::drain(&state, &config.http, &mut signals, &closing).await;
             Ok(())
         }
         ended = &mut server => Err(ServeError::Server(why_ended(ended))),
@@ -130,25 +134,25 @@ async fn open(http: &HttpConfig) -> Result<TcpListener, ServeError> {
 }
 
 /// Tells metrics, traces and logs when the model serves. Ends only if it never will, or no more.
-async fn watch_model(state: &AppState, config: &ServerConfig) -> ServeError {
+async fn watch_model(state: &AppState) -> ServeError {
     match state.host.outcome().await {
         Err(error) => ServeError::Load(error),
         Ok(model) => {
-            report_loaded(state, config, &model);
+            report_loaded(state, &model);
             ServeError::Engine(model.engine.panicked().await)
         }
     }
 }
 
-fn report_loaded(state: &AppState, config: &ServerConfig, model: &ServedModel) {
+fn report_loaded(state: &AppState, model: &ServedModel) {
     let took = model
         .trace
         .finished
         .duration_since(model.trace.started)
         .unwrap_or_default();
-    // The checksum names the version of the weights; without one it is not known.
-    let revision = config.model.sha256.as_deref().unwrap_or_default();
-    state.metrics.model_loaded(&model.facts, revision, took);
+    state
+        .metrics
+        .model_loaded(&model.facts, &model.revision, took);
     state.spans.load(&model.trace);
     tracing::info!(
         model = model.facts.name,

@@ -3,6 +3,7 @@ use super::{AppState, drain::Phase};
 use candlepower_api::server_config::HttpConfig;
 use std::{future::pending, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// Requests that were cut off may still take this long to say so to their clients.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -49,10 +50,15 @@ async fn one(signals: Option<&mut Signal>) {
 }
 
 /// Lets running requests finish within the drain timeout, then ends the engine. A second signal
-/// cuts it short.
-pub(super) async fn drain(state: &AppState, http: &HttpConfig, signals: &mut Signals) {
+/// cuts it short. `closing` is told when no further connection is to be accepted.
+pub(super) async fn drain(
+    state: &AppState,
+    http: &HttpConfig,
+    signals: &mut Signals,
+    closing: &CancellationToken,
+) {
     tokio::select! {
-        () = finish_requests(state, http) => {}
+        () = finish_requests(state, http, closing) => {}
         () = signals.next() => tracing::warn!("a second signal: not waiting for running requests"),
     }
     state.drain.enter(Phase::Draining);
@@ -69,11 +75,15 @@ pub(super) async fn abandon(state: &AppState) {
     state.drain.wait(LAST_WORDS).await;
 }
 
-async fn finish_requests(state: &AppState, http: &HttpConfig) {
+/// While endpoints are withdrawn, everything that comes is served, and each answer asks its client to come
+/// with another connection next time, which then leads to another pod. After that the connections that
+/// are still idle are closed, so that none is left that a request could be lost on; those with a request end with it.
+/// Nothing is refused before the last request has ended.
+async fn finish_requests(state: &AppState, http: &HttpConfig, closing: &CancellationToken) {
     state.drain.enter(Phase::Withdrawing);
     tracing::info!("shutting down: not ready any more");
     tokio::time::sleep(http.drain_delay.as_std()).await;
-    state.drain.enter(Phase::Draining);
+    closing.cancel();
     if !state.drain.wait(http.drain_timeout.as_std()).await {
         tracing::warn!("the drain timeout is over; running requests are cut off");
     }

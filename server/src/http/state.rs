@@ -1,5 +1,6 @@
 //! What all routes share.
 use super::{
+    access::Access,
     drain::Drain,
     error::{ApiError, ErrorKind},
 };
@@ -22,6 +23,8 @@ pub struct AppState {
     pub spans: Spans,
     /// Whether requests are still accepted, and how many run.
     pub drain: Drain,
+    /// Who may send requests.
+    pub access: Access,
     /// Injected faults, where they are allowed.
     pub faults: Option<Faults>,
     /// What the configuration says about requests.

@@ -21,11 +21,7 @@ pub fn verify(
         done += chunk.len();
         progress(percent(done as u64, bytes.len() as u64));
     }
-    let mut actual = String::with_capacity(64);
-    for byte in hasher.finalize() {
-        // Writing to a String cannot fail.
-        let _ = write!(actual, "{byte:02x}");
-    }
+    let actual = hexadecimal(&hasher.finalize());
     if actual.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
@@ -33,6 +29,15 @@ pub fn verify(
         path: path.to_owned(),
         expected: expected.to_owned(),
         actual,
+    })
+}
+
+/// Bytes as people write them.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
     })
 }
 

@@ -1,4 +1,5 @@
 //! Why a model did not load, with the cure.
+use super::fetch::FetchError;
 use crate::{panics, text::TextError};
 use candlepower_api::{names::reasons::LoadFailure, value::ByteSize};
 use std::{
@@ -91,6 +92,9 @@ pub enum LoadError {
         /// Bytes that the process may use.
         limit: ByteSize,
     },
+    /// It is not on a volume, and cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The configuration contradicts the model.
     #[error("{0}")]
     InvalidConfiguration(String),
@@ -128,7 +132,7 @@ fn kind(path: &Path) -> &'static str {
 
 impl LoadError {
     /// The reason that conditions show.
-    pub const fn reason(&self) -> LoadFailure {
+    pub fn reason(&self) -> LoadFailure {
         match self {
             Self::NotFound(_) => LoadFailure::ModelNotFound,
             Self::AccessDenied(_) => LoadFailure::ModelAccessDenied,
@@ -139,6 +143,7 @@ impl LoadError {
                 LoadFailure::UnsupportedPrecision
             }
             Self::InsufficientMemory { .. } => LoadFailure::InsufficientMemory,
+            Self::Fetch(error) => error.reason(),
             Self::InvalidConfiguration(_) => LoadFailure::InvalidConfiguration,
             Self::Text(_) => LoadFailure::UnsupportedTokenizer,
             Self::Tensor(_)

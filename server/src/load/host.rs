@@ -27,7 +27,7 @@ struct Source {
 #[derive(Clone)]
 enum State {
     Absent,
-    Loading { stage: LoadStage, percent: u8 },
+    Loading(LoadReport),
     Served(Arc<ServedModel>),
     Failed(Arc<LoadError>),
 }
@@ -54,13 +54,14 @@ impl ModelHost {
         let Some(source) = self.source.clone() else {
             return;
         };
+        let first_stage = match source.config.model.source {
+            Some(_) => LoadStage::Downloading,
+            None => LoadStage::ReadingWeights,
+        };
         let first = self.state.send_if_modified(|state| {
             let absent = matches!(state, State::Absent);
             if absent {
-                *state = State::Loading {
-                    stage: LoadStage::ReadingWeights,
-                    percent: 0,
-                };
+                *state = State::Loading(LoadReport::at(first_stage, 0));
             }
             absent
         });
@@ -71,8 +72,8 @@ impl ModelHost {
         let spawned = thread::Builder::new()
             .name("load".to_owned())
             .spawn(move || {
-                let progress = |stage, percent| {
-                    state.send_replace(State::Loading { stage, percent });
+                let progress = |report| {
+                    state.send_replace(State::Loading(report));
                 };
                 let load = || model::load(&source.config, Arc::clone(&source.observer), &progress);
                 // Whoever waits for the model would wait for ever.
@@ -91,16 +92,14 @@ impl ModelHost {
 
     /// How far loading has come.
     pub fn report(&self) -> LoadReport {
-        let (stage, percent, model) = match &*self.state.borrow() {
-            State::Absent => (LoadStage::Waiting, 0, None),
-            State::Loading { stage, percent } => (*stage, *percent, None),
-            State::Served(model) => (LoadStage::Loaded, 100, Some(model.facts.clone())),
-            State::Failed(_) => (LoadStage::ReadingWeights, 0, None),
-        };
-        LoadReport {
-            stage,
-            percent,
-            model,
+        match &*self.state.borrow() {
+            State::Absent => LoadReport::at(LoadStage::Waiting, 0),
+            State::Loading(report) => report.clone(),
+            State::Served(model) => LoadReport {
+                model: Some(model.facts.clone()),
+                ..LoadReport::at(LoadStage::Loaded, 100)
+            },
+            State::Failed(_) => LoadReport::at(LoadStage::ReadingWeights, 0),
         }
     }
 
@@ -125,7 +124,7 @@ impl ModelHost {
             match &*states.borrow_and_update() {
                 State::Served(model) => return Ok(Arc::clone(model)),
                 State::Failed(error) => return Err(Arc::clone(error)),
-                State::Absent | State::Loading { .. } => {}
+                State::Absent | State::Loading(_) => {}
             }
             if states.changed().await.is_err() {
                 // The sender lives in `self`; this cannot be reached, and waiting on is harmless.

@@ -39,6 +39,7 @@ pub fn served(
             kv_cache_bytes: 0,
             kv_bytes_per_token: None,
         },
+        revision: String::new(),
         tokenizer,
         chat_template: Some(ChatTemplate::compile(
             template,
@@ -48,6 +49,7 @@ pub fn served(
         engine,
         trace: LoadTrace {
             started: now,
+            download: None,
             read_weights: (now, now),
             warm_up: (now, now),
             finished: now,

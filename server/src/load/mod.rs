@@ -1,6 +1,7 @@
 //! From a file to a model that serves: checks, weights, warm-up, and how far it has come.
 pub mod checksum;
 pub mod error;
+pub mod fetch;
 pub mod files;
 pub mod formats;
 pub mod gguf;

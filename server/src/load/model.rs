@@ -1,6 +1,7 @@
 //! Builds everything that serving needs from one configuration.
 use super::{
     error::LoadError,
+    fetch::{self, Located},
     files::ModelFiles,
     memory::{self, Needs},
     precision,
@@ -11,14 +12,16 @@ use crate::{
     text::{ChatTemplate, Tokenizer},
 };
 use candle_core::Device;
-use candlepower_api::server_config::{LoadStage, LoadedModel, ServerConfig};
-use std::{sync::Arc, time::SystemTime};
+use candlepower_api::server_config::{LoadReport, LoadStage, LoadedModel, ServerConfig};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 /// A model that serves.
 #[derive(Debug)]
 pub struct ServedModel {
     /// What is loaded.
     pub facts: LoadedModel,
+    /// Which version of the weights it is; empty where that is not known.
+    pub revision: String,
     /// Text to token ids and back.
     pub tokenizer: Tokenizer,
     /// Conversations to prompts; absent where the model has no template.
@@ -34,6 +37,8 @@ pub struct ServedModel {
 pub struct LoadTrace {
     /// Loading began.
     pub started: SystemTime,
+    /// The model was fetched, where it is not on a volume.
+    pub download: Option<(SystemTime, SystemTime)>,
     /// The weights were read.
     pub read_weights: (SystemTime, SystemTime),
     /// The first generation ran.
@@ -45,8 +50,8 @@ pub struct LoadTrace {
 /// A precision is not chosen by itself where it leaves a KV cache of fewer tokens than this.
 const COMFORTABLE: usize = 4096;
 
-/// Told the stage and the percentage done within it.
-pub type Progress<'a> = dyn Fn(LoadStage, u8) + Sync + 'a;
+/// Told how far loading is.
+pub type Progress<'a> = dyn Fn(LoadReport) + Sync + 'a;
 
 /// Loads the model that `config` names and starts its engine.
 pub fn load(
@@ -56,12 +61,9 @@ pub fn load(
 ) -> Result<ServedModel, LoadError> {
     let started = SystemTime::now();
     let device = Device::Cpu;
-    let files = ModelFiles::open(&config.model.path)?;
-    if let Some(expected) = &config.model.sha256 {
-        files.verify(expected, &|percent| {
-            progress(LoadStage::Verifying, percent);
-        })?;
-    }
+    let located = fetch::locate(config, progress)?;
+    let fetched = config.model.source.as_ref().map(|_| SystemTime::now());
+    let files = open(config, &located, progress)?;
     let weights = DecoderWeights::find(files.description(), files.weights())?;
     let spec = weights.spec().clone();
     let backend = Backend::choose(&spec, &device);
@@ -87,22 +89,22 @@ pub fn load(
     precision::report(&choice);
     let kv_blocks = kv_cache_tokens / BLOCK_TOKENS;
     let context_length = context_length.min(kv_blocks * BLOCK_TOKENS);
-    let tokenizer = files.tokenizer(config.model.tokenizer.as_deref())?;
+    let tokenizer = files.tokenizer(located.tokenizer.as_deref())?;
     let chat_template = files.chat_template(&tokenizer)?;
 
     let reading = SystemTime::now();
-    let report = |percent| progress(LoadStage::ReadingWeights, percent);
+    let report = |percent| progress(LoadReport::at(LoadStage::ReadingWeights, percent));
     let weights = weights.reading(choice.plan, &report);
     let mut engine = model::build(backend, &weights, context_length, kv_blocks, &device)?;
     let read = SystemTime::now();
-    progress(LoadStage::WarmingUp, 0);
+    progress(LoadReport::at(LoadStage::WarmingUp, 0));
     warm_up(engine.as_mut())?;
     // The tokenizer compiles its patterns at its first text.
     tokenizer.encode("warm up", true)?;
     let warm = SystemTime::now();
 
     let facts = LoadedModel {
-        name: served_name(config),
+        name: served_name(config, &located.path),
         architecture: spec.architecture,
         precision: choice.precision,
         device: "cpu".to_owned(),
@@ -120,17 +122,46 @@ pub fn load(
     .map_err(LoadError::Thread)?;
     let trace = LoadTrace {
         started,
+        download: fetched.map(|fetched| (started, fetched)),
         read_weights: (reading, read),
         warm_up: (read, warm),
         finished: warm,
     };
     Ok(ServedModel {
         facts,
+        revision: revision(config, &located),
         tokenizer,
         chat_template,
         engine,
         trace,
     })
+}
+
+/// Opens the model's files. A checksum that was computed while the file came is not computed again.
+fn open(
+    config: &ServerConfig,
+    located: &Located,
+    progress: &Progress,
+) -> Result<ModelFiles, LoadError> {
+    let files = ModelFiles::open(&located.path)?;
+    if let Some(expected) = &config.model.sha256 {
+        let known = located.sha256.as_deref();
+        if known.is_none_or(|known| !known.eq_ignore_ascii_case(expected)) {
+            files.verify(expected, &|percent| {
+                progress(LoadReport::at(LoadStage::Verifying, percent));
+            })?;
+        }
+    }
+    Ok(files)
+}
+
+/// The checksum names the version of the weights, or else the commit that they were fetched of.
+fn revision(config: &ServerConfig, located: &Located) -> String {
+    let sha256 = config.model.sha256.as_ref();
+    sha256
+        .or(located.version.as_ref())
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn check_context(config: &ServerConfig, spec: &DecoderSpec) -> Result<usize, LoadError> {
@@ -149,9 +180,11 @@ fn check_context(config: &ServerConfig, spec: &DecoderSpec) -> Result<usize, Loa
     }
 }
 
-fn served_name(config: &ServerConfig) -> String {
-    config.model.served_name.clone().unwrap_or_else(|| {
-        let path = &config.model.path;
+fn served_name(config: &ServerConfig, path: &Path) -> String {
+    let model = &config.model;
+    let of_source = || model.source.as_deref().and_then(fetch::model_name);
+    let given = model.served_name.clone().or_else(of_source);
+    given.unwrap_or_else(|| {
         // What follows a dot in a folder's name is part of the model's name.
         let name = if path.is_dir() {
             path.file_name()

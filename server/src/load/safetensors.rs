@@ -15,7 +15,7 @@ use std::{
 };
 
 /// The name of a single file in a model's folder.
-const SINGLE: &str = "model.safetensors";
+pub(super) const SINGLE: &str = "model.safetensors";
 /// The name of the index of several files in a model's folder.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 

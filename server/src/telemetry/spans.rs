@@ -104,10 +104,15 @@ impl Spans {
     /// Records how a model was loaded.
     pub fn load(&self, trace: &LoadTrace) {
         let load = self.start_trace(names::LOAD_MODEL, trace.started);
-        for (name, (from, to)) in [
-            (names::READ_WEIGHTS, trace.read_weights),
-            (names::WARM_UP, trace.warm_up),
-        ] {
+        let parts = [
+            (names::DOWNLOAD, trace.download),
+            (names::READ_WEIGHTS, Some(trace.read_weights)),
+            (names::WARM_UP, Some(trace.warm_up)),
+        ];
+        let happened = parts
+            .into_iter()
+            .filter_map(|(name, times)| Some((name, times?)));
+        for (name, (from, to)) in happened {
             load.child(name, from).end(to);
         }
         load.end(trace.finished);
@@ -296,18 +301,19 @@ mod tests {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         spans.load(&LoadTrace {
             started: at(1),
+            download: Some((at(1), at(2))),
             read_weights: (at(2), at(3)),
             warm_up: (at(3), at(5)),
             finished: at(6),
         });
         let finished = exporter.get_finished_spans().unwrap();
         let names: Vec<_> = finished.iter().map(|span| &*span.name).collect();
-        assert_eq!(names, ["read_weights", "warm_up", "load_model"]);
-        for child in &finished[..2] {
-            assert_eq!(child.parent_span_id, finished[2].span_context.span_id());
+        assert_eq!(names, ["download", "read_weights", "warm_up", "load_model"]);
+        for child in &finished[..3] {
+            assert_eq!(child.parent_span_id, finished[3].span_context.span_id());
         }
         assert_eq!(
-            (finished[1].start_time, finished[1].end_time),
+            (finished[2].start_time, finished[2].end_time),
             (at(3), at(5))
         );
     }

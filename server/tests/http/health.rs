@@ -56,6 +56,22 @@ async fn a_draining_server_is_alive_but_not_ready() {
 }
 
 #[tokio::test]
+async fn a_server_that_shuts_down_sends_its_clients_to_other_pods() {
+    let server = TestServer::new(answering("a"));
+    for stream in [false, true] {
+        let body = json!({"prompt": "a", "stream": stream});
+        let before = server.post("/generate", &body).await;
+        assert!(!before.headers.contains_key("connection"));
+    }
+    server.state.drain.enter(Phase::Withdrawing);
+    for stream in [false, true] {
+        let body = json!({"prompt": "a", "stream": stream});
+        let answer = server.post("/generate", &body).await;
+        assert_eq!(answer.headers["connection"], "close", "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_stopped_engine_is_not_alive() {
     let server = TestServer::new(answering("a"));
     server.state.host.served().unwrap().engine.stop();

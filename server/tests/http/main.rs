@@ -6,6 +6,7 @@
     clippy::cast_possible_wrap,
     reason = "tests may stop at the first surprise, and counters are whole numbers"
 )]
+mod access;
 mod cancel;
 mod chat_completions;
 mod completions;

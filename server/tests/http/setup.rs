@@ -8,7 +8,7 @@ use candlepower_api::server_config::{EngineConfig, ServerConfig};
 use candlepower_server::{
     engine::mock::MockEngine,
     faults::{self, Faults},
-    http::{AppState, Options, drain::Drain, router},
+    http::{AppState, Options, access::Access, drain::Drain, router},
     load::{ModelHost, mock},
     telemetry::{
         Metrics, Spans, exporter,
@@ -176,6 +176,7 @@ impl TestServer {
             spans: tracing(&spans, 1.0),
             faults: None,
             drain: Drain::default(),
+            access: Access::default(),
             options: Options {
                 preload,
                 body_limit: BODY_LIMIT,

@@ -6,6 +6,7 @@
 )]
 mod collector_tls;
 mod setup;
+mod shutdown;
 mod telemetry;
 
 use setup::{end, free_port, get, model, ready, send, server, terminate};

@@ -2,7 +2,7 @@
 use crate::config;
 use axum::{body::Body, http::Request};
 use candlepower_server::{
-    http::{AppState, Options, drain::Drain, router},
+    http::{AppState, Options, access::Access, drain::Drain, router},
     load::{ModelHost, model},
     telemetry::{Metrics, Spans},
     text::ChatTemplate,
@@ -26,7 +26,7 @@ impl Server {
         let mut config = config(crate::model_path());
         config.model.served_name = Some(NAME.to_owned());
         let metrics = Arc::new(Metrics::new().unwrap());
-        let mut model = model::load(&config, Arc::clone(&metrics) as _, &|_, _| {}).unwrap();
+        let mut model = model::load(&config, Arc::clone(&metrics) as _, &|_| {}).unwrap();
         if let Some(template) = template {
             let template = ChatTemplate::compile(template, String::new(), String::new());
             model.chat_template = Some(template.unwrap());
@@ -36,6 +36,7 @@ impl Server {
             metrics,
             spans: Spans::disabled(),
             drain: Drain::default(),
+            access: Access::default(),
             faults: None,
             options: Options::from(&config),
         })

@@ -1,25 +1,27 @@
 //! The ConfigMap: the server's configuration.
-use super::metadata;
+use super::{metadata, pod::WITHDRAWAL_SECONDS};
 use crate::{
-    deployment::{error::Error, monitoring::Choice, validate::Valid},
+    deployment::{error::Error, monitoring::Choice, source::ModelSource, validate::Valid},
     sorted::sorted,
 };
 use candlepower_api::{
-    deployment::{Engine, Tracing},
+    deployment::{Access, Engine, Tracing},
     names::paths,
-    server_config::{EngineConfig, HttpConfig, ModelConfig, ServerConfig, TracingConfig},
+    server_config::{
+        AccessConfig, EngineConfig, HttpConfig, ModelConfig, ServerConfig, TracingConfig,
+    },
+    value::Duration,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, num::NonZeroU32, path::PathBuf};
 
 /// What the server of `valid` is to do.
 pub(super) fn server_config(valid: &Valid<'_>, choice: &Choice) -> ServerConfig {
     let spec = valid.spec;
     ServerConfig {
         model: ModelConfig {
-            path: valid.model.path.clone(),
             served_name: Some(
                 spec.model
                     .served_name
@@ -27,9 +29,9 @@ pub(super) fn server_config(valid: &Valid<'_>, choice: &Choice) -> ServerConfig 
                     .unwrap_or_else(|| valid.name.clone()),
             ),
             sha256: spec.model.sha256.clone(),
-            tokenizer: valid.model.tokenizer.clone(),
             precision: spec.precision,
             preload: spec.preload,
+            ..located(valid)
         },
         engine: EngineConfig {
             threads: Some(spec.resources.cpu.threads()),
@@ -38,10 +40,30 @@ pub(super) fn server_config(valid: &Valid<'_>, choice: &Choice) -> ServerConfig 
         },
         http: HttpConfig {
             drain_timeout: spec.rollout.drain_timeout,
+            drain_delay: Duration::from_secs(WITHDRAWAL_SECONDS),
             ..HttpConfig::default()
         },
+        access: access(&spec.access),
         tracing: tracing(&spec.observability.tracing, choice),
-        ..ServerConfig::for_model(&valid.model.path)
+        ..ServerConfig::for_model("")
+    }
+}
+
+/// Where the model is: the part of its configuration that depends on the kind of source.
+fn located(valid: &Valid<'_>) -> ModelConfig {
+    match &valid.model {
+        ModelSource::Mounted(model) => ModelConfig {
+            path: model.path.clone(),
+            tokenizer: model.tokenizer.clone(),
+            ..ModelConfig::default()
+        },
+        ModelSource::Fetched(model) => ModelConfig {
+            source: Some(model.source.clone()),
+            revision: valid.spec.model.revision.clone(),
+            file: valid.spec.model.file.clone(),
+            tokenizer: model.tokenizer.as_ref().map(PathBuf::from),
+            ..ModelConfig::default()
+        },
     }
 }
 
@@ -60,6 +82,19 @@ fn engine(engine: &Engine) -> EngineConfig {
     }
 }
 
+fn access(access: &Access) -> AccessConfig {
+    access
+        .api_keys
+        .as_ref()
+        .map_or_else(AccessConfig::default, |keys| AccessConfig {
+            api_keys: Some(paths::API_KEYS_DIR.into()),
+            requests_per_minute: keys
+                .requests_per_minute
+                .and_then(|number| u32::try_from(number).ok())
+                .and_then(NonZeroU32::new),
+        })
+}
+
 fn tracing(tracing: &Tracing, choice: &Choice) -> TracingConfig {
     TracingConfig {
         endpoint: choice.endpoint.clone(),
@@ -75,10 +110,9 @@ fn tracing(tracing: &Tracing, choice: &Choice) -> TracingConfig {
 /// know and that nobody has set.
 pub(super) fn to_yaml(config: &ServerConfig) -> Result<String, Error> {
     let mut wanted = serde_json::to_value(config)?;
-    // The path is the one field without a default.
-    let assumed = serde_json::to_value(ServerConfig::for_model(&config.model.path))?;
+    // The place of the model is the one thing without a default.
+    let assumed = serde_json::to_value(ServerConfig::for_model(""))?;
     remove_equal(&mut wanted, &assumed);
-    wanted["model"]["path"] = serde_json::to_value(&config.model.path)?;
     serde_saphyr::to_string(&sorted(wanted)).map_err(|error| Error::Yaml(error.to_string()))
 }
 
@@ -149,8 +183,22 @@ mod tests {
         assert_eq!(read.engine.threads, Some(3));
         assert_eq!(read.engine.memory_limit.unwrap().to_string(), "1Gi");
         assert_eq!(read.http.drain_timeout.to_string(), "5s");
+        assert_eq!(read.http.drain_delay.to_string(), "5s");
         assert_eq!(read.tracing.endpoint.as_deref(), Some("http://jaeger:4317"));
         assert_eq!(read.tracing.slow_first_token.to_string(), "1s");
+    }
+
+    #[test]
+    fn a_resource_with_api_keys_tells_the_server_where_they_are() {
+        let access = |spec| written_for(&testing::resource(json!({"access": spec}))).access;
+        assert_eq!(access(json!({})), AccessConfig::default());
+        let keys = json!({"secretRef": {"name": "keys"}, "requestsPerMinute": 60});
+        let access = access(json!({"apiKeys": keys}));
+        assert_eq!(
+            access.api_keys.as_deref(),
+            Some("/etc/candlepower-api-keys".as_ref())
+        );
+        assert_eq!(access.requests_per_minute, NonZeroU32::new(60));
     }
 
     #[test]

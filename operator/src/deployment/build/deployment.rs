@@ -1,6 +1,6 @@
 //! The Deployment: how many pods, and in which order they are replaced.
 use super::{labels, metadata, pod};
-use crate::deployment::{monitoring::Plan, validate::Valid};
+use crate::deployment::{monitoring::Plan, source::ModelSource, validate::Valid};
 use candlepower_api::deployment::RolloutStrategy;
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -14,7 +14,7 @@ pub(super) fn deployment(valid: &Valid<'_>, plan: &Plan<'_>, config_hash: &str) 
     Deployment {
         metadata: metadata(valid),
         spec: Some(DeploymentSpec {
-            replicas: Some(valid.spec.desired_replicas()),
+            replicas: Some(valid.replicas),
             selector: LabelSelector {
                 match_labels: Some(labels::selector(&valid.name)),
                 ..LabelSelector::default()
@@ -31,9 +31,9 @@ pub(super) fn deployment(valid: &Valid<'_>, plan: &Plan<'_>, config_hash: &str) 
 
 fn strategy(valid: &Valid<'_>) -> DeploymentStrategy {
     let recreate = match valid.spec.rollout.strategy {
-        // A second pod would wait for the GPU that the first one holds, and the first one for
-        // the second to become ready.
-        RolloutStrategy::Auto => valid.spec.resources.gpus > 0,
+        // A second pod would wait for the GPU or the volume that the first one holds, and the first
+        // one for the second to become ready.
+        RolloutStrategy::Auto => valid.spec.resources.gpus > 0 || holds_a_volume(valid),
         RolloutStrategy::Recreate => true,
         RolloutStrategy::Rolling => false,
     };
@@ -49,6 +49,13 @@ fn strategy(valid: &Valid<'_>) -> DeploymentStrategy {
             max_surge: Some(IntOrString::Int(1)),
             max_unavailable: Some(IntOrString::Int(0)),
         }),
+    }
+}
+
+fn holds_a_volume(valid: &Valid<'_>) -> bool {
+    match &valid.model {
+        ModelSource::Fetched(model) => model.cache.is_for_one_node(),
+        ModelSource::Mounted(_) => false,
     }
 }
 
@@ -75,5 +82,18 @@ mod tests {
             strategy_of(json!({"rollout": {"strategy": "Recreate"}})),
             "Recreate"
         );
+    }
+
+    #[test]
+    fn a_pod_that_holds_a_volume_goes_before_its_successor_comes() {
+        let fetched = |cache: Value| {
+            let model = json!({"source": "hf://a/b"});
+            strategy_of(json!({"model": model, "cache": cache}))
+        };
+        assert_eq!(fetched(json!({"size": "1Gi"})), "Recreate");
+        assert_eq!(fetched(json!({"existingClaim": "a"})), "Recreate");
+        let shared = json!({"existingClaim": "a", "accessMode": "ReadWriteMany"});
+        assert_eq!(fetched(shared), "RollingUpdate");
+        assert_eq!(fetched(Value::Null), "RollingUpdate");
     }
 }

@@ -1,8 +1,10 @@
 //! The server's environment: whose traces it sends, and what the resource adds.
 use super::sidecars::POD_NAME;
-use crate::deployment::validate::Valid;
-use candlepower_api::names::spans;
-use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
+use crate::deployment::{source::ModelSource, validate::Valid};
+use candlepower_api::names::{fetching, spans};
+use k8s_openapi::api::core::v1::{
+    EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, SecretEnvSource,
+};
 
 /// OpenTelemetry's variable for attributes of everything that a process sends.
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
@@ -27,9 +29,39 @@ pub(super) fn of_server(valid: &Valid<'_>) -> Vec<EnvVar> {
         },
     ]
     .into_iter()
+    .chain(secret(valid).map(|secret| EnvVar {
+        name: fetching::CREDENTIALS_SECRET.to_owned(),
+        value: Some(secret.to_owned()),
+        ..EnvVar::default()
+    }))
     .filter(|ours| own.iter().all(|theirs| theirs.name != ours.name))
     .chain(own.clone())
     .collect()
+}
+
+/// What opens the door of the model's source. Where the Secret is missing, the container is not
+/// created, and the condition says so.
+pub(super) fn credentials(valid: &Valid<'_>) -> Option<Vec<EnvFromSource>> {
+    let secret = secret(valid)?;
+    Some(vec![EnvFromSource {
+        prefix: Some(fetching::CREDENTIAL_PREFIX.to_owned()),
+        secret_ref: Some(SecretEnvSource {
+            name: secret.to_owned(),
+            optional: Some(false),
+        }),
+        ..EnvFromSource::default()
+    }])
+}
+
+/// The Secret's name, where the server fetches.
+fn secret<'a>(valid: &'a Valid<'_>) -> Option<&'a str> {
+    match &valid.model {
+        ModelSource::Fetched(_) => {
+            let credentials = valid.spec.model.credentials.as_ref()?;
+            Some(&credentials.secret_ref.name)
+        }
+        ModelSource::Mounted(_) => None,
+    }
 }
 
 /// The pod's name, from Kubernetes.

@@ -1,16 +1,19 @@
 //! The children of a resource, as pure functions of it.
+mod cache;
 mod collectors;
 mod config_map;
 mod dashboards;
 mod deployment;
+mod disruption_budget;
 mod environment;
 pub(super) mod labels;
+mod network_policy;
 mod pod;
 mod pod_monitor;
 mod service;
 mod sidecars;
 
-pub(super) use pod::CONTAINER;
+pub(super) use pod::{API_KEYS_VOLUME, CONTAINER, GPU};
 
 use super::{
     error::Error,
@@ -25,20 +28,29 @@ use candlepower_api::names::ports;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Service},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+
+/// What stands behind the resource's name in the name of its cache.
+const CACHE: &str = "cache";
 
 /// Everything that a resource needs in the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Children {
     pub(super) config_map: ConfigMap,
+    /// The volume of what was fetched.
+    pub(super) cache: Option<PersistentVolumeClaim>,
     /// Configurations of the sidecars.
     pub(super) collectors: Vec<ConfigMap>,
     pub(super) dashboards: Option<ConfigMap>,
+    pub(super) network_policy: Option<NetworkPolicy>,
     pub(super) service: Service,
     pub(super) deployment: Deployment,
+    pub(super) disruption_budget: Option<PodDisruptionBudget>,
     pub(super) pod_monitor: Option<PodMonitor>,
     pub(super) prometheus_rule: Option<PrometheusRule>,
     /// Which configuration the pods are to run with.
@@ -50,8 +62,11 @@ pub(super) fn children(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Children, E
     let config = config_map::to_yaml(&config_map::server_config(valid, &plan.choice))?;
     let config_hash = config_map::hash(&config);
     Ok(Children {
+        network_policy: network_policy::network_policy(valid, plan),
+        cache: cache::claim(valid),
         service: service::service(valid, &plan.choice),
         deployment: deployment::deployment(valid, plan, &config_hash),
+        disruption_budget: disruption_budget::disruption_budget(valid),
         collectors: collectors::config_maps(valid, plan)?,
         dashboards: dashboards::config_map(valid, plan),
         pod_monitor: pod_monitor::pod_monitor(valid, plan),

@@ -1,9 +1,10 @@
 //! The pods: one container with the server, as unprivileged as Kubernetes allows, and sidecars.
-use super::{environment, labels, sidecars};
+use super::{CACHE, environment, labels, sidecars};
 use crate::{
     deployment::{
         monitoring::Plan,
-        validate::{ModelVolume, Valid},
+        source::{CacheVolume, FetchedModel, ModelSource, ModelVolume},
+        validate::Valid,
     },
     pod_security::{container_security, pod_security},
 };
@@ -14,11 +15,13 @@ use candlepower_api::{
 use k8s_openapi::{
     api::core::v1::{
         ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
-        HostPathVolumeSource, Lifecycle, LifecycleHandler, PersistentVolumeClaimVolumeSource,
-        PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SleepAction, Volume, VolumeMount,
+        HostPathVolumeSource, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe,
+        ResourceRequirements, SecretVolumeSource, TopologySpreadConstraint, Volume, VolumeMount,
     },
     apimachinery::pkg::{
-        api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString,
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
     },
 };
 use std::collections::BTreeMap;
@@ -26,14 +29,20 @@ use std::collections::BTreeMap;
 /// The container that serves.
 pub(in crate::deployment) const CONTAINER: &str = containers::SERVER;
 
-/// How long a stopping pod still serves, so that its address is withdrawn everywhere first.
-const WITHDRAWAL_SECONDS: i64 = 5;
-/// Time for the server's last words, on top of what running requests get.
-const FAREWELL_SECONDS: i64 = 5;
+/// How long a stopping pod still serves whatever comes, so that its address is withdrawn everywhere first. The server
+/// itself waits, and not a hook before its signal: only so can it send clients with open connections elsewhere.
+pub(super) const WITHDRAWAL_SECONDS: u64 = 5;
+/// Time for the server's last words, on top of what running requests get: at most two seconds each to tell those
+/// that were cut off, to close connections and to send spans, and one to end threads.
+const FAREWELL_SECONDS: u64 = 8;
 /// Loading has no deadline: kubelet never gives up while the start-up probe is asked.
 const FOREVER: i32 = i32::MAX;
 
 const CONFIG_VOLUME: &str = "config";
+/// The volume with the API keys.
+pub(in crate::deployment) const API_KEYS_VOLUME: &str = "api-keys";
+/// What NVIDIA's device plugin calls GPUs.
+pub(in crate::deployment) const GPU: &str = "nvidia.com/gpu";
 const MODEL_VOLUME: &str = "model";
 const TMP_VOLUME: &str = "tmp";
 
@@ -67,6 +76,7 @@ fn spec(valid: &Valid<'_>, plan: &Plan<'_>) -> PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(grace_period(valid)),
+        topology_spread_constraints: Some(spread(&valid.name).into()),
         node_selector: Some(overrides.node_selector).filter(|labels| !labels.is_empty()),
         tolerations: Some(overrides.tolerations).filter(|list| !list.is_empty()),
         affinity: overrides.affinity,
@@ -85,6 +95,7 @@ fn container(valid: &Valid<'_>) -> Container {
         image_pull_policy: Some(valid.server.pull_policy.as_str().to_owned()),
         args: Some(vec!["--config".to_owned(), config_file]),
         env: Some(environment::of_server(valid)),
+        env_from: environment::credentials(valid),
         ports: Some(vec![ContainerPort {
             name: Some(ports::SERVER_HTTP_NAME.to_owned()),
             container_port: i32::from(ports::SERVER_HTTP),
@@ -96,37 +107,71 @@ fn container(valid: &Valid<'_>) -> Container {
         startup_probe: Some(probe(paths::HEALTH_STARTUP, 1, FOREVER)),
         readiness_probe: Some(probe(paths::HEALTH_READY, 2, 2)),
         liveness_probe: Some(probe(paths::HEALTH_LIVE, 10, 3)),
-        lifecycle: Some(Lifecycle {
-            pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction {
-                    seconds: WITHDRAWAL_SECONDS,
-                }),
-                ..LifecycleHandler::default()
-            }),
-            ..Lifecycle::default()
-        }),
         // A crash without last words shows its last log lines instead.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         termination_message_path: Some(paths::TERMINATION_LOG.to_owned()),
-        volume_mounts: Some(vec![
-            read_only(CONFIG_VOLUME, paths::CONFIG_DIR),
-            read_only(MODEL_VOLUME, paths::MODELS_DIR),
-            VolumeMount {
-                name: TMP_VOLUME.to_owned(),
-                mount_path: "/tmp".to_owned(),
-                ..VolumeMount::default()
-            },
-        ]),
+        volume_mounts: Some(mounts(valid)),
         ..Container::default()
     }
 }
 
+fn mounts(valid: &Valid<'_>) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        read_only(CONFIG_VOLUME, paths::CONFIG_DIR),
+        match valid.model {
+            ModelSource::Mounted(_) => read_only(MODEL_VOLUME, paths::MODELS_DIR),
+            ModelSource::Fetched(_) => writable(CACHE, paths::CACHE_DIR),
+        },
+        writable(TMP_VOLUME, "/tmp"),
+    ];
+    if valid.spec.access.api_keys.is_some() {
+        mounts.push(read_only(API_KEYS_VOLUME, paths::API_KEYS_DIR));
+    }
+    mounts
+}
+
 fn volumes(valid: &Valid<'_>) -> Vec<Volume> {
-    let volume = |name: &str| Volume {
+    let model = match &valid.model {
+        ModelSource::Mounted(model) => model_volume(&model.volume),
+        ModelSource::Fetched(model) => cache_volume(valid, model),
+    };
+    // Without the Secret the pod does not start, and its condition names what is missing.
+    let keys = valid.spec.access.api_keys.as_ref().map(|keys| Volume {
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(keys.secret_ref.name.clone()),
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..volume(API_KEYS_VOLUME)
+    });
+    [
+        Volume {
+            config_map: Some(ConfigMapVolumeSource {
+                name: valid.name.clone(),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..volume(CONFIG_VOLUME)
+        },
+        model,
+        Volume {
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..volume(TMP_VOLUME)
+        },
+    ]
+    .into_iter()
+    .chain(keys)
+    .collect()
+}
+
+fn volume(name: &str) -> Volume {
+    Volume {
         name: name.to_owned(),
         ..Volume::default()
-    };
-    let model = match &valid.model.volume {
+    }
+}
+
+fn model_volume(model: &ModelVolume) -> Volume {
+    match model {
         ModelVolume::Claim(claim) => Volume {
             persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
                 claim_name: claim.clone(),
@@ -142,21 +187,37 @@ fn volumes(valid: &Valid<'_>) -> Vec<Volume> {
             }),
             ..volume(MODEL_VOLUME)
         },
+    }
+}
+
+fn cache_volume(valid: &Valid<'_>, model: &FetchedModel) -> Volume {
+    let claim = match &model.cache {
+        CacheVolume::New { .. } => format!("{}-{CACHE}", valid.name),
+        CacheVolume::Existing { claim, .. } => claim.clone(),
+        // Without a limit: nobody knows the model's size, and the server asks for the room that is
+        // left before it fetches.
+        CacheVolume::Pod => {
+            return Volume {
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..volume(CACHE)
+            };
+        }
     };
-    vec![
-        Volume {
-            config_map: Some(ConfigMapVolumeSource {
-                name: valid.name.clone(),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..volume(CONFIG_VOLUME)
-        },
-        model,
-        Volume {
-            empty_dir: Some(EmptyDirVolumeSource::default()),
-            ..volume(TMP_VOLUME)
-        },
-    ]
+    Volume {
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim,
+            ..PersistentVolumeClaimVolumeSource::default()
+        }),
+        ..volume(CACHE)
+    }
+}
+
+fn writable(name: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    }
 }
 
 pub(super) fn read_only(name: &str, path: &str) -> VolumeMount {
@@ -175,7 +236,7 @@ fn resources(resources: &Resources) -> ResourceRequirements {
         ("memory".to_owned(), quantity(&resources.memory)),
     ]);
     if resources.gpus > 0 {
-        limits.insert("nvidia.com/gpu".to_owned(), quantity(&resources.gpus));
+        limits.insert(GPU.to_owned(), quantity(&resources.gpus));
     }
     let mut requests = limits.clone();
     if let Some(less) = &resources.requests {
@@ -197,9 +258,24 @@ fn resources(resources: &Resources) -> ResourceRequirements {
 fn grace_period(valid: &Valid<'_>) -> i64 {
     let drain = valid.spec.rollout.drain_timeout.as_std();
     let seconds = drain.as_secs() + u64::from(drain.subsec_nanos() > 0);
-    i64::try_from(seconds)
-        .unwrap_or(i64::MAX)
-        .saturating_add(WITHDRAWAL_SECONDS + FAREWELL_SECONDS)
+    let all = seconds.saturating_add(WITHDRAWAL_SECONDS + FAREWELL_SECONDS);
+    i64::try_from(all).unwrap_or(i64::MAX)
+}
+
+/// Replicas on different nodes and in different zones, as far as there is room. Single pods have the same, or another
+/// number of replicas would replace them; and each roll-out counts for itself, because the pods before it go.
+fn spread(name: &str) -> [TopologySpreadConstraint; 2] {
+    ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(|key| TopologySpreadConstraint {
+        topology_key: key.to_owned(),
+        max_skew: 1,
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(labels::selector(name)),
+            ..LabelSelector::default()
+        }),
+        match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
+        ..TopologySpreadConstraint::default()
+    })
 }
 
 fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
@@ -274,13 +350,31 @@ mod tests {
     }
 
     #[test]
+    fn api_keys_are_files_for_reading_only_and_no_variables() {
+        let resource = testing::resource(json!({"access": {"apiKeys": {
+            "secretRef": {"name": "keys"},
+        }}}));
+        let valid = testing::valid(&resource);
+        let volumes = json!(volumes(&valid));
+        let secret =
+            json!({"name": "api-keys", "secret": {"secretName": "keys", "defaultMode": 0o440}});
+        assert!(volumes.as_array().unwrap().contains(&secret), "{volumes}");
+        let container = container(&valid);
+        let mount =
+            json!({"name": "api-keys", "mountPath": "/etc/candlepower-api-keys", "readOnly": true});
+        let mounts = json!(container.volume_mounts);
+        assert!(mounts.as_array().unwrap().contains(&mount), "{mounts}");
+        assert!(!json!(container.env).to_string().contains("keys"));
+    }
+
+    #[test]
     fn a_stopping_pod_gets_the_time_that_its_requests_get() {
         let seconds = |timeout: &str| {
             let resource = testing::resource(json!({"rollout": {"drainTimeout": timeout}}));
             grace_period(&testing::valid(&resource))
         };
-        assert_eq!(seconds("60s"), 70);
-        assert_eq!(seconds("500ms"), 11);
+        assert_eq!(seconds("60s"), 73);
+        assert_eq!(seconds("500ms"), 14);
     }
 
     #[test]

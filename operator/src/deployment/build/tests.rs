@@ -1,10 +1,12 @@
 //! What is made of a resource.
 use super::*;
 use crate::deployment::{
+    context::ServerDefaults,
     monitoring::{Choice, Plan},
     testing::{self, settings},
+    validate::validate,
 };
-use candlepower_api::deployment::LLMDeployment;
+use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};
 use serde_json::{Value, json};
 
 fn children_of(resource: &LLMDeployment, choice: Choice, arguments: &[&str]) -> Children {
@@ -34,6 +36,48 @@ fn the_children_of_a_resource_that_nothing_is_collected_of() {
     assert_eq!(children.collectors, []);
     assert_eq!(children.pod_monitor, None);
     assert_eq!(children.prometheus_rule, None);
+}
+
+#[test]
+fn a_fetched_model_gets_a_cache_and_what_opens_the_door() {
+    let children = uncollected(json!({
+        "model": {
+            "source": "hf://owner/name", "revision": "v1", "file": "*Q4_K_M.gguf",
+            "tokenizer": "hf://owner/other",
+            "credentials": {"secretRef": {"name": "hub"}},
+        },
+        "cache": {"size": "50Gi", "storageClassName": "fast"},
+    }));
+    insta::assert_yaml_snapshot!("cache_claim", children.cache);
+    insta::assert_yaml_snapshot!("fetched_config_map", children.config_map.data);
+    let deployment = children.deployment.spec.unwrap();
+    assert_eq!(deployment.strategy.unwrap().type_.unwrap(), "Recreate");
+    let pod = deployment.template.spec.unwrap();
+    insta::assert_yaml_snapshot!("fetched_volumes", pod.volumes);
+    let server = &pod.containers[0];
+    insta::assert_yaml_snapshot!("fetched_mounts", server.volume_mounts);
+    insta::assert_yaml_snapshot!("credentials", (&server.env_from, &server.env));
+}
+
+#[test]
+fn a_cache_may_be_somebody_elses_or_end_with_the_pod() {
+    let volume = |cache: Value| {
+        let children =
+            uncollected(json!({"model": {"source": "https://host/a.gguf"}, "cache": cache}));
+        assert_eq!(children.cache, None);
+        let pod = children.deployment.spec.unwrap().template.spec.unwrap();
+        let mut volumes = pod.volumes.unwrap().into_iter();
+        let cache = volumes.find(|volume| volume.name == "cache").unwrap();
+        (
+            cache.persistent_volume_claim.map(|claim| claim.claim_name),
+            cache.empty_dir.is_some(),
+        )
+    };
+    assert_eq!(
+        volume(json!({"existingClaim": "weights"})),
+        (Some("weights".to_owned()), false)
+    );
+    assert_eq!(volume(Value::Null), (None, true));
 }
 
 #[test]
@@ -103,7 +147,7 @@ fn a_kind_that_is_not_served_is_not_written() {
 }
 
 #[test]
-fn a_change_of_alerts_dashboards_interval_or_access_does_not_touch_the_pods() {
+fn a_change_of_alerts_dashboards_interval_or_network_policy_does_not_touch_the_pods() {
     let before = bare(&testing::resource(json!({})));
     let after = bare(&testing::resource(json!({
         "alerts": {"errorRate": {"threshold": "1%"}},
@@ -114,6 +158,37 @@ fn a_change_of_alerts_dashboards_interval_or_access_does_not_touch_the_pods() {
     assert_eq!(before.config_map, after.config_map);
     assert_eq!(before.service, after.service);
     assert_ne!(before.collectors, after.collectors);
+    assert_eq!(after.network_policy, None);
+}
+
+#[test]
+fn another_number_of_replicas_does_not_touch_the_pods() {
+    let template = |replicas| {
+        let children = bare(&testing::resource(json!({"replicas": replicas})));
+        let deployment = children.deployment.spec.unwrap();
+        assert_eq!(deployment.replicas, Some(replicas));
+        (deployment.template, children.config_map)
+    };
+    assert_eq!(template(1), template(2));
+}
+
+#[test]
+fn another_default_image_of_a_new_operator_does_not_touch_the_pods() {
+    let resource = testing::resource(json!({}));
+    let previous = LLMDeploymentStatus {
+        image: Some(testing::server().image),
+        ..LLMDeploymentStatus::default()
+    };
+    let newer = ServerDefaults {
+        image: "candlepower/server:newer".to_owned(),
+        ..testing::server()
+    };
+    let valid = validate(&resource, &previous, &newer).unwrap();
+    let settings = settings(&[]);
+    let choice = testing::choice(&resource, testing::BARE, &[]);
+    let plan = Plan::new(choice, &settings, &testing::observed());
+    let after = children(&valid, &plan).unwrap();
+    assert_eq!(after.deployment, bare(&resource).deployment);
 }
 
 #[test]

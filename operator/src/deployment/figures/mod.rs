@@ -1,16 +1,19 @@
 //! Live figures and alerts of each resource, from the pods' own metrics: no Prometheus is needed.
 //!
 //! [`scrape`] asks the pods → [`snapshot`] reads their answers → [`window`] tells what happened in
-//! the last minutes → [`performance`] and [`alerts`] say it for people. Only `scrape` does I/O.
+//! the last minutes → [`performance`] and [`alerts`] say it for people, and [`scaling`] chooses the
+//! number of pods. Only `scrape` does I/O.
 mod alerts;
 mod histogram;
 mod performance;
 pub(super) mod restarts;
+mod scaling;
 pub(super) mod scrape;
 mod snapshot;
 mod unread;
 mod window;
 
+use super::autoscale::Decision;
 use candlepower_api::deployment::{
     LLMDeploymentStatus,
     status::{AlertStatus, Performance},
@@ -19,7 +22,9 @@ use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
+#[cfg(test)]
 pub(super) use unread::Unread;
+pub(super) use unread::Unreads;
 
 /// Namespace and name of a resource.
 pub(super) type Key = (String, String);
@@ -30,9 +35,11 @@ pub(super) struct Reading {
     pub(super) performance: Option<Performance>,
     pub(super) alerts: Option<AlertStatus>,
     /// Pods that are not in it, because they give no metrics.
-    pub(super) unread: Vec<Unread>,
+    pub(super) unread: Unreads,
     /// Whether spans were lost in the window, time and again.
     pub(super) loses_spans: bool,
+    /// The number of pods that the requests call for, where the operator chooses it.
+    pub(super) scale: Option<Decision>,
 }
 
 impl Reading {
@@ -41,8 +48,9 @@ impl Reading {
         Self {
             performance: status.and_then(|status| status.performance.clone()),
             alerts: status.and_then(|status| status.alerts.clone()),
-            unread: Vec::new(),
+            unread: status.map(Unreads::told).unwrap_or_default(),
             loses_spans: false,
+            scale: status.and_then(Decision::told),
         }
     }
 }
@@ -81,12 +89,16 @@ impl Figures {
     }
 }
 
-/// Whether two readings differ in nothing but the time at which they were taken.
+/// Whether two readings differ in nothing but the time at which they were taken, and the figures in a
+/// message.
 pub(super) fn says_the_same(one: &Reading, other: &Reading) -> bool {
     let timeless = |reading: &Reading| {
         let mut reading = reading.clone();
         if let Some(performance) = &mut reading.performance {
             performance.observed_at.clear();
+        }
+        if let Some(scale) = &mut reading.scale {
+            scale.message.clear();
         }
         reading
     };

@@ -5,8 +5,9 @@ use super::{
     alerts::Pending,
     performance,
     restarts::Restarts,
+    scaling::Scaling,
     snapshot::{self, Snapshot},
-    unread::Failures,
+    unread::{Failed, Failures, Unreads},
     window::{History, Window},
 };
 use crate::{
@@ -16,27 +17,31 @@ use crate::{
 use candlepower_api::deployment::{LLMDeployment, status::Performance};
 use futures::{StreamExt, channel::mpsc::UnboundedSender, stream};
 use k8s_openapi::{
-    api::core::v1::Pod,
+    api::{apps::v1::Deployment, core::v1::Pod},
     jiff::{Timestamp, Unit},
 };
 use kube::{
-    ResourceExt,
+    Resource, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Pods that are asked at the same time.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 64;
+/// A refusal comes sooner.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// Asks the pods of one controller's resources.
 pub(in crate::deployment) struct Scraper {
     pub(in crate::deployment) resources: Store<Guarded>,
     pub(in crate::deployment) pods: Store<Pod>,
+    /// What the resources' Deployments ask for.
+    pub(in crate::deployment) deployments: Store<Deployment>,
     pub(in crate::deployment) client: probe::Client,
     pub(in crate::deployment) metrics: Arc<Metrics>,
     pub(in crate::deployment) figures: Arc<Figures>,
@@ -55,6 +60,7 @@ struct Memory {
     pending: HashMap<String, Pending>,
     failures: Failures,
     restarts: Restarts,
+    scaling: Scaling,
 }
 
 /// What was seen of one pod.
@@ -87,19 +93,29 @@ impl Scraper {
             .filter_map(|resource| Some(((resource.namespace()?, resource.name_any()), resource)))
             .collect();
         let pods = self.pods.state();
-        let asked: Vec<_> = pods.iter().filter_map(|pod| target(pod)).collect();
+        let asked: Vec<_> = pods
+            .iter()
+            .filter_map(|pod| target(pod))
+            .filter(|target| memory.failures.takes_part(&target.uid))
+            .collect();
         let answers = stream::iter(asked)
-            .map(|target| async { (self.ask(&target.address).await, target) })
+            .map(|target| async {
+                let began = Instant::now();
+                (self.ask(&target.address).await, target, began.elapsed())
+            })
             .buffer_unordered(AT_ONCE)
             .collect::<Vec<_>>()
             .await;
-        memory.take(answers, &resources);
+        memory.take(answers, &resources, &running(&pods));
         memory.restarts.take(
             Instant::now(),
             Timestamp::now(),
             pods.iter().map(AsRef::as_ref),
         );
-        let readings = readings(&resources, memory, &self.runbooks_url);
+        let mut readings = readings(&resources, memory, &self.runbooks_url);
+        memory
+            .scaling
+            .decide(&resources, &mut readings, &self.deployments);
         let changed = self.figures.replace(readings);
         for (namespace, name) in changed {
             // Nobody listens once the controller has stopped.
@@ -124,25 +140,33 @@ impl Memory {
     /// Takes in what the pods answered, and lets go of what no window reaches any more.
     fn take(
         &mut self,
-        answers: Vec<(Result<Snapshot, String>, Target)>,
+        answers: Vec<(Result<Snapshot, String>, Target, Duration)>,
         resources: &HashMap<Key, Arc<Guarded>>,
+        running: &HashSet<String>,
     ) {
         let now = Instant::now();
         let unix_now = Timestamp::now().as_duration().as_secs_f64();
-        for seen in self.pods.values_mut() {
-            seen.lives = false;
+        for (uid, seen) in &mut self.pods {
+            seen.lives = self.failures.leaves_out(uid);
         }
         self.failures
-            .take(answers.iter().filter_map(|(answer, target)| {
-                let why = answer.as_ref().err()?;
-                Some((
-                    target.uid.as_str(),
-                    &target.resource,
-                    target.name.as_str(),
-                    why.as_str(),
-                ))
+            .take(answers.iter().filter_map(|(answer, target, took)| {
+                Some(Failed {
+                    uid: &target.uid,
+                    resource: &target.resource,
+                    pod: &target.name,
+                    why: answer.as_ref().err()?,
+                    is_silent: *took >= SILENCE,
+                })
             }));
-        for (answer, target) in answers {
+        self.scaling.begin();
+        let mut asked = HashSet::new();
+        for (answer, target, _) in answers {
+            let before = self.pods.get(&target.uid);
+            let before = before.and_then(|seen| seen.history.last());
+            self.scaling
+                .take(&target.resource, answer.as_ref().ok(), before);
+            asked.insert(target.uid.clone());
             let Some(length) = resources.get(&target.resource).and_then(window) else {
                 continue;
             };
@@ -157,6 +181,12 @@ impl Memory {
             seen.lives = true;
             if let Ok(snapshot) = answer {
                 seen.history.push(now, unix_now, snapshot, length);
+            }
+        }
+        for (uid, seen) in &self.pods {
+            // It served before, and may still hold requests.
+            if !asked.contains(uid) && running.contains(uid) {
+                self.scaling.take(&seen.resource, None, None);
             }
         }
         self.pods.retain(|_, seen| {
@@ -176,12 +206,28 @@ impl Memory {
                 .last_seen()
                 .is_some_and(|at| now.duration_since(at) < kept)
         });
-        self.pending.retain(|uid, _| {
-            resources
-                .values()
-                .any(|resource| resource.uid().as_ref() == Some(uid))
-        });
+        let uids: HashSet<_> = resources
+            .values()
+            .filter_map(|resource| resource.meta().uid.clone())
+            .collect();
+        self.pending.retain(|uid, _| uids.contains(uid));
+        self.scaling.retain(&uids);
     }
+}
+
+/// The uids of pods that run and are not on their way out, whether they are ready or not.
+fn running(pods: &[Arc<Pod>]) -> HashSet<String> {
+    let runs = |pod: &&Arc<Pod>| {
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        pod.metadata.deletion_timestamp.is_none() && phase == Some("Running")
+    };
+    pods.iter()
+        .filter(runs)
+        .filter_map(|pod| pod.uid())
+        .collect()
 }
 
 /// How far back the figures of a resource look.
@@ -228,6 +274,7 @@ fn readings(
         pods.entry(&seen.resource).or_default().push(seen);
     }
     let looping = memory.restarts.looping();
+    let unread = memory.failures.lasting();
     let now = Timestamp::now();
     resources
         .iter()
@@ -246,7 +293,10 @@ fn readings(
             } else {
                 told.clone()
             };
-            reading.unread = memory.failures.lasting(key);
+            reading.unread = match &unread {
+                Some(unread) => Unreads::These(unread.get(key).cloned().unwrap_or_default()),
+                None => told.unread.clone(),
+            };
             Some((key.clone(), (reading, told)))
         })
         .collect()
@@ -281,8 +331,9 @@ fn reading(
     Reading {
         performance,
         alerts: alerts::status(pending.update(Instant::now(), holding), runbooks_url),
-        unread: Vec::new(),
+        unread: Unreads::default(),
         loses_spans: window.loses_spans,
+        scale: None,
     }
 }
 

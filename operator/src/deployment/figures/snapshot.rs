@@ -24,8 +24,10 @@ pub(super) struct Counters {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Snapshot {
     pub(super) counters: Counters,
-    /// Requests that run or wait.
-    pub(super) in_progress: f64,
+    /// Requests that run.
+    pub(super) running: f64,
+    /// Requests that wait for a place in the batch.
+    pub(super) waiting: f64,
     /// Largest share of a memory (the container's or a GPU's) that is in use, 0 to 1.
     pub(super) memory: Option<f64>,
     /// When the process started, in seconds since 1970.
@@ -72,10 +74,16 @@ impl Snapshot {
     pub(super) fn empty() -> Self {
         Self {
             counters: Counters::zero(),
-            in_progress: 0.0,
+            running: 0.0,
+            waiting: 0.0,
             memory: None,
             started: None,
         }
+    }
+
+    /// Requests that run or wait.
+    pub(super) fn in_progress(&self) -> f64 {
+        self.running + self.waiting
     }
 }
 
@@ -139,7 +147,8 @@ fn take(snapshot: &mut Snapshot, memory: &mut Memory, sample: &Sample<'_>) -> bo
         }
         names::TRACE_SPANS_DROPPED | names::TRACE_EXPORT_FAILURES => counters.spans_lost += value,
         names::ENGINE_BUSY_SECONDS => counters.busy_seconds += value,
-        names::NUM_REQUESTS_RUNNING | names::NUM_REQUESTS_WAITING => snapshot.in_progress += value,
+        names::NUM_REQUESTS_RUNNING => snapshot.running += value,
+        names::NUM_REQUESTS_WAITING => snapshot.waiting += value,
         names::CONTAINER_MEMORY => memory.container.0 = value,
         names::CONTAINER_MEMORY_LIMIT => memory.container.1 = value,
         names::GPU_MEMORY_USED => memory.gpu(sample, |gpu| gpu.0 = value),
@@ -241,6 +250,7 @@ llm_request_errors_total{error_type=\"queue_full\",fault=\"server\"} 2
 llm_request_errors_total{error_type=\"invalid_request\",fault=\"client\"} 7
 llm_engine_busy_seconds_total 2.5
 llm_num_requests_running 1
+llm_num_requests_waiting 3
 llm_trace_spans_dropped_total 3
 llm_trace_export_failures_total 2
 llm_container_memory_working_set_bytes 512
@@ -257,6 +267,8 @@ process_start_time_seconds 1764000000.5
         assert!((snapshot.counters.failed_by_server - 2.0).abs() < 1e-9);
         assert!((snapshot.counters.queue_full - 2.0).abs() < 1e-9);
         assert!((snapshot.counters.spans_lost - 5.0).abs() < 1e-9);
+        assert!((snapshot.running - 1.0).abs() < 1e-9);
+        assert!((snapshot.waiting - 3.0).abs() < 1e-9);
         assert_eq!(snapshot.memory, Some(0.5));
         assert_eq!(snapshot.started, Some(1_764_000_000.5));
     }

@@ -1,10 +1,16 @@
 //! Pods whose metrics cannot be read. It is told only when it lasts, so that one answer that was
-//! lost changes no status.
+//! lost changes no status. A pod that does not answer at all is asked ever more rarely.
 use super::Key;
+use crate::{deployment::status::observability::UNREAD, events::find};
+use candlepower_api::{deployment::LLMDeploymentStatus, names::conditions};
 use std::collections::HashMap;
 
 /// Rounds without metrics before a pod is told of.
 const LASTING: u32 = 2;
+/// Rounds of silence before a pod is left out of one.
+const SILENT: u32 = 4;
+/// Rounds that it is left out of at most.
+const LONGEST_PAUSE: u32 = 9;
 
 /// A pod that gives no metrics, and why.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -13,75 +19,165 @@ pub(in crate::deployment) struct Unread {
     pub(in crate::deployment) why: String,
 }
 
+/// The pods of one resource that give no metrics.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::deployment) enum Unreads {
+    /// Those that the status names: an operator that has just started knows no better yet.
+    AsTold,
+    /// These.
+    These(Vec<Unread>),
+}
+
+impl Default for Unreads {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+impl Unreads {
+    /// What a status says.
+    pub(super) fn told(status: &LLMDeploymentStatus) -> Self {
+        let told = find(&status.conditions, conditions::OBSERVABILITY_READY).is_some_and(|it| {
+            it.reason == conditions::NOT_SCRAPED && it.message.starts_with(UNREAD)
+        });
+        if told { Self::AsTold } else { Self::default() }
+    }
+}
+
+/// An attempt to read a pod's metrics that failed.
+pub(super) struct Failed<'a> {
+    pub(super) uid: &'a str,
+    pub(super) resource: &'a Key,
+    pub(super) pod: &'a str,
+    pub(super) why: &'a str,
+    /// It did not answer at all, which takes time to find out.
+    pub(super) is_silent: bool,
+}
+
 /// The pods that gave no metrics in the last round, by uid.
 #[derive(Default)]
-pub(super) struct Failures(HashMap<String, Failure>);
+pub(super) struct Failures {
+    pods: HashMap<String, Failure>,
+    /// How many there were so far.
+    rounds: u32,
+}
 
 struct Failure {
     resource: Key,
     pod: Unread,
     /// How often in a row.
     rounds: u32,
+    /// Rounds to come that leave it out.
+    pause: u32,
+    /// Whether the present round does.
+    is_left_out: bool,
 }
 
 impl Failures {
-    /// Takes in a round: uid, resource, name and reason of each pod that gave no metrics.
-    pub(super) fn take<'a>(
-        &mut self,
-        failed: impl Iterator<Item = (&'a str, &'a Key, &'a str, &'a str)>,
-    ) {
-        let before = std::mem::take(&mut self.0);
-        self.0 = failed
-            .map(|(uid, resource, pod, why)| {
-                let rounds = before.get(uid).map_or(0, |failure| failure.rounds);
-                let failure = Failure {
-                    resource: resource.clone(),
-                    pod: Unread {
-                        pod: pod.to_owned(),
-                        why: why.to_owned(),
-                    },
-                    rounds: rounds.saturating_add(1),
-                };
-                (uid.to_owned(), failure)
-            })
-            .collect();
+    /// Whether a pod takes part in the round that begins. To be called once for each pod that there is.
+    pub(super) fn takes_part(&mut self, uid: &str) -> bool {
+        let Some(failure) = self.pods.get_mut(uid) else {
+            return true;
+        };
+        failure.is_left_out = failure.pause > 0;
+        failure.pause = failure.pause.saturating_sub(1);
+        !failure.is_left_out
     }
 
-    /// The resource's pods that have given no metrics for some rounds, in the order of their names.
-    pub(super) fn lasting(&self, resource: &Key) -> Vec<Unread> {
-        let mut found: Vec<_> = self
-            .0
-            .values()
-            .filter(|failure| failure.rounds >= LASTING && failure.resource == *resource)
-            .map(|failure| failure.pod.clone())
-            .collect();
-        found.sort_unstable();
-        found
+    /// Whether the present round leaves out a pod that is there.
+    pub(super) fn leaves_out(&self, uid: &str) -> bool {
+        self.pods
+            .get(uid)
+            .is_some_and(|failure| failure.is_left_out)
     }
+
+    /// Takes in a round.
+    pub(super) fn take<'a>(&mut self, failed: impl Iterator<Item = Failed<'a>>) {
+        self.rounds = self.rounds.saturating_add(1);
+        let mut before = std::mem::take(&mut self.pods);
+        self.pods = failed
+            .map(|failed| {
+                let rounds = before.get(failed.uid).map_or(0, |failure| failure.rounds);
+                let rounds = rounds.saturating_add(1);
+                let failure = Failure {
+                    resource: failed.resource.clone(),
+                    pod: Unread {
+                        pod: failed.pod.to_owned(),
+                        why: failed.why.to_owned(),
+                    },
+                    rounds,
+                    pause: if failed.is_silent { pause(rounds) } else { 0 },
+                    is_left_out: false,
+                };
+                (failed.uid.to_owned(), failure)
+            })
+            .collect();
+        before.retain(|_, failure| std::mem::take(&mut failure.is_left_out));
+        self.pods.extend(before);
+    }
+
+    /// By resource the pods that have given no metrics for some rounds, in the order of their names; `None` while there
+    /// were too few rounds to tell.
+    pub(super) fn lasting(&self) -> Option<HashMap<&Key, Vec<Unread>>> {
+        if self.rounds < LASTING {
+            return None;
+        }
+        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+        for failure in self.pods.values() {
+            if failure.rounds >= LASTING {
+                let of_resource = found.entry(&failure.resource).or_default();
+                of_resource.push(failure.pod.clone());
+            }
+        }
+        for pods in found.values_mut() {
+            pods.sort_unstable();
+        }
+        Some(found)
+    }
+}
+
+/// How many rounds leave out a pod that was silent in so many.
+fn pause(rounds: u32) -> u32 {
+    let doublings = rounds.saturating_sub(SILENT - 1).min(8);
+    ((1 << doublings) - 1).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::{
+        apimachinery::pkg::apis::meta::v1::{Condition, Time},
+        jiff::Timestamp,
+    };
 
     fn tiny() -> Key {
         ("team".to_owned(), "tiny".to_owned())
     }
 
+    fn take(failures: &mut Failures, pods: &[&str], is_silent: bool) {
+        let resource = tiny();
+        failures.take(pods.iter().map(|pod| Failed {
+            uid: pod,
+            resource: &resource,
+            pod,
+            why: "late",
+            is_silent,
+        }));
+    }
+
     fn after(rounds: &[&[&str]]) -> Vec<String> {
         let mut failures = Failures::default();
         for failed in rounds {
-            let resource = tiny();
-            let failed = failed.iter().map(|pod| (*pod, &resource, *pod, "late"));
-            failures.take(failed);
+            take(&mut failures, failed, false);
         }
-        let lasting = failures.lasting(&tiny()).into_iter();
+        let lasting = failures.lasting().unwrap().remove(&tiny());
+        let lasting = lasting.unwrap_or_default().into_iter();
         lasting.map(|unread| unread.pod).collect()
     }
 
     #[test]
     fn one_lost_answer_is_not_told() {
-        assert_eq!(after(&[&["a"]]), [""; 0]);
+        assert_eq!(after(&[&["a"], &[]]), [""; 0]);
         assert_eq!(after(&[&["a"], &[], &["a"]]), [""; 0]);
     }
 
@@ -92,12 +188,62 @@ mod tests {
     }
 
     #[test]
-    fn another_resource_is_not_blamed() {
+    fn after_one_round_nobody_knows() {
         let mut failures = Failures::default();
-        for _ in 0..3 {
-            failures.take([("a", &tiny(), "a", "late")].into_iter());
+        take(&mut failures, &["a"], false);
+        assert!(failures.lasting().is_none());
+    }
+
+    #[test]
+    fn a_silent_pod_is_asked_ever_more_rarely_and_stays_told() {
+        let mut failures = Failures::default();
+        let mut asked = Vec::new();
+        for round in 0..60 {
+            let takes_part = failures.takes_part("a");
+            asked.extend(takes_part.then_some(round));
+            take(&mut failures, if takes_part { &["a"] } else { &[] }, true);
         }
-        let other = ("elsewhere".to_owned(), "tiny".to_owned());
-        assert_eq!(failures.lasting(&other), []);
+        assert_eq!(asked, [0, 1, 2, 3, 5, 9, 17, 27, 37, 47, 57]);
+        assert_eq!(failures.lasting().unwrap()[&tiny()].len(), 1);
+    }
+
+    #[test]
+    fn a_pod_that_answers_with_an_error_is_asked_in_every_round() {
+        let mut failures = Failures::default();
+        for _ in 0..20 {
+            assert!(failures.takes_part("a"));
+            take(&mut failures, &["a"], false);
+        }
+    }
+
+    #[test]
+    fn a_silent_pod_that_goes_is_forgotten() {
+        let mut failures = Failures::default();
+        for _ in 0..SILENT {
+            failures.takes_part("a");
+            take(&mut failures, &["a"], true);
+        }
+        take(&mut failures, &[], true);
+        assert_eq!(failures.lasting().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn what_a_status_tells_is_not_forgotten_at_a_start() {
+        let with = |message: &str| LLMDeploymentStatus {
+            conditions: vec![Condition {
+                type_: conditions::OBSERVABILITY_READY.to_owned(),
+                status: "False".to_owned(),
+                reason: conditions::NOT_SCRAPED.to_owned(),
+                message: message.to_owned(),
+                last_transition_time: Time(Timestamp::UNIX_EPOCH),
+                observed_generation: None,
+            }],
+            ..LLMDeploymentStatus::default()
+        };
+        assert_eq!(
+            Unreads::told(&with(&format!("{UNREAD}: …"))),
+            Unreads::AsTold
+        );
+        assert_eq!(Unreads::told(&with("another")), Unreads::default());
     }
 }

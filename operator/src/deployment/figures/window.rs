@@ -85,6 +85,11 @@ impl History {
         lossy.count() >= LASTING_LOSS
     }
 
+    /// What was seen last.
+    pub(super) fn last(&self) -> Option<&Snapshot> {
+        self.0.back().map(|(_, last)| last)
+    }
+
     /// When the pod last answered.
     pub(super) fn last_seen(&self) -> Option<Instant> {
         self.0.back().map(|(at, _)| *at)
@@ -149,7 +154,7 @@ impl Window {
         let seconds = to.duration_since(from).as_secs_f64();
         let counted = history.counted();
         self.loses_spans |= history.loses_spans();
-        self.stuck |= last.in_progress > 0.0 && counted.tokens <= 0.0;
+        self.stuck |= last.in_progress() > 0.0 && counted.tokens <= 0.0;
         if seconds <= 0.0 {
             return;
         }
@@ -309,7 +314,7 @@ mod tests {
     #[test]
     fn one_pod_without_tokens_is_not_hidden_by_another_that_has_some() {
         let waiting = |tokens| Snapshot {
-            in_progress: 1.0,
+            running: 1.0,
             ..seen(tokens, 0.0, 0.0)
         };
         let busy = history([(0, waiting(0.0)), (10, waiting(100.0))]);

@@ -14,7 +14,7 @@ pub(super) mod sidecar;
 pub(super) use choice::Choice;
 pub(super) use sidecar::Sidecar;
 
-use super::{dereference::Observed, error::Error};
+use super::{asking::Known, dereference::Observed, error::Error};
 use crate::{
     config::monitoring::MonitoringConfig,
     observability::{Subject, rules},
@@ -71,13 +71,14 @@ impl Monitoring {
         choice::choose(&resource.spec.observability, served, &self.settings)
     }
 
-    /// Asks whatever Prometheus is in charge, if it is time to.
+    /// Asks whatever Prometheus is in charge, if it is time to. An answer that comes later calls `late`.
     pub(super) async fn verify(
         &self,
         resource: &LLMDeployment,
         choice: &Choice,
         serving: Serving,
-    ) -> Option<prometheus::Finding> {
+        late: impl FnOnce() + Send + 'static,
+    ) -> Option<Known<prometheus::Finding>> {
         let namespace = resource.namespace()?;
         let name = resource.name_any();
         let addresses = match choice.metrics {
@@ -92,27 +93,34 @@ impl Monitoring {
             }
             MetricsMode::PodMonitor | MetricsMode::Auto | MetricsMode::None => return None,
         };
-        let subject = Subject {
-            namespace: &namespace,
-            name: &name,
-            spec: &resource.spec,
-        };
-        let groups = rules::of_resource(&subject, &self.settings.runbooks_url)
-            .groups
-            .into_iter()
-            // A benchmark's temporary copy has none.
-            .filter(|_| !resource.labels().contains_key(labels::LLM_BENCHMARK))
-            .filter(|group| group.rules.iter().any(|rule| rule.alert.is_some()))
-            .map(|group| group.name)
-            .collect();
         let question = prometheus::Question {
             addresses,
             namespace,
             name,
-            groups,
+            generation: resource.metadata.generation,
             expected: serving.settled,
+            is_sidecar: choice.metrics == MetricsMode::Sidecar,
         };
-        Some(self.verifier.finding(&resource.uid()?, question).await)
+        // A benchmark's temporary copy has none.
+        let spec =
+            (!resource.labels().contains_key(labels::LLM_BENCHMARK)).then(|| resource.spec.clone());
+        let settings = self.settings.clone();
+        let groups = move |question: &prometheus::Question| {
+            spec.map(|spec| {
+                let subject = Subject {
+                    namespace: &question.namespace,
+                    name: &question.name,
+                    spec: &spec,
+                };
+                rules::groups_with_alerts(&subject, &settings.runbooks_url)
+            })
+            .unwrap_or_default()
+        };
+        Some(
+            self.verifier
+                .finding(&resource.uid()?, question, groups, late)
+                .await,
+        )
     }
 }
 

@@ -1,16 +1,14 @@
 //! Asks Prometheus whether it scrapes a resource's pods and has loaded its rules: rarely, because
 //! an idle system stays quiet.
-use crate::deployment::fetch;
+use crate::deployment::{
+    asking::{self, Asking, Known, growing},
+    fetch,
+};
 use axum::body::Bytes;
 use candlepower_api::names::ports;
 use futures::future::join_all;
 use serde::Deserialize;
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// A Prometheus that is well answers at once.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,6 +18,8 @@ const LARGEST_BODY: usize = 1024 * 1024;
 pub(in crate::deployment) const WHILE_TROUBLED: Duration = Duration::from_secs(30);
 /// How soon a good answer is asked for again.
 pub(in crate::deployment) const WHILE_WELL: Duration = Duration::from_secs(300);
+/// How rarely a pod's own Prometheus that never answers is asked in the end.
+const WHILE_SILENT: Duration = Duration::from_secs(600);
 
 /// What to ask, and whom.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,15 +28,19 @@ pub(super) struct Question {
     pub(super) addresses: Vec<String>,
     pub(super) namespace: String,
     pub(super) name: String,
-    /// Groups with alerts that must be loaded.
-    pub(super) groups: Vec<String>,
+    /// Of the resource, whose rules must be loaded.
+    pub(super) generation: Option<i64>,
     /// Targets that there must be at least: pods that have served for a while.
     pub(super) expected: usize,
+    /// Whether each pod has a Prometheus of its own, instead of one for all.
+    pub(super) is_sidecar: bool,
 }
 
 /// What Prometheus says about a resource.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(in crate::deployment) struct Finding {
+    /// Whether each pod has a Prometheus of its own, instead of one for all.
+    pub(in crate::deployment) is_sidecar: bool,
     /// Why a Prometheus gave no answer.
     pub(in crate::deployment) unreachable: Option<String>,
     /// Targets that are scraped.
@@ -69,6 +73,7 @@ impl Finding {
                 }
             }
             Self {
+                is_sidecar: sum.is_sidecar,
                 unreachable: sum.unreachable.or(one.unreachable),
                 up: sum.up + one.up,
                 expected: sum.expected,
@@ -79,68 +84,86 @@ impl Finding {
     }
 }
 
+impl asking::Answer for Finding {
+    fn is_silence(&self) -> bool {
+        self.unreachable.is_some()
+    }
+
+    fn lifetime(&self, _: Duration, silences: u32) -> Duration {
+        if self.is_well() {
+            WHILE_WELL
+        } else if self.is_sidecar {
+            growing(WHILE_TROUBLED, 4, WHILE_SILENT, silences)
+        } else {
+            WHILE_TROUBLED
+        }
+    }
+}
+
 /// Asks, and remembers the answers for a while.
 pub(in crate::deployment) struct Verifier {
-    client: fetch::Client,
-    known: Mutex<HashMap<String, (Instant, Question, Finding)>>,
+    client: Arc<Asker>,
+    known: Asking<Question, Finding>,
 }
 
 impl Verifier {
     pub(in crate::deployment) fn new() -> Self {
         Self {
-            client: fetch::Client::new(PATIENCE),
-            known: Mutex::default(),
+            client: Arc::new(Asker(fetch::Client::new(PATIENCE))),
+            known: Asking::default(),
         }
     }
 
-    /// The present answer about the object with this uid.
-    pub(super) async fn finding(&self, uid: &str, question: Question) -> Finding {
-        if let Some(finding) = self.remembered(uid, &question) {
-            return finding;
-        }
+    /// The present answer about the object with this uid. One that comes later calls `late`. `groups` are those with
+    /// alerts that must be loaded; to name them is dear, so that it is done only where somebody is asked.
+    pub(super) async fn finding(
+        &self,
+        uid: &str,
+        question: Question,
+        groups: impl FnOnce(&Question) -> Vec<String> + Send + 'static,
+        late: impl FnOnce() + Send + 'static,
+    ) -> Known<Finding> {
+        let client = self.client.clone();
+        let asked = question.clone();
+        let ask = async move { client.ask_all(&asked, &groups(&asked)).await };
+        self.known.about(uid, question, ask, late).await
+    }
+}
+
+/// Asks whoever scrapes.
+struct Asker(fetch::Client);
+
+impl Asker {
+    async fn ask_all(&self, question: &Question, groups: &[String]) -> Finding {
         let asked = question
             .addresses
             .iter()
-            .map(|address| self.ask(address, &question));
-        let finding = Finding {
+            .map(|address| self.ask(address, question, groups));
+        Finding {
             expected: question.expected,
+            is_sidecar: question.is_sidecar,
             ..Finding::merged(join_all(asked).await)
-        };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, (at, ..)| at.elapsed() < 2 * WHILE_WELL);
-        known.insert(uid.to_owned(), (Instant::now(), question, finding.clone()));
-        finding
+        }
     }
 
-    fn remembered(&self, uid: &str, question: &Question) -> Option<Finding> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, asked, finding) = known.get(uid)?;
-        let lifetime = if finding.is_well() {
-            WHILE_WELL
-        } else {
-            WHILE_TROUBLED
-        };
-        // The next look comes when the answer has just grown too old.
-        let is_fresh = at.elapsed() + Duration::from_secs(1) < lifetime;
-        (is_fresh && asked == question).then(|| finding.clone())
-    }
-
-    async fn ask(&self, address: &str, question: &Question) -> Finding {
-        self.ask_both(address, question)
+    async fn ask(&self, address: &str, question: &Question, groups: &[String]) -> Finding {
+        self.ask_both(address, question, groups)
             .await
             .unwrap_or_else(|error| unreachable(address, &error))
     }
 
-    async fn ask_both(&self, address: &str, question: &Question) -> Result<Finding, String> {
+    async fn ask_both(
+        &self,
+        address: &str,
+        question: &Question,
+        groups: &[String],
+    ) -> Result<Finding, String> {
         let targets = self.get(&targets_url(address, question)).await?;
         let (up, down) = count(&targets)?;
-        let missing_groups = if question.groups.is_empty() {
+        let missing_groups = if groups.is_empty() {
             Vec::new()
         } else {
-            missing(
-                &question.groups,
-                &self.get(&rules_url(address, question)).await?,
-            )?
+            missing(groups, &self.get(&rules_url(address, groups)).await?)?
         };
         Ok(Finding {
             up,
@@ -151,7 +174,7 @@ impl Verifier {
     }
 
     async fn get(&self, url: &str) -> Result<Bytes, String> {
-        let (status, body) = self.client.get(url, LARGEST_BODY).await?;
+        let (status, body) = self.0.get(url, LARGEST_BODY).await?;
         if !status.is_success() {
             return Err(format!("status {status}"));
         }
@@ -182,9 +205,8 @@ fn targets_url(address: &str, question: &Question) -> String {
     )
 }
 
-fn rules_url(address: &str, question: &Question) -> String {
-    let groups: Vec<_> = question
-        .groups
+fn rules_url(address: &str, groups: &[String]) -> String {
+    let groups: Vec<_> = groups
         .iter()
         .map(|group| format!("&rule_group%5B%5D={}", group.replace(':', "%3A")))
         .collect();
@@ -251,8 +273,9 @@ mod tests {
             addresses: vec!["http://p:9090".into()],
             namespace: "team".into(),
             name: "tiny".into(),
-            groups: vec!["candlepower:team:tiny:alerts".into()],
+            generation: Some(1),
             expected: 1,
+            is_sidecar: false,
         }
     }
 
@@ -260,7 +283,7 @@ mod tests {
     fn the_questions_are_about_one_resource() {
         let question = question();
         insta::assert_snapshot!(targets_url("http://p:9090", &question), @"http://p:9090/api/v1/query?query=up%7Bnamespace%3D%22team%22%2Cllmdeployment%3D%22tiny%22%7D");
-        insta::assert_snapshot!(rules_url("http://p:9090", &question), @"http://p:9090/api/v1/rules?type=alert&exclude_alerts=true&rule_group%5B%5D=candlepower%3Ateam%3Atiny%3Aalerts");
+        insta::assert_snapshot!(rules_url("http://p:9090", &["candlepower:team:tiny:alerts".into()]), @"http://p:9090/api/v1/rules?type=alert&exclude_alerts=true&rule_group%5B%5D=candlepower%3Ateam%3Atiny%3Aalerts");
     }
 
     #[test]
@@ -276,6 +299,21 @@ mod tests {
         let groups = ["a".to_owned(), "b".to_owned()];
         let body = br#"{"data":{"groups":[{"name":"a","rules":[]}]}}"#;
         assert_eq!(missing(&groups, body), Ok(vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn only_a_pods_own_prometheus_is_asked_ever_more_rarely() {
+        use asking::Answer;
+        let lifetime = |is_sidecar, silences| {
+            let finding = Finding {
+                is_sidecar,
+                ..unreachable("http://p:9090", "refused")
+            };
+            finding.lifetime(PATIENCE, silences)
+        };
+        assert_eq!(lifetime(true, 1), WHILE_TROUBLED);
+        assert_eq!(lifetime(true, 9), WHILE_SILENT);
+        assert_eq!(lifetime(false, 9), WHILE_TROUBLED, "its end is awaited");
     }
 
     #[test]

@@ -5,10 +5,11 @@ mod pods;
 mod ready;
 mod startup;
 mod supported;
-mod words;
+pub(super) mod words;
 
 use super::{
     apply::Outcome,
+    autoscale,
     build::{self, labels},
     context::Context,
     dereference::{Observed, ObservedPod, is_ready},
@@ -23,7 +24,7 @@ use crate::{
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentStatus, status::Load},
     names::conditions as names,
-    server_config::LoadStage,
+    server_config::{LoadReport, LoadStage},
 };
 use k8s_openapi::{api::apps::v1::DeploymentStatus, jiff::Timestamp};
 use kube::ResourceExt;
@@ -70,9 +71,14 @@ pub(super) fn derive(
     ));
 
     let reading = reading(observed);
-    let (image, applied) = match outcome {
-        Outcome::Applied(applied) => (Some(applied.image.clone()), true),
-        Outcome::Rejected(_) | Outcome::Refused(_) => (previous.image.clone(), false),
+    let (image, image_device, applied) = match outcome {
+        Outcome::Applied(applied) => {
+            let device = resource.spec.resources.device();
+            (Some(applied.image.clone()), device, true)
+        }
+        Outcome::Rejected(_) | Outcome::Refused(_) => {
+            (previous.image.clone(), previous.image_device, false)
+        }
     };
     let has_children = applied || !observed.services.is_empty();
     LLMDeploymentStatus {
@@ -86,9 +92,15 @@ pub(super) fn derive(
         conditions: conditions.into_list(),
         replicas: workload.replicas.unwrap_or_default(),
         ready_replicas: workload.ready_replicas.unwrap_or_default(),
+        autoscaling: if applied {
+            autoscale::status(resource, observed, now)
+        } else {
+            previous.autoscaling.clone()
+        },
         selector: Some(labels::selector_text(&name)),
         url: has_children.then(|| build::url(&name, &resource.namespace().unwrap_or_default())),
         image,
+        image_device,
         performance: reading.performance,
         alerts: reading.alerts,
         observability: observability::status(resource, observed, outcome),
@@ -132,7 +144,7 @@ fn load(pods: &[&ObservedPod], previous: &LLMDeploymentStatus, loaded: bool) -> 
         Some(report) => Some(Load {
             stage: report.stage,
             percent: i32::from(rounded(report.percent)),
-            remaining: None,
+            remaining: remaining(report),
         }),
         // Nobody is asked once everything has settled.
         None if loaded && !pods.is_empty() => previous.load.clone(),
@@ -143,6 +155,19 @@ fn load(pods: &[&ObservedPod], previous: &LLMDeploymentStatus, loaded: bool) -> 
 /// Progress in steps, so that each one is worth its request.
 fn rounded(percent: u8) -> u8 {
     percent.min(100) / PERCENT_STEP * PERCENT_STEP
+}
+
+/// The time that is left in steps, so that each one is worth its request.
+fn remaining(report: &LoadReport) -> Option<candlepower_api::value::Duration> {
+    let seconds = report.remaining?.as_std().as_secs();
+    let step = match seconds {
+        0..60 => 10,
+        60..600 => 30,
+        600..3600 => 300,
+        _ => 1800,
+    };
+    let rounded = seconds.div_ceil(step).saturating_mul(step);
+    Some(candlepower_api::value::Duration::from_secs(rounded))
 }
 
 /// Whether the last status already says everything that a pod could be asked for.
@@ -165,8 +190,11 @@ pub(super) fn next_look(
     outcome: &Outcome,
     status: &LLMDeploymentStatus,
 ) -> Option<Duration> {
-    if !matches!(outcome, Outcome::Applied(_)) {
+    let Outcome::Applied(applied) = outcome else {
         return None;
+    };
+    if applied.is_partial {
+        return Some(WHILE_LOADING);
     }
     let condition = |type_: &str| {
         status

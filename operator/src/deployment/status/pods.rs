@@ -2,7 +2,7 @@
 use super::{
     super::{
         apply::Outcome,
-        build::CONTAINER,
+        build::{API_KEYS_VOLUME, CONTAINER, GPU},
         dereference::{Observed, ObservedPod, is_ready},
         monitoring::sidecar::{failing_pull, is_pull_failure},
     },
@@ -116,7 +116,7 @@ impl Doctor<'_> {
         }
         // A container that was started again is not well before it serves: without this, the
         // reason would flicker with each restart.
-        match last_failure(container) {
+        match last_failure(container).filter(|_| !fetches(observed)) {
             Some(terminated) => self.terminated(&name, container, terminated),
             None => self.running(observed, container),
         }
@@ -137,7 +137,7 @@ impl Doctor<'_> {
                 Diagnosis::Failing(
                     conditions::IMAGE_PULL_FAILED,
                     format!(
-                        "the image {} cannot be pulled: {}; correct the operator's --server-image, or add spec.pod.imagePullSecrets",
+                        "the image {} cannot be pulled: {}; correct the operator's --server-image (--server-image-cuda for GPUs), or add spec.pod.imagePullSecrets",
                         container.image,
                         shortened(cause, LONGEST_QUOTE)
                     ),
@@ -234,10 +234,16 @@ impl Doctor<'_> {
                     )
                 }
             }
-            Some(report) => Diagnosis::Progress(
-                conditions::LOADING,
-                format!("pod {name}: {}", progress(report)),
-            ),
+            Some(report) => match &report.problem {
+                Some(problem) => Diagnosis::Failing(
+                    problem.reason.as_str(),
+                    format!("pod {name}: {}", shortened(&problem.message, LONGEST_QUOTE)),
+                ),
+                None => Diagnosis::Progress(
+                    conditions::LOADING,
+                    format!("pod {name}: {}", progress(report)),
+                ),
+            },
         }
     }
 }
@@ -247,11 +253,22 @@ pub(super) fn progress(report: &LoadReport) -> String {
     let stage = match report.stage {
         LoadStage::Waiting => return "the model is loaded at the first request".to_owned(),
         LoadStage::Loaded => return "the model is loaded".to_owned(),
+        LoadStage::Downloading => "downloading",
         LoadStage::Verifying => "verifying the file's checksum",
         LoadStage::ReadingWeights => "reading weights",
         LoadStage::WarmingUp => "warming up",
     };
-    format!("{stage}, {} %", super::rounded(report.percent))
+    let left = super::remaining(report).map_or_else(String::new, |left| format!(", {left} left"));
+    format!("{stage}, {} %{left}", super::rounded(report.percent))
+}
+
+/// Whether the server gets bytes of the model, which may take hours: whatever kept it from that
+/// before is over.
+fn fetches(observed: &ObservedPod) -> bool {
+    observed
+        .report
+        .as_ref()
+        .is_some_and(|report| report.stage == LoadStage::Downloading && report.percent > 0)
 }
 
 /// The server does not start before its sidecars.
@@ -265,6 +282,15 @@ fn blocked(sidecar: &ContainerStatus) -> Diagnosis {
     )
 }
 
+/// Kubelet's message names the volume that is missing.
+fn cure_of_volume(failure: &str) -> &'static str {
+    if failure.contains(&format!("volume \"{API_KEYS_VOLUME}\"")) {
+        "create the Secret that spec.access.apiKeys names"
+    } else {
+        "check spec.model.source and spec.cache"
+    }
+}
+
 /// A pod that a node prepares, or fails to.
 fn preparing(observed: &ObservedPod) -> Diagnosis {
     let name = observed.pod.name_any();
@@ -272,8 +298,9 @@ fn preparing(observed: &ObservedPod) -> Diagnosis {
         Some(failure) => Diagnosis::Failing(
             conditions::VOLUME_NOT_READY,
             format!(
-                "pod {name}: its node cannot start it: {}; check spec.model.source",
-                shortened(failure, LONGEST_QUOTE)
+                "pod {name}: its node cannot start it: {}; {}",
+                shortened(failure, LONGEST_QUOTE),
+                cure_of_volume(failure)
             ),
         ),
         None if observed
@@ -324,9 +351,11 @@ pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
         .trim()
         .replace("not found. not found", "not found");
     let cure = if message.contains("persistentvolumeclaim") && message.contains("not found") {
-        "; create the claim, or correct spec.model.source"
+        "; create the claim, or correct spec.model.source or spec.cache"
     } else if message.contains("PersistentVolumeClaims") {
         "; bind the claim to a volume"
+    } else if message.contains(&format!("Insufficient {GPU}")) {
+        "; add a node with a free GPU, or NVIDIA's device plugin to one that has it; or set spec.resources.gpus to 0"
     } else if message.contains("Insufficient") {
         "; add a node, or lower spec.resources"
     } else if message.contains("taint") {

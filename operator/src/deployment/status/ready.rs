@@ -30,7 +30,7 @@ pub(super) fn ready(
         Outcome::Refused(refusal) => return not(conditions::CHILD_REFUSED, refusal.to_string()),
         Outcome::Applied(applied) => applied,
     };
-    let desired = desired(resource);
+    let desired = desired(resource, outcome);
     if desired == 0 {
         return not(
             conditions::SCALED_TO_ZERO,
@@ -59,8 +59,14 @@ pub(super) fn ready(
     not(reason, format!("{message}{still}"))
 }
 
-fn desired(resource: &LLMDeployment) -> usize {
-    usize::try_from(resource.spec.desired_replicas()).unwrap_or_default()
+/// The number of pods that are wanted: what was applied, which an autoscaler may have chosen.
+fn desired(resource: &LLMDeployment, outcome: &Outcome) -> usize {
+    let applied = match outcome {
+        Outcome::Applied(applied) => applied.deployment.spec.as_ref(),
+        Outcome::Rejected(_) | Outcome::Refused(_) => None,
+    };
+    let replicas = applied.and_then(|spec| spec.replicas);
+    usize::try_from(replicas.unwrap_or_else(|| resource.wanted_replicas())).unwrap_or_default()
 }
 
 /// Whether the Deployment has the wanted pods, all of the newest form, and no others.
@@ -181,7 +187,7 @@ fn without_pods(
     pods: &[&ObservedPod],
 ) -> Option<&'static str> {
     match outcome {
-        Outcome::Applied(_) if desired(resource) == 0 => Some(conditions::SCALED_TO_ZERO),
+        Outcome::Applied(_) if desired(resource, outcome) == 0 => Some(conditions::SCALED_TO_ZERO),
         _ if !pods.is_empty() => None,
         Outcome::Applied(_) => Some(conditions::PODS_PENDING),
         Outcome::Rejected(rejection) => Some(rejection.reason),
@@ -218,7 +224,7 @@ pub(super) fn model_loaded(
         .iter()
         .filter(|pod| has_loaded(pod, resource.spec.preload || was_loaded))
         .count();
-    if loaded >= desired(resource).max(1) {
+    if loaded >= desired(resource, outcome).max(1) {
         return verdict(
             Truth::True,
             conditions::LOADED,
@@ -243,7 +249,7 @@ pub(super) fn model_loaded(
             conditions::LOADING,
             &format!(
                 "{loaded} of {} have loaded it",
-                words::pods(desired(resource))
+                words::pods(desired(resource, outcome))
             ),
         ),
         None => verdict(

@@ -1,5 +1,8 @@
 //! `SpecSupported`: which fields are set that this version does not act on.
-use super::conditions::{Truth, Verdict};
+use super::{
+    super::source::is_fetched,
+    conditions::{Truth, Verdict},
+};
 use candlepower_api::{deployment::LLMDeploymentSpec, names::conditions};
 
 pub(super) fn spec_supported(spec: &LLMDeploymentSpec) -> Verdict {
@@ -26,17 +29,19 @@ pub(super) fn spec_supported(spec: &LLMDeploymentSpec) -> Verdict {
 /// Fields that the user has set; a default is nobody's wish.
 fn inert_fields(spec: &LLMDeploymentSpec) -> Vec<&'static str> {
     let model = &spec.model;
+    let is_mounted = !is_fetched(&model.source);
     let fields = [
-        ("model.revision", model.revision.is_some()),
-        ("model.file", model.file.is_some()),
-        ("model.credentials", model.credentials.is_some()),
-        ("autoscaling", spec.autoscaling.is_some()),
-        ("resources.gpus", spec.resources.gpus > 0),
-        ("cache", spec.cache.is_some()),
-        ("access.apiKeys", spec.access.api_keys.is_some()),
         (
-            "access.networkPolicy.from",
-            !spec.access.network_policy.from.is_empty(),
+            "model.file (the source names a file already)",
+            is_mounted && model.file.is_some(),
+        ),
+        (
+            "model.credentials (nothing is fetched)",
+            is_mounted && model.credentials.is_some(),
+        ),
+        (
+            "cache (nothing is fetched)",
+            is_mounted && spec.cache.is_some(),
         ),
     ];
     fields
@@ -58,7 +63,12 @@ mod tests {
             json!({"engine": {"prefixCaching": true}, "observability": {"metrics": {"mode": "None"}}}),
             json!({"observability": {"tracing": {"mode": "Endpoint", "endpoint": "http://a:4317"}}}),
             json!({"observability": {"metrics": {"mode": "PodMonitor"}, "tracing": {"mode": "Sidecar"}}}),
+            json!({"access": {"apiKeys": {"secretRef": {"name": "a"}}, "networkPolicy": {"from": [{"podSelector": {}}]}}}),
+            json!({"resources": {"gpus": 1}}),
+            json!({"model": {"source": "hf://a/b", "revision": "v1", "file": "*.gguf",
+                "credentials": {"secretRef": {"name": "hub"}}}, "cache": {"size": "1Gi"}}),
             json!({"alerts": {"errorRate": {"threshold": "1%"}}}),
+            json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 2}}),
         ] {
             let verdict = spec_supported(&testing::resource(spec).spec);
             assert_eq!(verdict.status, Truth::True, "{}", verdict.message);
@@ -69,17 +79,15 @@ mod tests {
     fn each_field_without_effect_is_named() {
         let spec = testing::resource(json!({
             "model": {"source": "pvc://a/b", "file": "c"},
-            "autoscaling": {"minReplicas": 1, "maxReplicas": 2},
             "cache": {"size": "1Gi"},
-            "resources": {"gpus": 1},
         }));
         let verdict = spec_supported(&spec.spec);
         assert_eq!(verdict.status, Truth::False);
         assert_eq!(verdict.reason, "NotYetImplemented");
         assert!(
-            verdict
-                .message
-                .ends_with("model.file, autoscaling, resources.gpus, cache"),
+            verdict.message.ends_with(
+                "model.file (the source names a file already), cache (nothing is fetched)"
+            ),
             "{}",
             verdict.message
         );

@@ -7,8 +7,9 @@ use crate::deployment::{
     validate::Rejection,
 };
 use candlepower_api::{
-    names::reasons::{LoadFailure, TerminationMessage},
+    names::reasons::{LoadFailure, LoadProblem, TerminationMessage},
     server_config::{LoadReport, LoadedModel},
+    value::Duration,
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -30,6 +31,7 @@ fn applied(status: Value) -> Outcome {
         config_hash: "abc".to_owned(),
         image: "candlepower/server:test".to_owned(),
         monitoring_failure: None,
+        is_partial: false,
     }))
 }
 
@@ -54,8 +56,6 @@ fn condition<'a>(status: &'a LLMDeploymentStatus, type_: &str) -> &'a Condition 
 
 fn report(stage: LoadStage, percent: u8) -> LoadReport {
     LoadReport {
-        stage,
-        percent,
         model: (stage == LoadStage::Loaded).then(|| LoadedModel {
             name: "tiny".into(),
             architecture: "llama".into(),
@@ -66,6 +66,7 @@ fn report(stage: LoadStage, percent: u8) -> LoadReport {
             kv_cache_bytes: 1,
             kv_bytes_per_token: None,
         }),
+        ..LoadReport::at(stage, percent)
     }
 }
 

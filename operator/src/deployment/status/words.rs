@@ -1,7 +1,7 @@
 //! Sentences for people.
 
 /// `1 pod`, `2 pods`.
-pub(super) fn pods(count: usize) -> String {
+pub(in crate::deployment) fn pods(count: usize) -> String {
     if count == 1 {
         "1 pod".to_owned()
     } else {

@@ -166,9 +166,13 @@ fn operator() -> Vec<Panel> {
             Kind::Lines,
             "Reconciles running",
             "short",
-            "Reconciles that run now.",
+            "Reconciles that run now, and objects that wait to be tried again.",
         )
         .query(scope.total(names::RECONCILES_RUNNING), "running")
+        .query(
+            scope.total(names::RETRIES_PENDING),
+            "waiting after a failure",
+        )
         .width(8),
         Panel::new(
             Kind::Lines,
@@ -211,6 +215,20 @@ fn operator() -> Vec<Panel> {
             scope.beside(PROCESS_RESIDENT_MEMORY, names::RECONCILES_RUNNING),
             "{{pod}}",
         )
-        .width(24),
+        .width(8),
+        Panel::new(
+            Kind::Lines,
+            "Requests to the API server",
+            "ops",
+            "By verb. An idle system only watches.",
+        )
+        .query(
+            scope.total_rate_by(names::API_REQUESTS, names::LABEL_VERB),
+            "{{verb}}",
+        )
+        .width(8),
+        Panel::new(Kind::Lines, "Leaders", "short", "Operators that work: one.")
+            .query(scope.total(names::LEADER), "leads")
+            .width(8),
     ]
 }

@@ -92,6 +92,10 @@ fn readiness(state: &AppState) -> Response {
     if state.drain.phase() != Phase::Serving {
         return answer(false, "draining");
     }
+    // The log says so, and a roll-out with the wrong Secret goes no further.
+    if !state.access.is_possible() {
+        return answer(false, "no_api_keys");
+    }
     let ready = !state.options.preload || state.host.served().is_some();
     answer(ready, if ready { "ready" } else { "loading" })
 }

@@ -27,7 +27,7 @@ fn load_with(
 ) -> Result<ServedModel, LoadError> {
     let mut config = ServerConfig::for_model(path);
     change(&mut config);
-    load(&config, Arc::new(()), &|_, _| {})
+    load(&config, Arc::new(()), &|_| {})
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn scraper() -> Scraper {
     Scraper {
         resources,
         pods,
+        deployments: reflector::store().0,
         client: probe::Client::new(),
         metrics: Arc::new(Metrics::new().unwrap()),
         figures: Arc::default(),

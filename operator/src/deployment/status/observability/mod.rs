@@ -2,15 +2,14 @@
 mod prometheus;
 mod sidecars;
 
+use crate::events::find;
 use crate::{
     conditions::{Truth, Verdict},
     deployment::{
         apply::{Applied, Outcome},
         dereference::{Observed, ObservedPod, is_ready},
-        monitoring::{
-            Choice,
-            prometheus::{WHILE_TROUBLED, WHILE_WELL},
-        },
+        figures::{Reading, Unreads},
+        monitoring::{Choice, prometheus::WHILE_TROUBLED},
     },
 };
 use candlepower_api::{
@@ -23,6 +22,10 @@ use kube::ResourceExt;
 use prometheus::judged;
 use sidecars::broken_sidecar;
 use std::time::Duration;
+
+/// How the message begins where pods give the operator no metrics.
+pub(in crate::deployment) const UNREAD: &str =
+    "status.performance and status.alerts leave pods out that give the operator no metrics";
 
 /// What the verdict is, and why.
 type Found = (Truth, &'static str, String);
@@ -93,8 +96,12 @@ fn verdict(
             format!("{}; no pod serves yet", chosen(choice)),
         );
     }
-    match &observed.finding {
+    match &observed.verified.answer {
         Some(finding) => judged(choice, finding),
+        None if observed.verified.is_pending => as_before(observed).unwrap_or_else(|| {
+            let message = format!("{}; no Prometheus has answered yet", chosen(choice));
+            (Truth::Unknown, names::WAITING_FOR_PODS, message)
+        }),
         None if choice.metrics == MetricsMode::PodMonitor && !choice.served.prometheus_rule => no(
             names::RULES_NOT_LOADED,
             format!(
@@ -114,12 +121,32 @@ fn verdict(
     }
 }
 
+/// What the last status says, as far as it is about pods that serve: nobody knows better until Prometheus answers.
+fn as_before(observed: &Observed) -> Option<Found> {
+    const LASTING: [&str; 6] = [
+        names::COLLECTING,
+        names::NOT_SCRAPED,
+        names::RULES_NOT_LOADED,
+        names::PROMETHEUS_UNREACHABLE,
+        names::TRACES_NOT_EXPORTED,
+        names::WAITING_FOR_PODS,
+    ];
+    let before = find(&observed.previous.conditions, names::OBSERVABILITY_READY)?;
+    let reason = LASTING.into_iter().find(|it| *it == before.reason)?;
+    Some((Truth::of(before), reason, before.message.clone()))
+}
+
 /// The verdict, unless pods give the operator no metrics: then the status lacks their figures and
 /// their alerts, however well others collect them.
 fn with_unread(found: Found, observed: &Observed) -> Found {
-    let unread = observed.reading.as_ref().map(|reading| &reading.unread);
-    let Some(unread) = unread.filter(|unread| !unread.is_empty() && found.0 != Truth::False) else {
+    if found.0 == Truth::False {
         return found;
+    }
+    let told = Reading::told(Some(&observed.previous));
+    let unread = match &observed.reading.as_ref().unwrap_or(&told).unread {
+        Unreads::AsTold => return as_before(observed).unwrap_or(found),
+        Unreads::These(unread) if unread.is_empty() => return found,
+        Unreads::These(unread) => unread,
     };
     let mut told: Vec<_> = unread
         .iter()
@@ -130,8 +157,7 @@ fn with_unread(found: Found, observed: &Observed) -> Found {
         told.push(format!("and {} more", unread.len() - MOST_TOLD));
     }
     let message = format!(
-        "status.performance and status.alerts leave pods out that give the operator no metrics: \
-         look at their logs, and at network policies ({})",
+        "{UNREAD}: look at their logs, and at network policies ({})",
         told.join("; ")
     );
     (Truth::False, names::NOT_SCRAPED, message)
@@ -205,10 +231,9 @@ pub(in crate::deployment) fn next_look(
         return None;
     };
     let pods_serve = status.ready_replicas > 0;
-    match &observed.finding {
+    match &observed.verified.answer {
         _ if applied.monitoring_failure.is_some() => Some(WHILE_TROUBLED),
-        Some(finding) if finding.is_well() => Some(WHILE_WELL),
-        Some(_) if pods_serve => Some(WHILE_TROUBLED),
+        Some(finding) if finding.is_well() || pods_serve => observed.verified.again,
         _ => None,
     }
 }

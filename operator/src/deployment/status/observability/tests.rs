@@ -1,7 +1,8 @@
 //! What `ObservabilityReady` says, case by case.
 use super::*;
 use crate::deployment::{
-    figures::{Reading, Unread},
+    asking::Known,
+    figures::{Reading, Unread, Unreads},
     monitoring::{prometheus::Finding, served::Served},
     testing::{BARE, STACK, choice, pod, ready_pod, resource},
 };
@@ -13,13 +14,20 @@ fn found(spec: Value, served: Served, pod: ObservedPod, finding: Option<Finding>
     let observed = Observed {
         choice: choice(&resource, served, &[]),
         pods: vec![pod],
-        finding,
+        verified: known(finding),
         ..Observed::default()
     };
     let outcome = Outcome::Applied(Box::default());
     let pods: Vec<_> = observed.pods.iter().collect();
     let verdict = observability_ready(&resource, &observed, &outcome, &pods);
     format!("{:?} {}", verdict.status, verdict.reason)
+}
+
+fn known(finding: Option<Finding>) -> Known<Finding> {
+    Known {
+        answer: finding,
+        ..Known::default()
+    }
 }
 
 fn well() -> Finding {
@@ -124,7 +132,7 @@ fn pods_that_give_the_operator_no_metrics_are_named() {
     };
     assert!(told(&observed).starts_with("True CollectionOff"));
     observed.reading = Some(Reading {
-        unread: ["a", "b", "c", "d", "e"].map(unread).into(),
+        unread: Unreads::These(["a", "b", "c", "d", "e"].map(unread).into()),
         ..Reading::default()
     });
     let told = told(&observed);
@@ -133,6 +141,40 @@ fn pods_that_give_the_operator_no_metrics_are_named() {
         told.ends_with("c: no answer within 1s; and 2 more)"),
         "{told}"
     );
+}
+
+#[test]
+fn after_a_start_the_last_status_stands_until_its_pods_have_been_asked() {
+    let resource = resource(json!({}));
+    let mut observed = Observed {
+        choice: choice(&resource, BARE, &[]),
+        pods: vec![ready_pod()],
+        verified: Known {
+            is_pending: true,
+            ..Known::default()
+        },
+        ..Observed::default()
+    };
+    let told = |observed: &Observed| {
+        let outcome = Outcome::Applied(Box::default());
+        let pods: Vec<_> = observed.pods.iter().collect();
+        observability_ready(&resource, observed, &outcome, &pods)
+    };
+    let first = told(&observed);
+    assert_eq!(
+        (first.status, &*first.reason),
+        (Truth::Unknown, "WaitingForPods")
+    );
+    let silent = format!("{UNREAD}: (tiny-1: no answer within 1s)");
+    observed.previous.conditions =
+        serde_json::from_value(json!([{"type": "ObservabilityReady", "status": "False",
+            "reason": "NotScraped", "message": silent, "lastTransitionTime": "2026-01-01T11:00:00Z"}]))
+        .unwrap();
+    assert_eq!(told(&observed).message, silent, "Prometheus is asked");
+    observed.verified = known(Some(well()));
+    assert_eq!(told(&observed).message, silent, "the pods are not");
+    observed.reading = Some(Reading::default());
+    assert_eq!(told(&observed).reason, "Collecting");
 }
 
 #[test]
@@ -157,7 +199,7 @@ fn spans_that_are_lost_spoil_a_good_verdict_and_no_other() {
         let observed = Observed {
             choice: choice(&resource, BARE, &[]),
             pods: vec![pod],
-            finding,
+            verified: known(finding),
             reading: Some(Reading {
                 loses_spans: true,
                 ..Reading::default()

@@ -10,6 +10,12 @@ fn each_trouble_of_a_pod_has_a_reason_and_a_cure() {
         start_failure: Some("hostPath type check failed".into()),
         ..waiting("ContainerCreating", "")
     };
+    let locked_out = ObservedPod {
+        start_failure: Some(
+            "MountVolume.SetUp failed for volume \"api-keys\" : secret \"keys\" not found".into(),
+        ),
+        ..waiting("ContainerCreating", "")
+    };
     let cases = [
         (
             unscheduled(
@@ -17,6 +23,11 @@ fn each_trouble_of_a_pod_has_a_reason_and_a_cure() {
             ),
             "Unschedulable",
             "1 Insufficient memory; add a node, or lower spec.resources",
+        ),
+        (
+            unscheduled("0/1 nodes are available: 1 Insufficient nvidia.com/gpu. no new claims"),
+            "Unschedulable",
+            "1 Insufficient nvidia.com/gpu; add a node with a free GPU",
         ),
         (
             unscheduled(
@@ -38,7 +49,16 @@ fn each_trouble_of_a_pod_has_a_reason_and_a_cure() {
             "ContainerConfigError",
             "secret \"a\" not found; check what spec.pod refers to",
         ),
-        (stuck, "VolumeNotReady", "hostPath type check failed"),
+        (
+            stuck,
+            "VolumeNotReady",
+            "hostPath type check failed; check spec.model.source",
+        ),
+        (
+            locked_out,
+            "VolumeNotReady",
+            "\"keys\" not found; create the Secret that spec.access.apiKeys names",
+        ),
         (
             waiting("ContainerCreating", ""),
             "ContainerStarting",
@@ -87,6 +107,41 @@ fn a_server_that_starts_again_after_a_failure_still_shows_the_failure() {
 }
 
 #[test]
+fn a_server_that_fetches_shows_it_whatever_failed_before() {
+    let again = ObservedPod {
+        report: Some(LoadReport {
+            remaining: Some(Duration::from_secs(125)),
+            ..report(LoadStage::Downloading, 12)
+        }),
+        ..pod_in(
+            json!({"running": {"startedAt": NOW}}),
+            json!({"terminated": last_words()}),
+            3,
+        )
+    };
+    let (reason, message) = ready_of(again);
+    assert_eq!(reason, "Loading");
+    assert!(
+        message.contains("downloading, 10 %, 2m30s left"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_source_that_does_not_answer_is_the_reason_while_it_is_tried_again() {
+    let problem = LoadProblem {
+        reason: LoadFailure::Unreachable,
+        message: "no answer".into(),
+    };
+    let (reason, message) = ready_of(running(Some(LoadReport {
+        problem: Some(problem),
+        ..report(LoadStage::Downloading, 40)
+    })));
+    assert_eq!(reason, "Unreachable");
+    assert!(message.contains("no answer"), "{message}");
+}
+
+#[test]
 fn troubles_without_a_pod_have_reasons_too() {
     let refused = json!({"conditions": [{
         "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
@@ -113,11 +168,11 @@ fn troubles_without_a_pod_have_reasons_too() {
         ),
         (
             Outcome::Rejected(Rejection {
-                reason: "SourceNotSupported",
+                reason: "InvalidSpec",
                 message: "use pvc://".into(),
             }),
             json!({}),
-            "SourceNotSupported",
+            "InvalidSpec",
             "use pvc://",
         ),
         (

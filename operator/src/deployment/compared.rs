@@ -1,0 +1,197 @@
+//! What was compared last with what it should be. Most looks at a resource follow a change of its pods, and its children
+//! are still as they were found right: to build them anew would be most of the work.
+use super::{apply::Applied, dereference::Observed, monitoring::Plan, validate::Valid};
+use candlepower_api::deployment::LLMDeployment;
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::Resource;
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// What nobody has looked at for so long is compared anew.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
+
+/// Everything that the children of a resource are made of and look like, as a number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Fingerprint(u64);
+
+/// The resources whose children were right, by uid.
+#[derive(Debug, Default)]
+pub(super) struct Compared(Mutex<HashMap<String, Right>>);
+
+#[derive(Debug)]
+struct Right {
+    fingerprint: Fingerprint,
+    config_hash: String,
+    seen: Instant,
+}
+
+impl Compared {
+    /// What the cluster holds, where it was compared already.
+    pub(super) fn applied(
+        &self,
+        fingerprint: Fingerprint,
+        valid: &Valid<'_>,
+        observed: &Observed,
+    ) -> Option<Applied> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let right = known
+            .get_mut(&valid.owner.uid)
+            .filter(|right| right.fingerprint == fingerprint)?;
+        right.seen = Instant::now();
+        Some(Applied {
+            deployment: Deployment::clone(observed.deployments.first()?),
+            config_hash: right.config_hash.clone(),
+            image: valid.server.image.clone(),
+            monitoring_failure: None,
+            is_partial: false,
+        })
+    }
+
+    /// Notes that nothing had to be written.
+    pub(super) fn note(&self, fingerprint: Fingerprint, uid: &str, config_hash: &str) {
+        let now = Instant::now();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, right| now.duration_since(right.seen) < FORGOTTEN);
+        let right = Right {
+            fingerprint,
+            config_hash: config_hash.to_owned(),
+            seen: now,
+        };
+        known.insert(uid.to_owned(), right);
+    }
+}
+
+impl Fingerprint {
+    /// Of what `resource` asks for, by the `plan`, and of the children that there are.
+    pub(super) fn of(
+        resource: &LLMDeployment,
+        valid: &Valid<'_>,
+        plan: &Plan<'_>,
+        observed: &Observed,
+    ) -> Self {
+        let mut state = DefaultHasher::new();
+        let metadata = &resource.metadata;
+        (
+            &metadata.generation,
+            &metadata.labels,
+            &metadata.annotations,
+        )
+            .hash(&mut state);
+        let Plan {
+            choice,
+            settings: _, // the process' own flags
+            prometheus,
+            jaeger,
+        } = plan;
+        let server = &valid.server;
+        format!("{server:?} {choice:?} {prometheus:?} {jaeger:?}").hash(&mut state);
+        valid.replicas.hash(&mut state);
+        for deployment in &observed.deployments {
+            // Its resource version would also tell of each new status.
+            hash_written(&deployment.metadata, &mut state);
+        }
+        hash_versions(&observed.config_maps, &mut state);
+        hash_versions(&observed.services, &mut state);
+        hash_versions(&observed.claims, &mut state);
+        hash_versions(&observed.network_policies, &mut state);
+        hash_versions(&observed.disruption_budgets, &mut state);
+        hash_versions(&observed.pod_monitors, &mut state);
+        hash_versions(&observed.prometheus_rules, &mut state);
+        Self(state.finish())
+    }
+}
+
+/// What of an object somebody has written, other than its status.
+fn hash_written(metadata: &ObjectMeta, state: &mut DefaultHasher) {
+    let ObjectMeta {
+        uid,
+        generation,
+        labels,
+        annotations,
+        owner_references,
+        ..
+    } = metadata;
+    (uid, generation, labels, annotations).hash(state);
+    for owner in owner_references.iter().flatten() {
+        (&owner.uid, owner.controller).hash(state);
+    }
+}
+
+fn hash_versions<K: Resource>(objects: &[Arc<K>], state: &mut DefaultHasher) {
+    objects.len().hash(state);
+    for object in objects {
+        let metadata = object.meta();
+        (&metadata.uid, &metadata.resource_version).hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::{
+        monitoring::Choice,
+        testing::{self, settings},
+    };
+    use serde_json::{Value, json};
+
+    fn fingerprint(resource: &LLMDeployment, deployment: Value, config_map: Value) -> Fingerprint {
+        let observed = Observed {
+            deployments: vec![Arc::new(serde_json::from_value(deployment).unwrap())],
+            config_maps: vec![Arc::new(serde_json::from_value(config_map).unwrap())],
+            ..Observed::default()
+        };
+        let settings = settings(&[]);
+        let plan = Plan::new(Choice::default(), &settings, &observed);
+        Fingerprint::of(resource, &testing::valid(resource), &plan, &observed)
+    }
+
+    #[test]
+    fn a_status_is_no_difference_and_whatever_somebody_writes_is() {
+        let resource = testing::resource(json!({}));
+        let deployment = |version: &str, generation: i64, label: &str| {
+            json!({"metadata": {"uid": "d", "resourceVersion": version, "generation": generation,
+                                "labels": {"a": label}}})
+        };
+        let config_map =
+            |version: &str| json!({"metadata": {"uid": "c", "resourceVersion": version}});
+        let first = fingerprint(&resource, deployment("1", 1, "a"), config_map("1"));
+        let status = fingerprint(&resource, deployment("2", 1, "a"), config_map("1"));
+        assert_eq!(first, status);
+        for other in [
+            fingerprint(&resource, deployment("2", 2, "a"), config_map("1")),
+            fingerprint(&resource, deployment("2", 1, "b"), config_map("1")),
+            fingerprint(&resource, deployment("1", 1, "a"), config_map("2")),
+        ] {
+            assert_ne!(first, other);
+        }
+        let mut changed = resource;
+        changed.metadata.generation = Some(4);
+        assert_ne!(
+            first,
+            fingerprint(&changed, deployment("1", 1, "a"), config_map("1"))
+        );
+    }
+
+    #[test]
+    fn only_the_very_same_children_were_compared() {
+        let resource = testing::resource(json!({}));
+        let valid = testing::valid(&resource);
+        let observed = Observed {
+            deployments: vec![Arc::default()],
+            ..Observed::default()
+        };
+        let compared = Compared::default();
+        compared.note(Fingerprint(1), &valid.owner.uid, "hash");
+        assert!(
+            compared
+                .applied(Fingerprint(2), &valid, &observed)
+                .is_none()
+        );
+        let applied = compared.applied(Fingerprint(1), &valid, &observed).unwrap();
+        assert_eq!(applied.config_hash, "hash");
+    }
+}
