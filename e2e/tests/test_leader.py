@@ -109,8 +109,9 @@ def test_the_other_takes_over_from_a_leader_that_is_lost(namespace: str) -> None
 def test_a_leader_that_is_stopped_gives_the_lease_away(namespace: str) -> None:
     first = wait_for_leader()
     kube.kubectl("-n", kube.OPERATOR_NAMESPACE, "rollout", "status", "deployment/candlepower", "--timeout=60s")
-    command = ["kubectl", "-n", kube.OPERATOR_NAMESPACE, "logs", "--follow", "--tail=1", first]
+    command = ["kubectl", "-n", kube.OPERATOR_NAMESPACE, "logs", "--follow", first]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as log:
+        assert log.stdout and log.stdout.readline(), "from here on nothing that it says is missed"
         kube.kubectl("-n", kube.OPERATOR_NAMESPACE, "delete", "pod", first)
         wait_for_leader(but=first)
         last_words, _ = log.communicate(timeout=60)
