@@ -28,10 +28,15 @@ def two_operators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     kube.install_chart(kube.E2E / "lib" / "test-values.yaml")
 
 
+def pods() -> list[dict[str, Any]]:
+    """The operators' pods. Those of an earlier roll-out that are still being deleted are none of them."""
+    found = kube.find("pods", kube.OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator")
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
 def operators() -> list[str]:
     """The names of the operators' pods."""
-    found = kube.find("pods", kube.OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator")
-    return [pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]]
+    return [pod["metadata"]["name"] for pod in pods()]
 
 
 def lease() -> dict[str, Any]:
@@ -90,9 +95,9 @@ def test_only_the_leader_writes_and_both_are_ready(namespace: str) -> None:
     assert writes(leading) > 0
     assert writes(waiting) == 0
     assert waiting.get("candlepower_operator_writes_total", 0) == 0
-    pods = kube.find("pods", kube.OPERATOR_NAMESPACE, "app.kubernetes.io/component=operator")
-    ready = [status["ready"] for pod in pods for status in pod["status"]["containerStatuses"]]
-    assert ready == [True, True], json.dumps([pod["status"] for pod in pods])
+    statuses = [pod["status"] for pod in pods()]
+    ready = [container["ready"] for status in statuses for container in status["containerStatuses"]]
+    assert ready == [True, True], json.dumps(statuses)
 
 
 def test_the_other_takes_over_from_a_leader_that_is_lost(namespace: str) -> None:
