@@ -137,8 +137,8 @@ pub(crate) fn as_cached(wanted: &Value) -> Value {
     cached
 }
 
-/// Longer values are not kept in memory: dashboards of a thousand resources would fill it.
-const LONGEST_VALUE: usize = 4096;
+/// Longer values are not kept in memory: those of a thousand resources would fill it.
+const LONGEST_VALUE: usize = 128;
 
 pub(crate) fn digest(text: &str) -> String {
     let mut digest = "sha256:".to_owned();
