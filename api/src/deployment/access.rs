@@ -1,6 +1,7 @@
 //! `spec.access`: who may send requests.
 use super::model::SecretReference;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,8 @@ pub struct ApiKeys {
 }
 
 /// Answer requests by HTTPS alone, on port 8443. On port 8080 there are probes and metrics, in the clear.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("self.secretRef.name.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("access.tls.secretRef.name: write the name of a Secret, of lower-case letters, digits, '-' and '.'; certificate and key go into it: kubectl create secret tls NAME --cert=FILE --key=FILE"))]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
     /// A Secret of the type `kubernetes.io/tls`: `tls.crt` with the certificate and those between it and its
