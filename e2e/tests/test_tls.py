@@ -61,10 +61,10 @@ def get(address: str, namespace: str, path: str, trust: ssl.SSLContext) -> tuple
     """The first line of the answer, and the certificate that was shown."""
     host, name = ("127.0.0.1", int(address.rsplit(":", 1)[1])), f"{NAME}.{namespace}.svc"
     with socket.create_connection(host, 20) as plain, trust.wrap_socket(plain, server_hostname=name) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         shown = connection.getpeercert(binary_form=True)
         assert shown
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         return answer.split("\r\n")[0], ssl.DER_cert_to_PEM_cert(shown)
 
 
