@@ -151,8 +151,14 @@ impl Default for EngineConfig {
 pub struct HttpConfig {
     /// Address to listen on.
     pub host: String,
-    /// Port to listen on.
+    /// Port to listen on; with `tls` it has probes and metrics only.
     pub port: u16,
+    /// A folder with a certificate and its key ([`paths::TLS_CERTIFICATE`], [`paths::TLS_KEY`]): requests are answered
+    /// by HTTPS alone, on `tls_port`. Without it there is no HTTPS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<PathBuf>,
+    /// Port to listen on for HTTPS.
+    pub tls_port: u16,
     /// Largest request body.
     pub body_limit: ByteSize,
     /// How long a request may take, from its first byte to its last; a request may ask for less.
@@ -169,6 +175,8 @@ impl Default for HttpConfig {
         Self {
             host: "0.0.0.0".to_owned(),
             port: ports::SERVER_HTTP,
+            tls: None,
+            tls_port: ports::SERVER_HTTPS,
             body_limit: ByteSize::mebibytes(2),
             request_timeout: None,
             drain_timeout: Duration::from_secs(60),

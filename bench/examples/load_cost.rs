@@ -10,7 +10,7 @@ use candlepower_bench::{
     load::{
         self, CancellationToken,
         health::problems,
-        plan::{Load, Plan, ScenarioPlan, Target},
+        plan::{Load, Plan, ScenarioPlan, Target, Trust},
     },
 };
 use clap::Parser;
@@ -44,6 +44,7 @@ async fn main() -> Result<(), load::Error> {
             url: flags.url,
             model: None,
             api_key: None,
+            trust: Trust::default(),
         },
         workload: Workload {
             output_tokens: flags.output_tokens,

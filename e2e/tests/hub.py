@@ -67,14 +67,14 @@ def wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the hub's look-alike does not listen")
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for the look-alike's address that signs itself, and its key."""
+def make_certificate(folder: Path, subject: str = f"IP:{ADDRESS}") -> tuple[Path, Path]:
+    """A certificate for a subject, such as the look-alike's address, that signs itself, and its key."""
     certificate, key = folder / "hub.pem", folder / "hub.key"
     subprocess.run(
         [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
             "-addext", "basicConstraints=critical,CA:FALSE",
-            "-subj", "/CN=hub", "-addext", f"subjectAltName=IP:{ADDRESS}", "-keyout", str(key), "-out", str(certificate),
+            "-subj", "/CN=hub", "-addext", f"subjectAltName={subject}", "-keyout", str(key), "-out", str(certificate),
         ],
         check=True, capture_output=True,
     )

@@ -51,6 +51,13 @@ REFUSED = {
         {"model": {"source": models.SOURCE, "sha256": "A" * 64}},
         ["spec.model.sha256", "the 64 lower-case hexadecimal digits"],
     ),
+    # ---- Who may send requests
+    "TLS without its Secret": ({"access": {"tls": {}}}, ["spec.access.tls.secretRef: Required"]),
+    "a file for the Secret of TLS": (
+        {"access": {"tls": {"secretRef": {"name": "/certs/tls.crt"}}}},
+        ["spec.access.tls", "write the name of a Secret"],
+    ),
+    # ---- The model's name
     "an empty name for requests": (
         {"model": {"source": models.SOURCE, "servedName": ""}},
         ["spec.model.servedName", "such as mistral-7b"],

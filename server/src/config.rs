@@ -147,9 +147,15 @@ pub struct HttpArguments {
     /// Address to listen on [default: 0.0.0.0].
     #[arg(long, env = "CANDLEPOWER_HOST", value_name = "ADDRESS")]
     pub host: Option<String>,
-    /// Port to listen on [default: 8080].
+    /// Port to listen on; with --tls it has probes and metrics only [default: 8080].
     #[arg(long, env = "CANDLEPOWER_PORT")]
     pub port: Option<u16>,
+    /// A folder with tls.crt and tls.key: requests are answered by HTTPS alone, on --tls-port [default: no HTTPS].
+    #[arg(long, env = "CANDLEPOWER_TLS", value_name = "FOLDER")]
+    pub tls: Option<PathBuf>,
+    /// Port to listen on for HTTPS [default: 8443].
+    #[arg(long, env = "CANDLEPOWER_TLS_PORT", value_name = "PORT")]
+    pub tls_port: Option<u16>,
     /// Largest request body [default: 2Mi].
     #[arg(long, env = "CANDLEPOWER_BODY_LIMIT", value_name = "SIZE")]
     pub body_limit: Option<ByteSize>,
@@ -341,6 +347,8 @@ impl HttpArguments {
         let http = &mut config.http;
         set(&mut http.host, self.host);
         set(&mut http.port, self.port);
+        set_some(&mut http.tls, self.tls);
+        set(&mut http.tls_port, self.tls_port);
         set(&mut http.body_limit, self.body_limit);
         set_some(&mut http.request_timeout, self.request_timeout);
         set(&mut http.drain_timeout, self.drain_timeout);

@@ -46,6 +46,9 @@ pub const S3_KEYS: [(&str, &str); 3] = [
 ];
 /// The key of a Secret that may be absent.
 pub const S3_TOKEN_IN_SECRET: &str = "sessionToken";
+/// Folder with the certificates that the target's is checked by, where it is a deployment with TLS:
+/// [`crate::names::paths::TLS_AUTHORITY`] and [`crate::names::paths::TLS_CERTIFICATE`], as far as its Secret has them.
+pub const TARGET_TLS_DIR: &str = "/etc/candlepower-target-tls";
 /// Folder where the job leaves the records of the requests.
 pub const RECORDS_DIR: &str = "/records";
 
@@ -72,6 +75,9 @@ pub struct Assignment {
 pub struct Served {
     /// Its address, without `/v1`.
     pub url: String,
+    /// The name that its certificate is for, where that is not the address' host: a copy has the deployment's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
     /// The model's name in requests.
     pub model: String,
     /// The `LLMDeployment`, where it is one.

@@ -1,6 +1,7 @@
 //! `spec.access`: who may send requests.
 use super::model::SecretReference;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,9 @@ pub struct Access {
     /// Require an API key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_keys: Option<ApiKeys>,
+    /// Answer requests by HTTPS alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// Who may open connections to the pods.
     pub network_policy: NetworkPolicyAccess,
 }
@@ -27,6 +31,18 @@ pub struct ApiKeys {
     pub requests_per_minute: Option<i32>,
 }
 
+/// Answer requests by HTTPS alone, on port 8443. On port 8080 there are probes and metrics, in the clear.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("self.secretRef.name.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("access.tls.secretRef.name: write the name of a Secret, of lower-case letters, digits, '-' and '.'; certificate and key go into it: kubectl create secret tls NAME --cert=FILE --key=FILE"))]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// A Secret of the type `kubernetes.io/tls`: `tls.crt` with the certificate and those between it and its
+    /// authority, `tls.key` with its private key, and perhaps `ca.crt`. The certificate should be for
+    /// `NAME.NAMESPACE.svc`, with the name of this resource. Another one reaches the pods by itself, within about a
+    /// minute.
+    pub secret_ref: SecretReference,
+}
+
 /// Who may open connections to the pods.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -34,7 +50,8 @@ pub struct NetworkPolicyAccess {
     /// Create a NetworkPolicy.
     pub enabled: bool,
     /// Peers that may send requests; empty: every pod of the cluster. The operator, the namespaces that it was told
-    /// to be those of the monitoring, and benchmarks in the same namespace may in any case.
+    /// to be those of the monitoring, and benchmarks in the same namespace may in any case. With `tls`, they alone
+    /// may on the port that has metrics.
     #[schemars(length(max = 64))]
     pub from: Vec<NetworkPolicyPeer>,
 }

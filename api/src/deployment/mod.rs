@@ -12,7 +12,7 @@ mod resources;
 mod rollout;
 pub mod status;
 
-pub use access::{Access, ApiKeys, NetworkPolicyAccess};
+pub use access::{Access, ApiKeys, NetworkPolicyAccess, Tls};
 pub use alerts::{
     Alerts, ErrorRateAlert, MemoryAlert, Severity, ThroughputAlert, TimeToFirstTokenAlert,
 };

@@ -51,6 +51,23 @@ fn one_field_of_an_alert_can_be_set_and_the_others_keep_their_defaults() {
 }
 
 #[test]
+fn a_certificate_is_named_by_its_secret_and_not_by_a_file() {
+    let of = |name: &str| {
+        violations(
+            "a",
+            &json!({"access": {"tls": {"secretRef": {"name": name}}}}),
+        )
+    };
+    assert_eq!(of("tiny-tls"), Vec::<String>::new());
+    assert_eq!(of("wildcard.team.svc"), Vec::<String>::new());
+    for name in ["/certs/tls.crt", "Tiny", "tiny_tls", "tiny-"] {
+        let violations = of(name);
+        assert_eq!(violations.len(), 1, "{name}: {violations:?}");
+        assert!(violations[0].contains("kubectl create secret tls"));
+    }
+}
+
+#[test]
 fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
     let cases = [
         (

@@ -35,6 +35,15 @@ pub const CONFIG_DIR: &str = "/etc/candlepower";
 pub const CONFIG_FILE: &str = "server.yaml";
 /// Folder where the Secret with API keys is mounted, a file for each.
 pub const API_KEYS_DIR: &str = "/etc/candlepower-api-keys";
+/// Folder where the Secret with the server's certificate is mounted.
+pub const TLS_DIR: &str = "/etc/candlepower-tls";
+/// File name of a certificate, with those between it and its authority, in PEM form; key in Secrets of the type
+/// `kubernetes.io/tls`.
+pub const TLS_CERTIFICATE: &str = "tls.crt";
+/// File name of a certificate's private key in PEM form; key in the same Secrets.
+pub const TLS_KEY: &str = "tls.key";
+/// File name of the certificate of the authority, where such a Secret has it.
+pub const TLS_AUTHORITY: &str = "ca.crt";
 /// Folder where the model's volume is mounted.
 pub const MODELS_DIR: &str = "/models";
 /// Folder of fetched models in the server's pod.

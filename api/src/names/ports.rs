@@ -1,9 +1,13 @@
 //! TCP ports.
 
-/// The server: API, health and metrics.
+/// The server: API, health and metrics; with TLS health and metrics alone.
 pub const SERVER_HTTP: u16 = 8080;
 /// The name of [`SERVER_HTTP`] in Services and pods.
 pub const SERVER_HTTP_NAME: &str = "http";
+/// The server with TLS: everything by HTTPS.
+pub const SERVER_HTTPS: u16 = 8443;
+/// The name of [`SERVER_HTTPS`] in Services and pods.
+pub const SERVER_HTTPS_NAME: &str = "https";
 /// The operator: health and metrics.
 pub const OPERATOR_HTTP: u16 = 8080;
 /// The name of [`OPERATOR_HTTP`] in Services and pods.

@@ -1,11 +1,18 @@
 //! From an assignment to a plan of load.
 use crate::load::{
-    plan::{Invalid, Plan, TIMEOUT, Target},
+    plan::{Invalid, Plan, TIMEOUT, Target, Trust},
     profiles,
 };
-use candlepower_api::benchmark::{LLMBenchmarkSpec, Workload, job::Served};
+use candlepower_api::{
+    benchmark::{LLMBenchmarkSpec, Workload, job::Served},
+    names::paths,
+};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Whether the server has answered the same prompts before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,6 +28,7 @@ pub(super) fn plan(
     spec: &LLMBenchmarkSpec,
     served: &Served,
     api_key: Option<String>,
+    certificates: Vec<PathBuf>,
     prompts: Prompts,
 ) -> Result<Plan, Invalid> {
     let plan = Plan {
@@ -28,6 +36,10 @@ pub(super) fn plan(
             url: served.url.clone(),
             model: Some(served.model.clone()),
             api_key,
+            trust: Trust {
+                certificates,
+                server_name: served.server_name.clone(),
+            },
         },
         workload: Workload {
             seed: match prompts {
@@ -43,6 +55,17 @@ pub(super) fn plan(
     };
     plan.validate()?;
     Ok(plan)
+}
+
+/// What the target's certificate is checked by, of what kubelet has put into `folder`. Some that make such Secrets leave
+/// the authority's certificate empty.
+pub(super) fn certificates(folder: &Path) -> Vec<PathBuf> {
+    let holds_some = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() > 0);
+    [paths::TLS_AUTHORITY, paths::TLS_CERTIFICATE]
+        .map(|file| folder.join(file))
+        .into_iter()
+        .filter(holds_some)
+        .collect()
 }
 
 /// What two runs must have in common to be compared.
@@ -95,8 +118,30 @@ mod tests {
         let served: Served =
             serde_json::from_value(json!({"url": "http://a", "model": "m"})).unwrap();
         assert!(matches!(
-            plan(&wrong, &served, None, Prompts::New),
+            plan(&wrong, &served, None, Vec::new(), Prompts::New),
             Err(Invalid::NoWindow(_))
         ));
+    }
+
+    #[test]
+    fn a_target_is_trusted_by_what_its_secret_has() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            certificates(&folder.path().join("none")),
+            [""; 0].map(PathBuf::from)
+        );
+        fs::write(folder.path().join("ca.crt"), "").unwrap();
+        fs::write(folder.path().join("tls.crt"), "a").unwrap();
+        let found = certificates(folder.path());
+        assert_eq!(found, [folder.path().join("tls.crt")]);
+        let served: Served = serde_json::from_value(json!({
+            "url": "https://copy.team.svc:8443", "serverName": "tiny.team.svc", "model": "m",
+        }))
+        .unwrap();
+        let spec = spec(&json!({"target": {"deployment": "tiny"}, "profile": "quick"}));
+        let plan = plan(&spec, &served, None, found.clone(), Prompts::New).unwrap();
+        assert_eq!(plan.target.trust.certificates, found);
+        let name = plan.target.trust.server_name;
+        assert_eq!(name.as_deref(), Some("tiny.team.svc"));
     }
 }

@@ -21,7 +21,7 @@ use candlepower_api::benchmark::{
     LLMBenchmarkSpec,
     job::{
         Assignment, Change, KEPT, NODE_VARIABLE, RECORDS_DIR, REPORT_JSON, REPORT_MARKDOWN,
-        SUMMARY, Served,
+        SUMMARY, Served, TARGET_TLS_DIR,
     },
 };
 use std::{collections::BTreeMap, env, path::Path};
@@ -149,7 +149,13 @@ impl Rounds {
         } else {
             Prompts::New
         };
-        let plan = plan::plan(&assignment.spec, served, self.api_key.clone(), prompts)?;
+        let plan = plan::plan(
+            &assignment.spec,
+            served,
+            self.api_key.clone(),
+            plan::certificates(Path::new(TARGET_TLS_DIR)),
+            prompts,
+        )?;
         let place = Place {
             namespace: &self.namespace,
             node: self.node.as_deref(),

@@ -1,5 +1,8 @@
 //! Connections to the target, one for each user or request in flight.
-use super::plan::Target;
+use super::{
+    plan::Target,
+    trust::{self, Untrustworthy},
+};
 use crate::record::ErrorClass;
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -8,7 +11,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use std::time::Duration;
 use tokio::{net::TcpStream, task::AbortHandle, time::timeout};
@@ -31,10 +34,8 @@ pub enum InvalidTarget {
     #[error("the API key has characters that no HTTP header may hold; check how it was read")]
     Key,
     /// TLS cannot be used.
-    #[error(
-        "this machine has no certificates to check an https address with ({0}); install ca-certificates or set SSL_CERT_FILE"
-    )]
-    Certificates(#[source] std::io::Error),
+    #[error(transparent)]
+    Trust(#[from] Untrustworthy),
 }
 
 /// Why one request failed.
@@ -114,7 +115,7 @@ impl Client {
         http.enforce_http(false);
         let connector = match uri.scheme_str() {
             Some("http") => Connector::Plain(http),
-            Some("https") => Connector::Tls(tls(http)?),
+            Some("https") => Connector::Tls(trust::connector(http, &target.trust)?),
             _ => return Err(invalid()),
         };
         Ok(Self {
@@ -249,12 +250,6 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn tls(http: HttpConnector) -> Result<HttpsConnector<HttpConnector>, InvalidTarget> {
-    let builder = HttpsConnectorBuilder::new().with_native_roots();
-    let builder = builder.map_err(InvalidTarget::Certificates)?;
-    Ok(builder.https_or_http().enable_http1().wrap_connector(http))
-}
-
 fn headers(host: &str, key: Option<&str>) -> Result<HeaderMap, InvalidTarget> {
     let mut headers = HeaderMap::new();
     let host = HeaderValue::from_str(host).map_err(|_| InvalidTarget::Url(host.to_owned()))?;
@@ -280,12 +275,14 @@ fn headers(host: &str, key: Option<&str>) -> Result<HeaderMap, InvalidTarget> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::plan::Trust;
 
     fn client(url: &str) -> Result<Client, InvalidTarget> {
         Client::new(&Target {
             url: url.to_owned(),
             model: None,
             api_key: Some("secret".to_owned()),
+            trust: Trust::default(),
         })
     }
 

@@ -5,7 +5,7 @@
 //!   given a length, what words cost under its tokenizer;
 //! - `requests`: the seeded order of requests, the same for the same seed;
 //! - `schedule`, `users` and `arrivals`: when requests are due;
-//! - `client` and `exchange`: one request over a connection, its tokens with their times;
+//! - `client`, `trust` and `exchange`: one request over a connection, its tokens with their times;
 //! - `scenario`: one level of load, its window and the generator's own health;
 //! - [`search`]: the highest load within the objectives.
 mod arrivals;
@@ -25,9 +25,11 @@ mod schedule;
 pub mod search;
 pub mod target;
 pub mod trace;
+mod trust;
 mod users;
 
 pub use client::InvalidTarget;
 pub use live::{Phase, Progress};
 pub use run::{Error, Observer, run};
 pub use tokio_util::sync::CancellationToken;
+pub use trust::Untrustworthy;

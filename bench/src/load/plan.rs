@@ -5,7 +5,7 @@ use candlepower_api::{
     benchmark::{Scenario, Workload},
     value::Percentage,
 };
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Where requests go.
 #[derive(Clone, Debug)]
@@ -16,6 +16,17 @@ pub struct Target {
     pub model: Option<String>,
     /// Sent as a bearer token.
     pub api_key: Option<String>,
+    /// How an https server is known to be the right one.
+    pub trust: Trust,
+}
+
+/// How an https server is known to be the right one.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Files in PEM form with certificates, of an authority or the server's own; this machine's where there is none.
+    pub certificates: Vec<PathBuf>,
+    /// The name that the server's certificate is for; the address' host where absent.
+    pub server_name: Option<String>,
 }
 
 /// A whole run.
@@ -299,6 +310,7 @@ mod tests {
                 url: String::new(),
                 model: None,
                 api_key: None,
+                trust: Trust::default(),
             },
             workload: Workload::default(),
             scenarios,

@@ -6,7 +6,7 @@ use candlepower_api::benchmark::{PromptMix, Workload};
 use candlepower_bench::{
     load::{
         self, CancellationToken,
-        plan::{Load, Plan, ScenarioPlan, TIMEOUT, Target},
+        plan::{Load, Plan, ScenarioPlan, TIMEOUT, Target, Trust},
     },
     record::{RequestRecord, Run, ScenarioRun},
 };
@@ -48,6 +48,7 @@ pub fn plan(url: String, output_tokens: i32, scenarios: Vec<ScenarioPlan>) -> Pl
             url,
             model: None,
             api_key: None,
+            trust: Trust::default(),
         },
         workload: Workload {
             prompts: vec![mix(32, 50), mix(64, 50)],

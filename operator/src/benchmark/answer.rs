@@ -42,8 +42,12 @@ pub(super) fn to(
         })
     });
     let pods: Vec<_> = pods.cloned().collect();
+    let served = match &observed.target {
+        Some(target) => served::copy(copy, &pods, target),
+        None => served::deployment(copy, &pods),
+    };
     Answer {
-        served: Some(served::deployment(copy, &pods)),
+        served: Some(served),
         ..answer(CopyState::Ready, format!("{name} serves"))
     }
 }

@@ -97,7 +97,8 @@ impl Hand<'_> {
         // A job's template can never change: whatever this operator would write, a job that is there
         // goes on as it was made.
         if self.observed.job.is_none() {
-            let worker = build::worker(self.resource, &self.context.settings);
+            let target = self.observed.target.as_deref();
+            let worker = build::worker(self.resource, target, &self.context.settings);
             self.writer.put(&worker.account, &[]).await?;
             self.writer.put(&worker.role, &[]).await?;
             self.writer.put(&worker.binding, &[]).await?;

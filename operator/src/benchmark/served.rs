@@ -51,6 +51,7 @@ fn elsewhere(target: &Target) -> Served {
     let metrics = target.metrics.as_ref();
     Served {
         url: target.url.clone().unwrap_or_default(),
+        server_name: None,
         model: target.model.clone().unwrap_or_default(),
         deployment: None,
         deployment_spec: None,
@@ -67,6 +68,18 @@ fn elsewhere(target: &Target) -> Served {
         prometheus: Vec::new(),
         jaeger: Vec::new(),
         trace_service: target.trace_service.clone(),
+    }
+}
+
+/// A temporary copy of `target`. It has its certificate, too, which is for the target's name and for no other.
+pub(super) fn copy(copy: &LLMDeployment, pods: &[Arc<Pod>], target: &LLMDeployment) -> Served {
+    let url = target.status.as_ref().and_then(|status| status.url.clone());
+    let host = url.as_deref().and_then(host);
+    Served {
+        server_name: host
+            .filter(|_| copy.spec.access.tls.is_some())
+            .map(str::to_owned),
+        ..deployment(copy, pods)
     }
 }
 
@@ -96,6 +109,7 @@ pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>]) -> Serve
         url: status
             .and_then(|status| status.url.clone())
             .unwrap_or_default(),
+        server_name: None,
         model: model
             .map(|model| model.name.clone())
             .or(served_name)
@@ -130,14 +144,22 @@ fn at(ip: IpAddr, port: u16) -> String {
 
 /// Where a Jaeger that takes spans at `collector` usually answers questions.
 fn beside(collector: &str) -> Option<String> {
-    let (_, rest) = collector.split_once("://")?;
+    Some(format!(
+        "http://{}:{}",
+        host(collector)?,
+        ports::JAEGER_QUERY
+    ))
+}
+
+/// The host of an address.
+fn host(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
     let authority = rest.split('/').next()?;
     // An IPv6 address keeps its brackets, and has colons of its own.
-    let host = match authority.rsplit_once(':') {
+    Some(match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
-    };
-    Some(format!("http://{host}:{}", ports::JAEGER_QUERY))
+    })
 }
 
 #[cfg(test)]
@@ -158,6 +180,20 @@ mod tests {
         assert_eq!(served.metrics[0].node.as_deref(), Some("node-1"));
         assert_eq!(served.prometheus, ["http://10.0.0.7:9090"]);
         assert_eq!(served.jaeger, ["http://10.0.0.7:16686"]);
+    }
+
+    #[test]
+    fn a_copy_has_the_certificate_of_its_target() {
+        let mut target = testing::served("tiny");
+        target.status.as_mut().unwrap().url = Some("https://tiny.team.svc:8443".into());
+        let mut one = testing::served("nightly-q8");
+        assert_eq!(copy(&one, &[], &target).server_name, None);
+        one.spec.access = serde_json::from_value(json!({
+            "tls": {"secretRef": {"name": "tiny-tls"}},
+        }))
+        .unwrap();
+        let served = copy(&one, &[], &target);
+        assert_eq!(served.server_name.as_deref(), Some("tiny.team.svc"));
     }
 
     #[test]

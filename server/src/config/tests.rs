@@ -68,6 +68,8 @@ fn every_flag_arrives_in_its_field() {
             "--memory-limit=1Gi",
             "--host=127.0.0.1",
             "--port=1234",
+            "--tls=/tls",
+            "--tls-port=1235",
             "--body-limit=1Mi",
             "--request-timeout=90s",
             "--drain-timeout=10s",
@@ -90,7 +92,7 @@ fn every_flag_arrives_in_its_field() {
         fetch: {cache: /c, allowPlainHttp: true}
         engine: {maxBatchSize: 3, maxBatchWait: 5ms, maxQueueDepth: 7, maxContextLength: 512,
           kvCacheMemory: 64Mi, prefillChunk: 128, threads: 2, memoryLimit: 1Gi}
-        http: {host: 127.0.0.1, port: 1234, bodyLimit: 1Mi, requestTimeout: 90s, drainTimeout: 10s, drainDelay: 1s}
+        http: {host: 127.0.0.1, port: 1234, tls: /tls, tlsPort: 1235, bodyLimit: 1Mi, requestTimeout: 90s, drainTimeout: 10s, drainDelay: 1s}
         access: {apiKeys: /keys, requestsPerMinute: 60}
         tracing: {endpoint: 'http://collector:4317', samplingRatio: 50%, slowFirstToken: 3s, slowOutputToken: 250ms,
           capturePrompts: true}
@@ -177,6 +179,15 @@ fn senseless_values_are_refused_with_the_field_and_the_cure() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn https_and_what_is_in_the_clear_need_a_port_each() {
+    let same = ["--model=m", "--port=8443", "--tls=/tls"];
+    let message = resolve(arguments(&same), None).unwrap_err().to_string();
+    assert!(message.contains("http.tlsPort"), "{message}");
+    let unused = ["--model=m", "--port=8443"];
+    assert!(resolve(arguments(&unused), None).is_ok());
 }
 
 #[test]

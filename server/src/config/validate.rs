@@ -40,6 +40,13 @@ pub(super) fn validate(config: &ServerConfig) -> Result<(), ConfigError> {
     if config.http.body_limit == ByteSize::default() {
         return Err(invalid("http.bodyLimit", "0", "write a size such as 2Mi"));
     }
+    if config.http.tls.is_some() && config.http.tls_port == config.http.port {
+        return Err(invalid(
+            "http.tlsPort",
+            "the same as http.port",
+            "write another one, because http.port has probes and metrics in the clear",
+        ));
+    }
     if config.http.request_timeout == Some(Duration::default()) {
         return Err(invalid(
             "http.requestTimeout",

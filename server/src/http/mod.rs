@@ -1,6 +1,7 @@
 //! The HTTP side: routes, what happens around them, and the server's life from listening to drained.
 pub mod access;
 pub mod deadline;
+mod doors;
 pub mod drain;
 pub mod error;
 mod fields;
@@ -15,6 +16,8 @@ pub mod routes;
 pub mod serve;
 mod shutdown;
 pub mod state;
+pub mod tls;
+mod watch;
 
 pub use state::{AppState, Options};
 
@@ -24,7 +27,7 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{MethodRouter, get, post},
 };
-use candlepower_api::names::paths;
+use candlepower_api::names::{paths, ports};
 use error::{ApiError, ErrorKind};
 use middleware::{
     authenticate::authenticate, catch_panic, count_errors::count_errors,
@@ -40,14 +43,6 @@ pub fn router(state: AppState) -> Router {
             .route_layer(catch_panic::layer())
             .route_layer(from_fn_with_state((state.clone(), path), observe))
     };
-    // Probes and scrapers have no key.
-    let open = Router::new()
-        .route(paths::HEALTH, get(health::health))
-        .route(paths::HEALTH_STARTUP, get(health::startup))
-        .route(paths::HEALTH_LIVE, get(health::live))
-        .route(paths::HEALTH_READY, get(health::ready))
-        .route(paths::METRICS, get(metrics::metrics))
-        .method_not_allowed_fallback(method_not_allowed);
     let guarded = Router::new()
         .route(
             paths::CHAT_COMPLETIONS,
@@ -75,11 +70,33 @@ pub fn router(state: AppState) -> Router {
         Some(allowed) => guarded.route(paths::DEBUG_FAULTS, faults::methods(allowed.clone())),
         None => guarded,
     };
-    guarded
+    let all = guarded
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(state.clone(), authenticate))
-        .merge(open)
+        .merge(open());
+    around(all, state)
+}
+
+/// The routes that are left in the clear beside a port with TLS.
+pub fn router_without_requests(state: AppState) -> Router {
+    around(open().fallback(only_with_tls), state)
+}
+
+/// Probes and scrapers have no key.
+fn open() -> Router<AppState> {
+    Router::new()
+        .route(paths::HEALTH, get(health::health))
+        .route(paths::HEALTH_STARTUP, get(health::startup))
+        .route(paths::HEALTH_LIVE, get(health::live))
+        .route(paths::HEALTH_READY, get(health::ready))
+        .route(paths::METRICS, get(metrics::metrics))
+        .method_not_allowed_fallback(method_not_allowed)
+}
+
+/// What happens around every request.
+fn around(routes: Router<AppState>, state: AppState) -> Router {
+    routes
         .layer(catch_panic::layer())
         .layer(from_fn_with_state(state.clone(), count_errors))
         .layer(from_fn_with_state(state.clone(), leave_connections))
@@ -90,6 +107,17 @@ async fn not_found(uri: Uri) -> ApiError {
     ApiError::new(
         ErrorKind::NotFound,
         format!("there is no route {}; see {}", uri.path(), paths::DOCS),
+    )
+}
+
+async fn only_with_tls(uri: Uri) -> ApiError {
+    ApiError::new(
+        ErrorKind::NotFound,
+        format!(
+            "there is no route {} without TLS: send requests by https:// and to http.tlsPort, which is {} unless it was changed",
+            uri.path(),
+            ports::SERVER_HTTPS
+        ),
     )
 }
 

@@ -2,9 +2,10 @@
 use super::{
     AppState, Options,
     access::Access,
+    doors::Doors,
     drain::Drain,
-    listen, router,
     shutdown::{self, Signals},
+    tls::CertificateError,
 };
 use crate::{
     faults::{self, Faults},
@@ -13,10 +14,10 @@ use crate::{
 };
 use candlepower_api::{
     names::reasons::{LoadFailure, TerminationMessage},
-    server_config::{HttpConfig, ServerConfig},
+    server_config::ServerConfig,
 };
 use std::{io, path::Path, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, task::JoinError};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 /// How long connections may take to end once no request runs.
@@ -27,7 +28,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 pub enum ServeError {
     /// The address is taken or does not exist.
     #[error(
-        "cannot listen on {host}:{port}: {problem}; choose another address with --host and --port"
+        "cannot listen on {host}:{port}: {problem}; choose another address with --host and {flag}"
     )]
     Listen {
         /// Address.
@@ -36,7 +37,12 @@ pub enum ServeError {
         port: u16,
         /// What the system says.
         problem: io::Error,
+        /// What chooses the port.
+        flag: &'static str,
     },
+    /// There is no certificate for HTTPS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The series contradict each other.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -58,7 +64,7 @@ impl ServeError {
     pub fn reason(&self) -> LoadFailure {
         match self {
             Self::Load(error) => error.reason(),
-            Self::Listen { .. } => LoadFailure::InvalidConfiguration,
+            Self::Listen { .. } | Self::Certificate(_) => LoadFailure::InvalidConfiguration,
             Self::Engine(_) | Self::Metrics(_) | Self::Server(_) => LoadFailure::EngineFailure,
         }
     }
@@ -80,16 +86,14 @@ pub async fn serve(config: &ServerConfig) -> Result<(), ServeError> {
         access: Access::new(&config.access),
         options: Options::from(config),
     };
-    let listener = open(&config.http).await?;
+    let doors = Doors::open(&config.http).await?;
     if config.model.preload {
         state.host.start();
     }
     // It ends with the process.
     tokio::spawn(state.access.clone().follow());
     let closing = CancellationToken::new();
-    let server = axum::serve(listen::prompt(listener), router(state.clone()))
-        .with_graceful_shutdown(closing.clone().cancelled_owned());
-    let mut server = tokio::spawn(server.into_future());
+    let mut server = tokio::spawn(doors.serve(state.clone(), closing.clone()));
 
     let outcome = tokio::select! {
         error = watch_model(&state) => {
@@ -119,18 +123,6 @@ fn why_ended(ended: Result<io::Result<()>, JoinError>) -> io::Error {
         Ok(Ok(())) => io::Error::other("the listener closed"),
         Err(error) => io::Error::other(error),
     }
-}
-
-async fn open(http: &HttpConfig) -> Result<TcpListener, ServeError> {
-    let listener = listen::listen(&http.host, http.port)
-        .await
-        .map_err(|problem| ServeError::Listen {
-            host: http.host.clone(),
-            port: http.port,
-            problem,
-        })?;
-    tracing::info!(host = http.host, port = http.port, "listening");
-    Ok(listener)
 }
 
 /// Tells metrics, traces and logs when the model serves. Ends only if it never will, or no more.
@@ -196,21 +188,5 @@ mod tests {
         let path = folder.path().join("termination-log");
         leave_last_words(&path, LoadFailure::CorruptModel, "broken".into());
         assert!(!path.exists());
-    }
-
-    #[tokio::test]
-    async fn a_taken_port_says_what_to_do() {
-        let taken = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let http = HttpConfig {
-            host: "127.0.0.1".into(),
-            port,
-            ..HttpConfig::default()
-        };
-        let message = open(&http).await.unwrap_err().to_string();
-        assert!(
-            message.contains(&port.to_string()) && message.contains("--port"),
-            "{message}"
-        );
     }
 }

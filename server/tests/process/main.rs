@@ -8,6 +8,7 @@ mod collector_tls;
 mod setup;
 mod shutdown;
 mod telemetry;
+mod tls;
 
 use setup::{end, free_port, get, model, ready, send, server, terminate};
 use std::{

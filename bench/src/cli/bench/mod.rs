@@ -28,6 +28,10 @@ pub(super) struct Bench {
     /// Sent as a bearer token.
     #[arg(long, env = "CANDLEPOWER_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    /// A file with certificates, of an authority or the server's own, to check an https server by; this machine's where
+    /// absent.
+    #[arg(long, value_name = "FILE")]
+    ca_certificate: Option<PathBuf>,
     #[command(flatten)]
     load: flags::Load,
     #[command(flatten)]
@@ -50,15 +54,19 @@ impl Bench {
         let (scenarios, search) = self.load.plan(&objectives)?;
         let files = self.out.as_deref().map(record_files::Writer::new);
         let reached = target::reach(&self.target, connection).await?;
-        if let Some(warning) = &reached.warning {
+        if let Some(warning) = &reached.way.warning {
             eprintln!("{warning}");
         }
-        let watch = self.evidence.watch(&reached.url)?;
+        let watch = self.evidence.watch(&reached.way.metrics)?;
         let plan = load::plan::Plan {
             target: load::plan::Target {
-                url: reached.url,
+                url: reached.way.url,
                 model: self.model,
                 api_key: self.api_key,
+                trust: load::plan::Trust {
+                    certificates: self.ca_certificate.into_iter().collect(),
+                    server_name: reached.way.server_name,
+                },
             },
             workload: self.workload.workload(),
             scenarios,

@@ -4,28 +4,51 @@ use crate::evidence::{
     cluster::{self, PodPort},
     places,
 };
-use candlepower_api::deployment::{LLMDeployment, LLMDeploymentSpec};
+use candlepower_api::{
+    deployment::{LLMDeployment, LLMDeploymentSpec},
+    names::ports,
+};
 use kube::{Client, ResourceExt};
 use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 
-/// An address that this machine reaches.
+/// A target that this machine reaches.
 pub(super) struct Reached {
-    pub(super) url: String,
-    /// What the way there does to figures.
-    pub(super) warning: Option<String>,
+    pub(super) way: Way,
     /// What the deployment asks for, where it is one of ours.
     pub(super) deployment: Option<LLMDeploymentSpec>,
     /// The Jaegers that have its traces, or why none is known.
     pub(super) jaegers: Result<Vec<String>, String>,
 }
 
+/// How requests and scrapes get there.
+pub(super) struct Way {
+    pub(super) url: String,
+    /// The name that its certificate is for, where that is not the address' host.
+    pub(super) server_name: Option<String>,
+    /// The address that has its metrics.
+    pub(super) metrics: String,
+    /// What the way does to figures.
+    pub(super) warning: Option<String>,
+}
+
+impl Way {
+    /// The address as it is.
+    fn direct(url: String) -> Self {
+        Self {
+            metrics: url.clone(),
+            url,
+            server_name: None,
+            warning: None,
+        }
+    }
+}
+
 /// Finds the way to a target.
 pub(super) async fn reach(target: &str, flags: connection::Flags) -> Result<Reached, Error> {
     if target.contains("://") {
         return Ok(Reached {
-            url: target.to_owned(),
-            warning: None,
+            way: Way::direct(target.to_owned()),
             deployment: None,
             jaegers: Err("no --jaeger-url was given".to_owned()),
         });
@@ -41,29 +64,52 @@ pub(super) async fn reach(target: &str, flags: connection::Flags) -> Result<Reac
                 "LLMDeployment {target} has no address yet; see `candlepower status {target}`"
             ))
         })?;
-    let client = connection.client.clone();
-    let jaegers = jaegers(&client, &deployment).await;
-    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-        return Ok(Reached {
-            url: address,
-            warning: None,
-            deployment: Some(deployment.spec),
-            jaegers,
-        });
+    let jaegers = jaegers(&connection.client, &deployment).await;
+    Ok(Reached {
+        way: into_cluster(connection.client, address, &namespace).await?,
+        deployment: Some(deployment.spec),
+        jaegers,
+    })
+}
+
+/// The way to an address of the cluster.
+async fn into_cluster(client: Client, address: String, namespace: &str) -> Result<Way, Error> {
+    let has_tls = address.starts_with("https://");
+    let is_inside = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    if is_inside && !has_tls {
+        return Ok(Way::direct(address));
     }
-    let service = cluster::service_behind(&client, &address, &namespace).await?;
+    let service = cluster::service_behind(&client, &address, namespace).await?;
     let pod = service
         .pod(&client, cluster::port(&address).unwrap_or(80))
         .await?;
-    let warning = format!(
+    // With TLS, metrics are on the pods' other port, to which the Service does not lead.
+    let beside = PodPort {
+        port: ports::SERVER_HTTP,
+        ..pod.clone()
+    };
+    if is_inside {
+        return Ok(Way {
+            metrics: forward(client, beside).await?,
+            ..Way::direct(address)
+        });
+    }
+    let warning = Some(format!(
         "the load goes to pod {} alone and through the API server's port-forward, which adds to every time and breaks under many connections; an LLMBenchmark measures inside the cluster",
         pod.pod
-    );
-    Ok(Reached {
-        url: forward(client, pod).await?,
-        warning: Some(warning),
-        deployment: Some(deployment.spec),
-        jaegers,
+    ));
+    let url = forward(client.clone(), pod).await?;
+    if !has_tls {
+        return Ok(Way {
+            warning,
+            ..Way::direct(url)
+        });
+    }
+    Ok(Way {
+        url: url.replacen("http://", "https://", 1),
+        server_name: Some(cluster::host(&address).to_owned()),
+        metrics: forward(client, beside).await?,
+        warning,
     })
 }
 

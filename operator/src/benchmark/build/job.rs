@@ -1,11 +1,12 @@
 //! The job that makes the load: one pod with as few rights as the models' own.
-use super::{metadata, names};
+use super::{metadata, names, trust};
 use crate::{
     config::benchmark::BenchmarkConfig,
     pod_security::{container_security, pod_security},
 };
 use candlepower_api::{
     benchmark::{LLMBenchmark, job as contract},
+    deployment::LLMDeployment,
     names::{containers, labels, paths},
 };
 use k8s_openapi::{
@@ -43,7 +44,11 @@ const RECORDS_LIMIT: &str = "2Gi";
 const RECORDS_VOLUME: &str = "records";
 const TMP_VOLUME: &str = "tmp";
 
-pub(super) fn job(resource: &LLMBenchmark, settings: &BenchmarkConfig) -> Job {
+pub(super) fn job(
+    resource: &LLMBenchmark,
+    target: Option<&LLMDeployment>,
+    settings: &BenchmarkConfig,
+) -> Job {
     let name = resource.name_any();
     let deadline = deadline(resource).as_secs();
     Job {
@@ -59,7 +64,7 @@ pub(super) fn job(resource: &LLMBenchmark, settings: &BenchmarkConfig) -> Job {
                     labels: Some(names::labels(&name)),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(resource, settings)),
+                spec: Some(trust::add(target, pod(resource, settings))),
             },
             ..JobSpec::default()
         }),

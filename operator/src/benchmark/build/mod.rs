@@ -3,11 +3,15 @@ mod access;
 mod job;
 mod mailbox;
 pub(super) mod names;
+mod trust;
 
 use crate::{children, config::benchmark::BenchmarkConfig, error::Error};
-use candlepower_api::benchmark::{
-    LLMBenchmark,
-    job::{Answer, Assignment},
+use candlepower_api::{
+    benchmark::{
+        LLMBenchmark,
+        job::{Answer, Assignment},
+    },
+    deployment::LLMDeployment,
 };
 use k8s_openapi::{
     api::{
@@ -28,13 +32,17 @@ pub(super) struct Worker {
     pub(super) job: Job,
 }
 
-/// What makes the load.
-pub(super) fn worker(resource: &LLMBenchmark, settings: &BenchmarkConfig) -> Worker {
+/// What makes the load on `target`, where that is a deployment of ours.
+pub(super) fn worker(
+    resource: &LLMBenchmark,
+    target: Option<&LLMDeployment>,
+    settings: &BenchmarkConfig,
+) -> Worker {
     Worker {
         account: access::account(resource),
         role: access::role(resource),
         binding: access::binding(resource),
-        job: job::job(resource, settings),
+        job: job::job(resource, target, settings),
     }
 }
 

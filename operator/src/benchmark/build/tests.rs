@@ -8,7 +8,11 @@ use serde_json::json;
 fn the_children_of_a_benchmark() {
     let resource =
         testing::benchmark(json!({"target": {"deployment": "tiny"}, "profile": "quick"}));
-    let worker = worker(&resource, &testing::settings());
+    let worker = worker(
+        &resource,
+        Some(&testing::served("tiny")),
+        &testing::settings(),
+    );
     insta::assert_yaml_snapshot!("role", worker.role);
     insta::assert_yaml_snapshot!("role_binding", worker.binding);
     insta::assert_yaml_snapshot!("service_account", worker.account);

@@ -39,6 +39,7 @@ pub(super) fn server_config(valid: &Valid<'_>, choice: &Choice) -> ServerConfig 
             ..engine(&spec.engine)
         },
         http: HttpConfig {
+            tls: spec.access.tls.as_ref().map(|_| paths::TLS_DIR.into()),
             drain_timeout: spec.rollout.drain_timeout,
             drain_delay: Duration::from_secs(WITHDRAWAL_SECONDS),
             ..HttpConfig::default()
@@ -199,6 +200,15 @@ mod tests {
             Some("/etc/candlepower-api-keys".as_ref())
         );
         assert_eq!(access.requests_per_minute, NonZeroU32::new(60));
+    }
+
+    #[test]
+    fn a_resource_with_a_certificate_tells_the_server_where_it_is() {
+        let http = |spec| written_for(&testing::resource(json!({"access": spec}))).http;
+        assert_eq!(http(json!({})).tls, None);
+        let http = http(json!({"tls": {"secretRef": {"name": "tiny-tls"}}}));
+        assert_eq!(http.tls.as_deref(), Some("/etc/candlepower-tls".as_ref()));
+        assert_eq!((http.port, http.tls_port), (8080, 8443));
     }
 
     #[test]

@@ -12,8 +12,10 @@ mod pod;
 mod pod_monitor;
 mod service;
 mod sidecars;
+mod tls;
 
 pub(super) use pod::{API_KEYS_VOLUME, CONTAINER, GPU};
+pub(super) use tls::TLS_VOLUME;
 
 use super::{
     error::Error,
@@ -24,7 +26,7 @@ use super::{
     validate::Valid,
 };
 use crate::observability::Subject;
-use candlepower_api::names::ports;
+use candlepower_api::{deployment::Access, names::ports};
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
@@ -77,8 +79,12 @@ pub(super) fn children(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Children, E
 }
 
 /// Where requests go inside the cluster.
-pub(super) fn url(name: &str, namespace: &str) -> String {
-    format!("http://{name}.{namespace}.svc:{}", ports::SERVER_HTTP)
+pub(super) fn url(name: &str, namespace: &str, access: &Access) -> String {
+    let (scheme, port) = match access.tls {
+        None => ("http", ports::SERVER_HTTP),
+        Some(_) => ("https", ports::SERVER_HTTPS),
+    };
+    format!("{scheme}://{name}.{namespace}.svc:{port}")
 }
 
 /// What rules and dashboards are about.

@@ -22,16 +22,36 @@ pub(super) fn network_policy(valid: &Valid<'_>, plan: &Plan<'_>) -> Option<Netwo
             pod_selector: Some(selector(labels::selector(&valid.name))),
             // Models may be fetched, and spans sent, from anywhere to anywhere: what leaves the pods is not limited.
             policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(vec![NetworkPolicyIngressRule {
-                from: Some(peers(&access.from, plan)),
-                ports: Some(ports(plan)),
-            }]),
+            ingress: Some(rules(valid, plan)),
             ..NetworkPolicySpec::default()
         }),
     })
 }
 
 /// Kubernetes' own probes come from the node and are never kept out.
+fn rules(valid: &Valid<'_>, plan: &Plan<'_>) -> Vec<NetworkPolicyIngressRule> {
+    let rule = |from, numbers: &[u16]| NetworkPolicyIngressRule {
+        from: Some(from),
+        ports: Some(numbers.iter().copied().map(port).collect()),
+    };
+    let prometheus = has_prometheus(&plan.choice).then_some(ports::PROMETHEUS);
+    let jaeger = has_jaeger(&plan.choice).then_some(ports::JAEGER_QUERY);
+    let with_sidecars = |server| {
+        let numbers = [Some(server), prometheus, jaeger];
+        numbers.into_iter().flatten().collect::<Vec<_>>()
+    };
+    let access = &valid.spec.access;
+    let senders = peers(&access.network_policy.from, plan);
+    match access.tls {
+        None => vec![rule(senders, &with_sidecars(ports::SERVER_HTTP))],
+        // Where requests travel by HTTPS, what is left in the clear is for those alone who read it.
+        Some(_) => vec![
+            rule(senders, &with_sidecars(ports::SERVER_HTTPS)),
+            rule(readers(plan).collect(), &[ports::SERVER_HTTP]),
+        ],
+    }
+}
+
 fn peers(from: &[NetworkPolicyPeer], plan: &Plan<'_>) -> Vec<NetworkPolicyPeer> {
     if from.is_empty() {
         return vec![NetworkPolicyPeer {
@@ -39,7 +59,11 @@ fn peers(from: &[NetworkPolicyPeer], plan: &Plan<'_>) -> Vec<NetworkPolicyPeer> 
             ..NetworkPolicyPeer::default()
         }];
     }
-    // A list that leaves these out would make the resource's own status, alerts and benchmarks fail.
+    from.iter().cloned().chain(readers(plan)).collect()
+}
+
+/// Without these, the resource's own status, alerts and benchmarks would fail.
+fn readers(plan: &Plan<'_>) -> impl Iterator<Item = NetworkPolicyPeer> {
     let monitoring = plan.settings.monitoring_namespaces.iter();
     let monitoring = monitoring.map(|namespace| NetworkPolicyPeer {
         namespace_selector: Some(selector([(names::NAMESPACE_NAME, namespace.as_str())])),
@@ -49,22 +73,15 @@ fn peers(from: &[NetworkPolicyPeer], plan: &Plan<'_>) -> Vec<NetworkPolicyPeer> 
         pod_selector: Some(selector([(names::APP_NAME, names::BENCH_NAME)])),
         ..NetworkPolicyPeer::default()
     };
-    let from = from.iter().cloned();
-    from.chain(monitoring).chain([benchmarks]).collect()
+    monitoring.chain([benchmarks])
 }
 
-fn ports(plan: &Plan<'_>) -> Vec<NetworkPolicyPort> {
-    let prometheus = has_prometheus(&plan.choice).then_some(ports::PROMETHEUS);
-    let jaeger = has_jaeger(&plan.choice).then_some(ports::JAEGER_QUERY);
-    [Some(ports::SERVER_HTTP), prometheus, jaeger]
-        .into_iter()
-        .flatten()
-        .map(|number| NetworkPolicyPort {
-            port: Some(IntOrString::Int(i32::from(number))),
-            protocol: Some("TCP".to_owned()),
-            ..NetworkPolicyPort::default()
-        })
-        .collect()
+fn port(number: u16) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(i32::from(number))),
+        protocol: Some("TCP".to_owned()),
+        ..NetworkPolicyPort::default()
+    }
 }
 
 fn selector<K, V>(labels: impl IntoIterator<Item = (K, V)>) -> LabelSelector

@@ -1,5 +1,5 @@
 //! The pods: one container with the server, as unprivileged as Kubernetes allows, and sidecars.
-use super::{CACHE, environment, labels, sidecars};
+use super::{CACHE, environment, labels, sidecars, tls};
 use crate::{
     deployment::{
         monitoring::Plan,
@@ -9,7 +9,7 @@ use crate::{
     pod_security::{container_security, pod_security},
 };
 use candlepower_api::{
-    deployment::Resources,
+    deployment::{Resources, SecretReference},
     names::{containers, labels as names, paths, ports},
 };
 use k8s_openapi::{
@@ -96,12 +96,12 @@ fn container(valid: &Valid<'_>) -> Container {
         args: Some(vec!["--config".to_owned(), config_file]),
         env: Some(environment::of_server(valid)),
         env_from: environment::credentials(valid),
-        ports: Some(vec![ContainerPort {
-            name: Some(ports::SERVER_HTTP_NAME.to_owned()),
-            container_port: i32::from(ports::SERVER_HTTP),
-            protocol: Some("TCP".to_owned()),
-            ..ContainerPort::default()
-        }]),
+        ports: Some(
+            [container_port(ports::SERVER_HTTP_NAME, ports::SERVER_HTTP)]
+                .into_iter()
+                .chain(tls::port(valid))
+                .collect(),
+        ),
         resources: Some(resources(&valid.spec.resources)),
         security_context: Some(container_security()),
         startup_probe: Some(probe(paths::HEALTH_STARTUP, 1, FOREVER)),
@@ -112,6 +112,15 @@ fn container(valid: &Valid<'_>) -> Container {
         termination_message_path: Some(paths::TERMINATION_LOG.to_owned()),
         volume_mounts: Some(mounts(valid)),
         ..Container::default()
+    }
+}
+
+pub(super) fn container_port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(number),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
     }
 }
 
@@ -127,6 +136,7 @@ fn mounts(valid: &Valid<'_>) -> Vec<VolumeMount> {
     if valid.spec.access.api_keys.is_some() {
         mounts.push(read_only(API_KEYS_VOLUME, paths::API_KEYS_DIR));
     }
+    mounts.extend(tls::mount(valid));
     mounts
 }
 
@@ -135,15 +145,8 @@ fn volumes(valid: &Valid<'_>) -> Vec<Volume> {
         ModelSource::Mounted(model) => model_volume(&model.volume),
         ModelSource::Fetched(model) => cache_volume(valid, model),
     };
-    // Without the Secret the pod does not start, and its condition names what is missing.
-    let keys = valid.spec.access.api_keys.as_ref().map(|keys| Volume {
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(keys.secret_ref.name.clone()),
-            default_mode: Some(0o440),
-            ..SecretVolumeSource::default()
-        }),
-        ..volume(API_KEYS_VOLUME)
-    });
+    let keys = valid.spec.access.api_keys.as_ref();
+    let keys = keys.map(|keys| secret_volume(API_KEYS_VOLUME, &keys.secret_ref));
     [
         Volume {
             config_map: Some(ConfigMapVolumeSource {
@@ -160,7 +163,20 @@ fn volumes(valid: &Valid<'_>) -> Vec<Volume> {
     ]
     .into_iter()
     .chain(keys)
+    .chain(tls::volume(valid))
     .collect()
+}
+
+/// Without the Secret the pod does not start, and its condition names what is missing.
+pub(super) fn secret_volume(name: &str, secret: &SecretReference) -> Volume {
+    Volume {
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret.name.clone()),
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..volume(name)
+    }
 }
 
 fn volume(name: &str) -> Volume {

@@ -11,10 +11,15 @@ use k8s_openapi::{
 };
 
 pub(super) fn service(valid: &Valid<'_>, choice: &Choice) -> Service {
+    let (name, number) = match &valid.spec.access.tls {
+        None => (ports::SERVER_HTTP_NAME, ports::SERVER_HTTP),
+        // No request can go to a pod of before, which would take it in the clear: such pods have no port of this name.
+        Some(_) => (ports::SERVER_HTTPS_NAME, ports::SERVER_HTTPS),
+    };
     let mut ports = vec![ServicePort {
-        app_protocol: Some("http".to_owned()),
-        target_port: Some(IntOrString::String(ports::SERVER_HTTP_NAME.to_owned())),
-        ..port(ports::SERVER_HTTP_NAME, ports::SERVER_HTTP)
+        app_protocol: Some(name.to_owned()),
+        target_port: Some(IntOrString::String(name.to_owned())),
+        ..port(name, number)
     }];
     if has_prometheus(choice) {
         ports.push(port(ports::PROMETHEUS_NAME, ports::PROMETHEUS));

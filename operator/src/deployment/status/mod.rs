@@ -98,7 +98,10 @@ pub(super) fn derive(
             previous.autoscaling.clone()
         },
         selector: Some(labels::selector_text(&name)),
-        url: has_children.then(|| build::url(&name, &resource.namespace().unwrap_or_default())),
+        url: has_children.then(|| {
+            let namespace = resource.namespace().unwrap_or_default();
+            build::url(&name, &namespace, &resource.spec.access)
+        }),
         image,
         image_device,
         performance: reading.performance,

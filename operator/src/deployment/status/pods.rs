@@ -2,7 +2,7 @@
 use super::{
     super::{
         apply::Outcome,
-        build::{API_KEYS_VOLUME, CONTAINER, GPU},
+        build::{API_KEYS_VOLUME, CONTAINER, GPU, TLS_VOLUME},
         dereference::{Observed, ObservedPod, is_ready},
         monitoring::sidecar::{failing_pull, is_pull_failure},
     },
@@ -284,8 +284,11 @@ fn blocked(sidecar: &ContainerStatus) -> Diagnosis {
 
 /// Kubelet's message names the volume that is missing.
 fn cure_of_volume(failure: &str) -> &'static str {
-    if failure.contains(&format!("volume \"{API_KEYS_VOLUME}\"")) {
+    let is_about = |volume: &str| failure.contains(&format!("volume \"{volume}\""));
+    if is_about(API_KEYS_VOLUME) {
         "create the Secret that spec.access.apiKeys names"
+    } else if is_about(TLS_VOLUME) {
+        "create the Secret that spec.access.tls names, as `kubectl create secret tls NAME --cert=FILE --key=FILE` does"
     } else {
         "check spec.model.source and spec.cache"
     }

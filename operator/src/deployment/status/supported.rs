@@ -63,7 +63,7 @@ mod tests {
             json!({"engine": {"prefixCaching": true}, "observability": {"metrics": {"mode": "None"}}}),
             json!({"observability": {"tracing": {"mode": "Endpoint", "endpoint": "http://a:4317"}}}),
             json!({"observability": {"metrics": {"mode": "PodMonitor"}, "tracing": {"mode": "Sidecar"}}}),
-            json!({"access": {"apiKeys": {"secretRef": {"name": "a"}}, "networkPolicy": {"from": [{"podSelector": {}}]}}}),
+            json!({"access": {"apiKeys": {"secretRef": {"name": "a"}}, "tls": {"secretRef": {"name": "b"}}, "networkPolicy": {"from": [{"podSelector": {}}]}}}),
             json!({"resources": {"gpus": 1}}),
             json!({"model": {"source": "hf://a/b", "revision": "v1", "file": "*.gguf",
                 "credentials": {"secretRef": {"name": "hub"}}}, "cache": {"size": "1Gi"}}),

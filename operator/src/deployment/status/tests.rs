@@ -140,6 +140,14 @@ fn a_served_model_is_ready_loaded_and_described() {
 }
 
 #[test]
+fn requests_go_to_another_address_with_a_certificate() {
+    let resource = resource(json!({"access": {"tls": {"secretRef": {"name": "tiny-tls"}}}}));
+    let outcome = applied(counts(1, 1, 1));
+    let status = derive(&resource, &seen(vec![ready_pod()]), &outcome, now());
+    assert_eq!(status.url.as_deref(), Some("https://tiny.team.svc:8443"));
+}
+
+#[test]
 fn a_settled_system_is_not_asked_and_its_status_stays_the_same() {
     let resource = resource(json!({}));
     let outcome = applied(counts(1, 1, 1));

@@ -2,6 +2,7 @@
 mod folder;
 mod key;
 
+use super::watch;
 use candlepower_api::server_config::AccessConfig;
 use key::{Key, Keys};
 use std::{
@@ -10,10 +11,6 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
-
-/// How often the folder is looked at. Kubelet takes up to a minute to bring a changed Secret, so a few seconds more do
-/// not matter.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why a request is turned away.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,14 +75,8 @@ impl Access {
 
     /// Takes changes of the keys over, until it is dropped.
     pub async fn follow(self) {
-        let Some(lock) = self.0 else {
-            return;
-        };
-        loop {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-            let lock = Arc::clone(&lock);
-            // Files are read outside of the threads that serve. A task that cannot run belongs to a process that ends.
-            let _ = tokio::task::spawn_blocking(move || lock.read(false)).await;
+        if let Some(lock) = self.0 {
+            watch::follow(move || lock.read(false)).await;
         }
     }
 }

@@ -97,6 +97,20 @@ fn each_trouble_of_a_pod_has_a_reason_and_a_cure() {
 }
 
 #[test]
+fn a_certificate_that_is_missing_is_named_with_what_makes_one() {
+    let pod = ObservedPod {
+        start_failure: Some(
+            "MountVolume.SetUp failed for volume \"tls\" : secret \"tiny-tls\" not found".into(),
+        ),
+        ..waiting("ContainerCreating", "")
+    };
+    let (reason, message) = ready_of(pod);
+    assert_eq!(reason, "VolumeNotReady");
+    let cure = "\"tiny-tls\" not found; create the Secret that spec.access.tls names, as `kubectl create secret tls";
+    assert!(message.contains(cure), "{message}");
+}
+
+#[test]
 fn a_server_that_starts_again_after_a_failure_still_shows_the_failure() {
     let again = pod_in(
         json!({"running": {"startedAt": NOW}}),
