@@ -4,6 +4,7 @@
 //! - [`deployment`]: the controller of `LLMDeployment`;
 //! - [`benchmark`]: the controller of `LLMBenchmark`;
 //! - [`leader`]: which of several operators works;
+//! - [`history`]: whether etcd was restored, so that the caches are wrong;
 //! - [`http`], [`metrics`], [`telemetry`]: how the operator itself is watched;
 //! - `queue`, `status`: what the controllers share: how reconciles are run, how a status is written;
 //! - `requests`: what every request to the API server passes;
@@ -19,6 +20,7 @@ pub mod deployment;
 mod error;
 mod events;
 mod guard;
+pub mod history;
 pub mod http;
 pub mod leader;
 pub mod metrics;
@@ -52,6 +54,9 @@ pub enum StartError {
     /// Another operator leads now.
     #[error("this operator leads no more, and ends so that it writes nothing: {0}")]
     Leadership(#[from] Lost),
+    /// etcd was restored from a snapshot.
+    #[error("{0}: this operator ends, so that the next one begins with fresh caches")]
+    History(#[from] history::WentBack),
     /// The own HTTP endpoint cannot listen.
     #[error("cannot listen on {address}: {source}; choose another --listen address")]
     Listen {
@@ -64,6 +69,9 @@ pub enum StartError {
     #[error("the metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
 }
+
+/// The API server's history is looked at each time that it has been asked so often what it serves.
+const HISTORY_LOOKS: u32 = 4;
 
 /// Runs until SIGTERM or SIGINT, then lets running reconciles finish. With an election, works only
 /// while it leads.
@@ -98,14 +106,21 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let work = Box::pin(async {
         metrics.leads(true);
         standby.send_replace(false);
-        tokio::join!(controllers.run(&shutdown), benchmarks.run(&shutdown));
+        let reconciling =
+            async { tokio::join!(controllers.run(&shutdown), benchmarks.run(&shutdown)) };
+        let namespace = config.namespaces().into_iter().next().flatten();
+        let interval = config.monitoring.discovery_interval.as_std();
+        let every = interval.saturating_mul(HISTORY_LOOKS);
+        tokio::select! {
+            _ = reconciling => Ok(()),
+            back = history::went_back(&client, namespace, every) => Err(StartError::from(back)),
+        }
     });
     let result = if elects {
         let elector = elector(&config, fence).await?;
         work_while_leading(elector, work, &shutdown).await
     } else {
-        work.await;
-        Ok(())
+        work.await
     };
     serving.abort();
     tracing::info!("the operator has stopped");
@@ -138,17 +153,17 @@ fn no_cluster(error: impl std::fmt::Display) -> StartError {
 /// Does `work` once this process leads. Where it leads no more, the work is dropped as it stands.
 async fn work_while_leading(
     mut elector: Elector,
-    work: impl Future<Output = ()>,
+    work: impl Future<Output = Result<(), StartError>>,
     shutdown: &Shutdown,
 ) -> Result<(), StartError> {
     tokio::select! {
         () = elector.acquire() => {}
         () = shutdown.clone().wait() => return Ok(()),
     }
-    tokio::select! {
-        () = work => {}
+    let result = tokio::select! {
+        result = work => result,
         lost = elector.keep() => return Err(lost.into()),
-    }
+    };
     elector.release().await;
-    Ok(())
+    result
 }

@@ -5,6 +5,7 @@ use axum::http::{Method, Request, Response, Uri};
 use futures::future::{self, BoxFuture};
 use kube::client::Body;
 use std::{
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -52,20 +53,35 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let asked = Asked::of(request.method(), request.uri());
-        if asked.writes()
-            && let Err(error) = self.watch.fence.check(Instant::now())
-        {
+        let fence = asked.writes().then(|| self.watch.fence.clone());
+        if let Some(Err(error)) = fence.as_ref().map(|fence| fence.check(Instant::now())) {
             return Box::pin(future::err(error.into()));
         }
         let metrics = self.watch.metrics.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await;
+            let answer = while_open(answer, fence.as_deref()).await;
             let status = answer.as_ref().map(|answer| answer.status().as_u16());
             metrics.requested(asked.verb, &asked.resource, status.ok());
             answer
         })
     }
+}
+
+/// The answer, unless the fence closes before it. A request that the API server puts off is sent again later by what is behind
+/// this: not for a process that stood still meanwhile, and was followed.
+async fn while_open<T>(
+    answer: impl Future<Output = Result<T, BoxError>>,
+    fence: Option<&Fence>,
+) -> Result<T, BoxError> {
+    let mut answer = pin!(answer);
+    future::poll_fn(|context| {
+        if let Some(Err(error)) = fence.map(|fence| fence.check(Instant::now())) {
+            return Poll::Ready(Err(error.into()));
+        }
+        answer.as_mut().poll(context)
+    })
+    .await
 }
 
 /// What a request asks of the API server, in its own words: few values, for labels.
@@ -249,5 +265,16 @@ mod tests {
         assert_eq!(arrived.load(Ordering::Relaxed), 0);
         assert!(config_maps.get("a").await.is_err());
         assert_eq!(arrived.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_to_be_sent_again_is_given_up_once_another_may_lead() {
+        let fence = Fence::open();
+        let put_off = future::pending::<Result<(), BoxError>>();
+        let mut answer = pin!(while_open(put_off, Some(&fence)));
+        assert!(future::poll_immediate(answer.as_mut()).await.is_none());
+        fence.close();
+        let error = answer.await.unwrap_err();
+        assert!(error.to_string().contains("does not lead"), "{error}");
     }
 }

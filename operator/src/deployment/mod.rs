@@ -31,6 +31,7 @@ pub use controller::Controllers;
 use crate::{
     error::{self, Error},
     guard::Guard,
+    queue::Look,
 };
 use apply::Outcome;
 use candlepower_api::deployment::LLMDeployment;
@@ -51,19 +52,19 @@ fn is_changed(resource: &LLMDeployment) -> bool {
 }
 
 /// Makes the cluster look as one resource asks, and its status as the cluster looks.
-async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Look, Error> {
     let _running = context.metrics.reconcile();
     let resource = object.0.as_ref().map_err(Error::malformed)?;
     // Nothing outside the cluster needs cleaning: owner references take the children along.
     if resource.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
+        return Ok(Action::await_change().into());
     }
     let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
     let is_new = resource.status.is_none();
     let generation = resource.metadata.generation;
     let can_wait = || !is_new && !is_changed(resource) && context.has_backlog(&uid);
     if let Some(wait) = context.pace.wait(&uid, generation, can_wait) {
-        return Ok(Action::requeue(wait));
+        return Ok(Look::Early(wait));
     }
 
     let observed = dereference::dereference(resource, &context).await?;
@@ -105,5 +106,6 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         .into_iter()
         .flatten()
         .min()
-        .map_or_else(Action::await_change, Action::requeue))
+        .map_or_else(Action::await_change, Action::requeue)
+        .into())
 }
