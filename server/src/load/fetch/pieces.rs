@@ -50,11 +50,6 @@ impl Pieces {
         self.total
     }
 
-    /// Bytes before the first piece.
-    pub(super) const fn from(&self) -> u64 {
-        self.from
-    }
-
     /// Bytes that are there.
     pub(super) fn there(&self) -> u64 {
         self.from + self.filled.iter().sum::<u64>()
