@@ -61,12 +61,12 @@ def running(file: Path, folder: Path, port: int, certificate: tuple[Path, Path] 
 def wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
     probe = f"import socket; socket.create_connection(('{ADDRESS}', {port}), 1)"
     for _ in range(50):
-        assert process.poll() is None, "the hub's look-alike has ended"
+        assert process.poll() is None, f"what should listen on port {port} has ended"
         command = ["nsenter", f"--net={NETWORK}", sys.executable, "-c", probe]
         if subprocess.run(command, capture_output=True).returncode == 0:
             return
         time.sleep(0.2)
-    raise AssertionError("the hub's look-alike does not listen")
+    raise AssertionError(f"nothing listens on port {port}")
 
 
 def make_certificate(folder: Path, subject: str = f"IP:{ADDRESS}") -> tuple[Path, Path]:
