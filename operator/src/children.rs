@@ -1,6 +1,6 @@
 //! Writes the children of a resource by server-side apply: only those that differ, and never over an
 //! object that somebody else made.
-use crate::{error::Error, metrics::ControllerMetrics, watches::as_cached};
+use crate::{error::Error, metrics::ControllerMetrics, traces, watches::as_cached};
 use candlepower_api::names::labels;
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
@@ -190,9 +190,9 @@ impl Writer<'_> {
 
     async fn write(&self, child: &Child) -> Result<DynamicObject, Failure> {
         let Child { kind, name, wanted } = child;
-        let written = self
-            .api(kind)
-            .patch(name, &as_operator(), &Patch::Apply(wanted))
+        let (api, params, wanted) = (self.api(kind), as_operator(), Patch::Apply(wanted));
+        let writing = api.patch(name, &params, &wanted);
+        let written = traces::within(traces::apply("patch", kind, name), writing)
             .await
             .map_err(|error| failure("applying", kind, name, error))?;
         self.note_write(kind);
@@ -201,8 +201,9 @@ impl Writer<'_> {
 
     async fn write_unseen(&self, child: &Child) -> Result<(), Failure> {
         let Child { kind, name, wanted } = child;
-        self.api(kind)
-            .patch_metadata(name, &as_operator(), &Patch::Apply(wanted))
+        let (api, params, wanted) = (self.api(kind), as_operator(), Patch::Apply(wanted));
+        let writing = api.patch_metadata(name, &params, &wanted);
+        traces::within(traces::apply("patch", kind, name), writing)
             .await
             .map_err(|error| failure("applying", kind, name, error))?;
         self.note_write(kind);
@@ -220,7 +221,9 @@ impl Writer<'_> {
                 uid: orphan.uid.clone(),
                 resource_version: None,
             });
-            match self.api(kind).delete(name, &params).await {
+            let api = self.api(kind);
+            let deleting = api.delete(name, &params);
+            match traces::within(traces::apply("delete", kind, name), deleting).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(failure("deleting", kind, name, error)),
                 Ok(_) => self.note_write(kind),

@@ -1,6 +1,8 @@
 //! The queue of a controller: every reconcile is counted, one that failed is tried again when that
 //! may help, and what goes wrong in the queue itself is logged.
-use crate::{backoff::Backoff, error::Error, metrics::ControllerMetrics, shutdown::Shutdown};
+use crate::{
+    backoff::Backoff, error::Error, metrics::ControllerMetrics, shutdown::Shutdown, traces,
+};
 use futures::{StreamExt, future};
 use kube::{
     Resource,
@@ -14,6 +16,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use std::{fmt::Debug, sync::Arc};
+use tracing::Instrument;
 
 /// How the queue of one controller is worked off.
 pub(crate) struct Queue {
@@ -45,9 +48,12 @@ impl Queue {
                     let attempts = counting.clone();
                     let reference = ObjectRef::from_obj(&*object);
                     // The reconcile itself is large, and most of the time there is none.
-                    let reconciling = Box::pin(reconcile(object, context));
+                    let span = traces::reconcile(&*object);
+                    let reconciling = reconcile(object, context).instrument(span.clone());
+                    let reconciling = Box::pin(reconciling);
                     async move {
                         let result = reconciling.await;
+                        traces::ended(&span, &result);
                         if result.is_ok() {
                             attempts.succeeded(&reference);
                         }

@@ -12,7 +12,7 @@ mod context;
 mod controller;
 mod dereference;
 mod events;
-mod fetch;
+pub(crate) mod fetch;
 mod figures;
 mod monitoring;
 mod pace;
@@ -31,6 +31,7 @@ pub use controller::Controllers;
 use crate::{
     error::{self, Error},
     guard::Guard,
+    traces,
 };
 use apply::Outcome;
 use candlepower_api::deployment::LLMDeployment;
@@ -39,6 +40,7 @@ use context::Context;
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
 use std::sync::Arc;
+use tracing::Instrument;
 use validate::Valid;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
@@ -66,7 +68,9 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         return Ok(Action::requeue(wait));
     }
 
-    let observed = dereference::dereference(resource, &context).await?;
+    let observed = dereference::dereference(resource, &context)
+        .instrument(traces::dereference())
+        .await?;
     let outcome = match validate::validate(resource, &observed.previous, &context.server) {
         Ok(valid) => {
             let valid = Valid {
@@ -78,7 +82,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
             if let Some(applied) = context.compared.applied(fingerprint, &valid, &observed) {
                 Outcome::Applied(Box::new(applied))
             } else {
-                let children = build::children(&valid, &plan)?;
+                let children = traces::build().in_scope(|| build::children(&valid, &plan))?;
                 Box::pin(apply::apply(
                     &valid,
                     children,
