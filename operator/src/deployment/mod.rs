@@ -11,6 +11,7 @@ mod compared;
 mod context;
 mod controller;
 mod dereference;
+mod devices;
 mod events;
 pub(crate) mod fetch;
 mod figures;
@@ -71,7 +72,9 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     let observed = dereference::dereference(resource, &context)
         .instrument(traces::dereference())
         .await?;
-    let outcome = match validate::validate(resource, &observed.previous, &context.server) {
+    let valid = devices::check(observed.device_claims)
+        .and_then(|()| validate::validate(resource, &observed.previous, &context.server));
+    let outcome = match valid {
         Ok(valid) => {
             let valid = Valid {
                 replicas: autoscale::replicas(resource, &observed),

@@ -10,10 +10,12 @@ pub(super) mod labels;
 mod network_policy;
 mod pod;
 mod pod_monitor;
+mod resources;
 mod service;
 mod sidecars;
 
-pub(super) use pod::{API_KEYS_VOLUME, CONTAINER, GPU};
+pub(super) use pod::{API_KEYS_VOLUME, CONTAINER};
+pub(super) use resources::GPU;
 
 use super::{
     error::Error,
