@@ -2,6 +2,7 @@
 pub mod benchmark;
 pub mod leader;
 pub mod monitoring;
+pub mod traces;
 
 use benchmark::BenchmarkConfig;
 use candlepower_api::{names::ports, value::Duration};
@@ -9,6 +10,7 @@ use clap::{Parser, ValueEnum};
 use leader::LeaderConfig;
 use monitoring::MonitoringConfig;
 use std::net::{Ipv6Addr, SocketAddr};
+use traces::TracingConfig;
 
 /// Keeps each LLMDeployment of a Kubernetes cluster served, and says in its status why where it
 /// is not.
@@ -69,6 +71,10 @@ pub struct Config {
     /// Which of several operators works
     #[command(flatten)]
     pub leader: LeaderConfig,
+
+    /// Where the operator's own traces go
+    #[command(flatten)]
+    pub tracing: TracingConfig,
 
     /// How the models are monitored
     #[command(flatten)]

@@ -5,7 +5,7 @@
 //! - [`benchmark`]: the controller of `LLMBenchmark`;
 //! - [`leader`]: which of several operators works;
 //! - [`history`]: whether etcd was restored, so that the caches are wrong;
-//! - [`http`], [`metrics`], [`telemetry`]: how the operator itself is watched;
+//! - [`http`], [`metrics`], [`telemetry`], [`traces`]: how the operator itself is watched;
 //! - `queue`, `status`: what the controllers share: how reconciles are run, how a status is written;
 //! - `requests`: what every request to the API server passes;
 //! - [`backoff`]: when to try again after a failure.
@@ -32,6 +32,7 @@ pub mod shutdown;
 mod sorted;
 mod status;
 pub mod telemetry;
+pub mod traces;
 mod watches;
 mod written;
 
@@ -40,8 +41,12 @@ use kube::{Client, client::ClientBuilder};
 use leader::{Elector, Fence, Lost};
 use metrics::Metrics;
 use shutdown::Shutdown;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
+use traces::Exporter;
+
+/// What the last spans get of the time that a stopping process has.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// Why the operator could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -74,9 +79,18 @@ pub enum StartError {
 const HISTORY_LOOKS: u32 = 4;
 
 /// Runs until SIGTERM or SIGINT, then lets running reconciles finish. With an election, works only
-/// while it leads.
-pub async fn run(config: Config) -> Result<(), StartError> {
+/// while it leads. `traces` sends its spans, where it has any.
+pub async fn run(config: Config, traces: Option<Exporter>) -> Result<(), StartError> {
     let metrics = Arc::new(Metrics::new()?);
+    let sending = traces.map(|traces| traces.start(&metrics)).transpose()?;
+    let result = work(config, metrics).await;
+    if let Some(sending) = sending {
+        sending.finish(LAST_SPANS).await;
+    }
+    result
+}
+
+async fn work(config: Config, metrics: Arc<Metrics>) -> Result<(), StartError> {
     let elects = config.leader.leader_elect;
     let fence = Arc::new(if elects {
         Fence::closed()

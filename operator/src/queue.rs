@@ -1,6 +1,8 @@
 //! The queue of a controller: every reconcile is counted, one that failed is tried again when that
 //! may help, and what goes wrong in the queue itself is logged.
-use crate::{backoff::Backoff, error::Error, metrics::ControllerMetrics, shutdown::Shutdown};
+use crate::{
+    backoff::Backoff, error::Error, metrics::ControllerMetrics, shutdown::Shutdown, traces,
+};
 use futures::{StreamExt, future};
 use kube::{
     Resource,
@@ -14,6 +16,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use std::{fmt::Debug, sync::Arc, time::Duration};
+use tracing::Instrument;
 
 /// How a reconcile ended that did not fail.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,10 +64,14 @@ impl Queue {
                     let attempts = counting.clone();
                     let reference = ObjectRef::from_obj(&*object);
                     // The reconcile itself is large, and most of the time there is none.
-                    let reconciling = Box::pin(reconcile(object, context));
+                    let span = traces::reconcile(&*object);
+                    let reconciling = reconcile(object, context).instrument(span.clone());
+                    let reconciling = Box::pin(reconciling);
                     async move {
                         let result = reconciling.await;
-                        result.map(|look| attempts.ended(&reference, look.into()))
+                        let result = result.map(|look| attempts.ended(&reference, look.into()));
+                        traces::ended(&span, &result);
+                        result
                     }
                 },
                 move |object, error, _| attempts.failed(&ObjectRef::from_obj(&*object), error),

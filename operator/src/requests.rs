@@ -1,6 +1,6 @@
-//! Every request to the API server passes here: it is counted, and a write is kept back where this
+//! Every request to the API server passes here: it is counted and traced, and a write is kept back where this
 //! process does not lead.
-use crate::{leader::Fence, metrics::Metrics};
+use crate::{leader::Fence, metrics::Metrics, traces};
 use axum::http::{Method, Request, Response, Uri};
 use futures::future::{self, BoxFuture};
 use kube::client::Body;
@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 use tower::{BoxError, Layer, Service};
+use tracing::Span;
 
 /// Adds [`Watched`] to a client.
 #[derive(Clone, Debug)]
@@ -58,11 +59,21 @@ where
             return Box::pin(future::err(error.into()));
         }
         let metrics = self.watch.metrics.clone();
+        // The span that is current where the request was made: kube's client brings it along.
+        let caller = Span::current();
+        let span = traces::api_request(asked.verb, &asked.resource, request.uri().path());
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = while_open(answer, fence.as_deref()).await;
             let status = answer.as_ref().map(|answer| answer.status().as_u16());
             metrics.requested(asked.verb, &asked.resource, status.ok());
+            match status {
+                Ok(status) => {
+                    traces::answered(&span, status);
+                    traces::answered(&caller, status);
+                }
+                Err(error) => traces::failed(&span, error),
+            }
             answer
         })
     }
@@ -148,7 +159,10 @@ mod tests {
     use super::*;
     use axum::http::StatusCode;
     use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::{Api, Client, api::DeleteParams};
+    use kube::{
+        Api, Client,
+        api::{ApiResource, DeleteParams},
+    };
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn asked(method: &Method, uri: &str) -> (&'static str, String) {
@@ -252,6 +266,26 @@ mod tests {
             );
             assert!(text.contains(&line), "{line} is missing in\n{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_a_span_below_what_it_was_made_for_which_learns_the_status() {
+        let recording = traces::testing::Recording::begin();
+        let (config_maps, _, _) = client(Fence::open());
+        let reconcile = traces::reconcile(&ConfigMap::default());
+        let kind = ApiResource::erase::<ConfigMap>(&());
+        let apply = reconcile.in_scope(|| traces::apply("get", &kind, "a"));
+        let answer = traces::within(apply, config_maps.get("a")).await;
+        assert!(answer.is_err());
+        drop(reconcile);
+        assert_eq!(
+            recording.ended(),
+            [
+                ("reconcile", None, None),
+                ("apply", Some("reconcile"), Some(404)),
+                ("api_request", Some("apply"), Some(404)),
+            ]
+        );
     }
 
     #[tokio::test]

@@ -20,6 +20,8 @@ pub const SCALED_TO_ZERO: &str = "ScaledToZero";
 pub const INVALID_SPEC: &str = "InvalidSpec";
 /// `Ready`: GPUs are asked for, but the operator knows no image for them.
 pub const CUDA_IMAGE_NOT_SET: &str = "CudaImageNotSet";
+/// `Ready`: device claims are asked for, but the API server does not serve them.
+pub const DEVICE_CLAIMS_NOT_SERVED: &str = "DeviceClaimsNotServed";
 /// `Ready`, `SpecSupported`: a field is set that this version does not act on.
 pub const NOT_YET_IMPLEMENTED: &str = "NotYetImplemented";
 /// `SpecSupported`: every field that is set has its effect.

@@ -28,8 +28,11 @@ pub(crate) struct Refusal {
 }
 
 /// Why one child could not be written.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    #[error(transparent)]
     Refused(Refusal),
+    #[error(transparent)]
     Error(Error),
 }
 

@@ -5,7 +5,7 @@
 //! nothing away: before its first apply, a child's fields are declared applied
 //! ([Migration from client-side apply](https://kubernetes.io/docs/reference/using-api/server-side-apply/)).
 use super::{Failure, Refusal, Writer, is_controlled_by, ownership::is_left_over};
-use crate::error::Error;
+use crate::{error::Error, traces};
 use axum::http::{self, HeaderValue, header::ACCEPT};
 use candlepower_api::names::labels;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -51,6 +51,15 @@ pub(super) enum Answer {
 impl Writer<'_> {
     /// Writes `child`; what the API server answers, as JSON.
     pub(super) async fn write(&self, child: &Child, answer: Answer) -> Result<String, Failure> {
+        let verb = match child.way {
+            Way::Create => "create",
+            Way::Adopt | Way::Apply => "patch",
+        };
+        let span = traces::apply(verb, &child.kind, &child.name);
+        traces::within(span, self.write_now(child, answer)).await
+    }
+
+    async fn write_now(&self, child: &Child, answer: Answer) -> Result<String, Failure> {
         let written = match child.way {
             Way::Create => match self.create(child, answer).await {
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {
@@ -171,7 +180,9 @@ impl Writer<'_> {
                 uid: orphan.uid.clone(),
                 resource_version: None,
             });
-            match self.api(kind).delete(name, &params).await {
+            let api = self.api(kind);
+            let deleting = api.delete(name, &params);
+            match traces::within(traces::apply("delete", kind, name), deleting).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(failure_of("deleting", &kind.kind, name, error)),
                 Ok(_) => self.note_write(kind),

@@ -114,7 +114,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn address(text: &str) -> Result<String, String> {
+/// An address with its scheme, without slashes at its end.
+pub(super) fn address(text: &str) -> Result<String, String> {
     let has_host = |scheme| {
         text.strip_prefix(scheme)
             .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))

@@ -1,6 +1,6 @@
 //! What every reconcile of one controller shares.
 use super::{
-    Guarded, caches::Caches, compared::Compared, figures::Figures, monitoring::Monitoring,
+    Guarded, caches::Caches, compared::Compared, devices::DeviceClaims, figures::Figures, monitoring::Monitoring,
     pace::Pace, reports::Reports,
 };
 use crate::{config::PullPolicy, metrics::ControllerMetrics, written::WrittenStatuses};
@@ -24,6 +24,7 @@ pub(super) struct Context {
     pub(super) recorder: Recorder,
     pub(super) metrics: ControllerMetrics,
     pub(super) compared: Compared,
+    pub(super) devices: DeviceClaims,
     pub(super) pace: Pace,
     pub(super) reports: Reports,
     pub(super) server: ServerDefaults,

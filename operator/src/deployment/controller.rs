@@ -5,6 +5,7 @@ use super::{
     caches::{self, Caches, indexed, indexed_while_served, slim_rules},
     compared::Compared,
     context::{Context, ServerDefaults},
+    devices::DeviceClaims,
     figures::{Figures, scrape::Scraper},
     monitoring::{
         Monitoring,
@@ -237,6 +238,7 @@ impl Scope {
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
             compared: Compared::default(),
+            devices: DeviceClaims::default(),
             pace: Pace::default(),
             reports: Reports::new(shared.probe.clone()),
             server: shared.server.clone(),

@@ -2,6 +2,7 @@
 use super::{
     asking::Known,
     context::Context,
+    devices::Serving as ServingDevices,
     error::Error,
     figures::Reading,
     monitoring::{
@@ -46,6 +47,8 @@ pub(super) struct Observed {
     pub(super) pods: Vec<ObservedPod>,
     pub(super) pod_monitors: Vec<Arc<PodMonitor>>,
     pub(super) prometheus_rules: Vec<Arc<PrometheusRule>>,
+    /// Whether the API server serves the device claims that the resource has.
+    pub(super) device_claims: ServingDevices,
     /// How metrics and traces are to be collected.
     pub(super) choice: Choice,
     /// What Prometheus says, where there is one to ask.
@@ -92,6 +95,7 @@ pub(super) async fn dereference(
         .filter(|pod| pod.metadata.deletion_timestamp.is_none())
         .map(|pod| observe(pod, settled, context, context.told(&namespace, &name)));
     let pods = join_all(pods).await;
+    let device_claims = context.devices.serving(resource, &context.client).await;
     let choice = context.monitoring.choose(resource);
     let serving = serving(&pods, Timestamp::now());
     let late = context.told(&namespace, &name);
@@ -100,6 +104,7 @@ pub(super) async fn dereference(
         is_new: resource.status.is_none(),
         verified: asked.await.unwrap_or_default(),
         choice,
+        device_claims,
         reading: context.figures.of(&namespace, &name),
         pod_monitors: context.caches.pod_monitors.of_resource(&namespace, &name),
         prometheus_rules: context

@@ -11,8 +11,9 @@ mod compared;
 mod context;
 mod controller;
 mod dereference;
+mod devices;
 mod events;
-mod fetch;
+pub(crate) mod fetch;
 mod figures;
 mod monitoring;
 mod pace;
@@ -32,6 +33,7 @@ use crate::{
     error::{self, Error},
     guard::Guard,
     queue::Look,
+    traces,
 };
 use apply::Outcome;
 use candlepower_api::deployment::LLMDeployment;
@@ -40,6 +42,7 @@ use context::Context;
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
 use std::sync::Arc;
+use tracing::Instrument;
 use validate::Valid;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
@@ -67,8 +70,12 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Look, 
         return Ok(Look::Early(wait));
     }
 
-    let observed = dereference::dereference(resource, &context).await?;
-    let outcome = match validate::validate(resource, &observed.previous, &context.server) {
+    let observed = dereference::dereference(resource, &context)
+        .instrument(traces::dereference())
+        .await?;
+    let valid = devices::check(observed.device_claims)
+        .and_then(|()| validate::validate(resource, &observed.previous, &context.server));
+    let outcome = match valid {
         Ok(valid) => {
             let valid = Valid {
                 replicas: autoscale::replicas(resource, &observed),
@@ -79,7 +86,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Look, 
             if let Some(applied) = context.compared.applied(fingerprint, &valid, &observed) {
                 Outcome::Applied(Box::new(applied))
             } else {
-                let children = build::children(&valid, &plan)?;
+                let children = traces::build().in_scope(|| build::children(&valid, &plan))?;
                 Box::pin(apply::apply(
                     &valid,
                     children,

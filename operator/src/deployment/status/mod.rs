@@ -1,6 +1,7 @@
 //! The status, as a pure function of what was applied and observed; writing it is the only
 //! request made here.
 pub(super) mod observability;
+mod devices;
 mod pods;
 mod ready;
 mod startup;
@@ -194,7 +195,8 @@ pub(super) fn next_look(
     status: &LLMDeploymentStatus,
 ) -> Option<Duration> {
     let Outcome::Applied(applied) = outcome else {
-        return None;
+        let may_be_upgraded = observed.device_claims == Serving::Absent;
+        return may_be_upgraded.then_some(WHILE_ABSENT);
     };
     if applied.is_partial {
         return Some(WHILE_LOADING);
