@@ -6,6 +6,7 @@ use super::{
     compared::Compared,
     context::{Context, ServerDefaults},
     figures::{Figures, scrape::Scraper},
+    fits::Estimates,
     monitoring::{
         Monitoring,
         prometheus::Verifier,
@@ -70,6 +71,7 @@ impl Controllers {
             // One for the process: its memory is what removes duplicates.
             recorder: Recorder::new(client.clone(), Reporter::from(labels::OPERATOR_NAME)),
             probe: probe::Client::new(),
+            estimates: Arc::new(Estimates::new(config.estimate_memory)),
             server: ServerDefaults {
                 image: config.server_image.clone(),
                 cuda_image: config.server_image_cuda.clone(),
@@ -142,6 +144,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     recorder: Recorder,
     probe: probe::Client,
+    estimates: Arc<Estimates>,
     server: ServerDefaults,
     monitoring: Arc<Monitoring>,
 }
@@ -239,6 +242,7 @@ impl Scope {
             compared: Compared::default(),
             pace: Pace::default(),
             reports: Reports::new(shared.probe.clone()),
+            estimates: shared.estimates.clone(),
             server: shared.server.clone(),
             written: WrittenStatuses::default(),
             monitoring: shared.monitoring.clone(),

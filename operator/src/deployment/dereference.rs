@@ -4,6 +4,7 @@ use super::{
     context::Context,
     error::Error,
     figures::Reading,
+    fits::Fit,
     monitoring::{
         Choice, Serving,
         kinds::{PodMonitor, PrometheusRule},
@@ -52,6 +53,8 @@ pub(super) struct Observed {
     pub(super) verified: Known<Finding>,
     /// What the pods' metrics say; `None` before they were asked.
     pub(super) reading: Option<Reading>,
+    /// Whether the model will fit.
+    pub(super) fit: Fit,
 }
 
 /// A pod, and what cannot be seen in it.
@@ -101,6 +104,7 @@ pub(super) async fn dereference(
         verified: asked.await.unwrap_or_default(),
         choice,
         reading: context.figures.of(&namespace, &name),
+        fit: Fit::NotAsked,
         pod_monitors: context.caches.pod_monitors.of_resource(&namespace, &name),
         prometheus_rules: context
             .caches

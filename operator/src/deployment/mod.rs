@@ -14,6 +14,7 @@ mod dereference;
 mod events;
 mod fetch;
 mod figures;
+mod fits;
 mod monitoring;
 mod pace;
 mod probe;
@@ -38,11 +39,14 @@ use compared::Fingerprint;
 use context::Context;
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use validate::Valid;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
 pub(crate) type Guarded = Guard<LLMDeployment>;
+
+/// A source that is asked whether its model fits answers within moments.
+const WHILE_ASKING: Duration = Duration::from_secs(1);
 
 /// Whether somebody has changed what the resource asks for since its status was written.
 fn is_changed(resource: &LLMDeployment) -> bool {
@@ -66,7 +70,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         return Ok(Action::requeue(wait));
     }
 
-    let observed = dereference::dereference(resource, &context).await?;
+    let mut observed = dereference::dereference(resource, &context).await?;
     let outcome = match validate::validate(resource, &observed.previous, &context.server) {
         Ok(valid) => {
             let valid = Valid {
@@ -79,14 +83,26 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
                 Outcome::Applied(Box::new(applied))
             } else {
                 let children = build::children(&valid, &plan)?;
-                Box::pin(apply::apply(
-                    &valid,
-                    children,
-                    fingerprint,
-                    &observed,
-                    &context,
-                ))
-                .await?
+                let hash = &children.config_hash;
+                let late = context.told(&valid.namespace, &valid.name);
+                let fit = context.estimates.of(resource, hash, &observed, late);
+                let Some(fit) = fit.await else {
+                    return Ok(Action::requeue(WHILE_ASKING));
+                };
+                observed.fit = fit;
+                match observed.fit.rejection() {
+                    Some(rejection) => Outcome::Rejected(rejection),
+                    None => {
+                        Box::pin(apply::apply(
+                            &valid,
+                            children,
+                            fingerprint,
+                            &observed,
+                            &context,
+                        ))
+                        .await?
+                    }
+                }
             }
         }
         Err(rejection) => Outcome::Rejected(rejection),
