@@ -6,7 +6,7 @@ pub mod traces;
 
 use benchmark::BenchmarkConfig;
 use candlepower_api::{names::ports, value::Duration};
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 use leader::LeaderConfig;
 use monitoring::MonitoringConfig;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -54,6 +54,10 @@ pub struct Config {
     /// How often the pods are asked for their metrics, for figures and alerts in the status
     #[arg(long, env = "FIGURES_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = at_least_a_second)]
     pub figures_interval: Duration,
+
+    /// Ask hf:// and https:// sources how large their models are, and schedule none that does not fit its memory limit
+    #[arg(long, env = "ESTIMATE_MEMORY", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub estimate_memory: bool,
 
     /// Form of the log lines: for collectors or for people
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
@@ -173,6 +177,12 @@ mod tests {
         assert_eq!(parse(&[]).namespaces(), [None]);
         assert_eq!(parse(&["--watch-namespaces", ""]).namespaces(), [None]);
         assert_eq!(parse(&[]).watched(), "all");
+    }
+
+    #[test]
+    fn memory_is_estimated_unless_that_is_turned_off() {
+        assert!(parse(&[]).estimate_memory);
+        assert!(!parse(&["--estimate-memory=false"]).estimate_memory);
     }
 
     #[test]

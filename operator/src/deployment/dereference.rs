@@ -5,6 +5,7 @@ use super::{
     devices::Serving as ServingDevices,
     error::Error,
     figures::Reading,
+    fits::Fit,
     monitoring::{
         Choice, Serving,
         kinds::{PodMonitor, PrometheusRule},
@@ -55,6 +56,8 @@ pub(super) struct Observed {
     pub(super) verified: Known<Finding>,
     /// What the pods' metrics say; `None` before they were asked.
     pub(super) reading: Option<Reading>,
+    /// Whether the model will fit.
+    pub(super) fit: Fit,
 }
 
 /// A pod, and what cannot be seen in it.
@@ -106,6 +109,7 @@ pub(super) async fn dereference(
         choice,
         device_claims,
         reading: context.figures.of(&namespace, &name),
+        fit: Fit::NotAsked,
         pod_monitors: context.caches.pod_monitors.of_resource(&namespace, &name),
         prometheus_rules: context
             .caches

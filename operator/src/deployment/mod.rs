@@ -15,6 +15,7 @@ mod devices;
 mod events;
 pub(crate) mod fetch;
 mod figures;
+mod fits;
 mod monitoring;
 mod pace;
 mod probe;
@@ -41,12 +42,15 @@ use compared::Fingerprint;
 use context::Context;
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tracing::Instrument;
 use validate::Valid;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
 pub(crate) type Guarded = Guard<LLMDeployment>;
+
+/// A source that is asked whether its model fits answers within moments.
+const WHILE_ASKING: Duration = Duration::from_secs(1);
 
 /// Whether somebody has changed what the resource asks for since its status was written.
 fn is_changed(resource: &LLMDeployment) -> bool {
@@ -70,7 +74,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Look, 
         return Ok(Look::Early(wait));
     }
 
-    let observed = dereference::dereference(resource, &context)
+    let mut observed = dereference::dereference(resource, &context)
         .instrument(traces::dereference())
         .await?;
     let valid = devices::check(observed.device_claims)
@@ -87,14 +91,26 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Look, 
                 Outcome::Applied(Box::new(applied))
             } else {
                 let children = traces::build().in_scope(|| build::children(&valid, &plan))?;
-                Box::pin(apply::apply(
-                    &valid,
-                    children,
-                    fingerprint,
-                    &observed,
-                    &context,
-                ))
-                .await?
+                let hash = &children.config_hash;
+                let late = context.told(&valid.namespace, &valid.name);
+                let fit = context.estimates.of(resource, hash, &observed, late);
+                let Some(fit) = fit.await else {
+                    return Ok(Action::requeue(WHILE_ASKING).into());
+                };
+                observed.fit = fit;
+                match observed.fit.rejection() {
+                    Some(rejection) => Outcome::Rejected(rejection),
+                    None => {
+                        Box::pin(apply::apply(
+                            &valid,
+                            children,
+                            fingerprint,
+                            &observed,
+                            &context,
+                        ))
+                        .await?
+                    }
+                }
             }
         }
         Err(rejection) => Outcome::Rejected(rejection),

@@ -1,5 +1,6 @@
 //! The status, as a pure function of what was applied and observed; writing it is the only
 //! request made here.
+mod fits;
 pub(super) mod observability;
 mod devices;
 mod pods;
@@ -66,6 +67,19 @@ pub(super) fn derive(
     conditions.set(ready::model_loaded(
         resource, outcome, &pods, &diagnoses, previous,
     ));
+    let model = pods
+        .iter()
+        .find_map(|pod| pod.report.as_ref()?.model.clone())
+        .or_else(|| previous.model.clone());
+    conditions.set(fits::fits_memory(
+        &resource.spec,
+        observed,
+        outcome,
+        &diagnoses,
+        model
+            .as_ref()
+            .filter(|_| conditions.is_true(names::MODEL_LOADED)),
+    ));
     conditions.set(supported::spec_supported(&resource.spec));
     conditions.set(observability::observability_ready(
         resource, observed, outcome, &pods,
@@ -85,10 +99,7 @@ pub(super) fn derive(
     LLMDeploymentStatus {
         observed_generation: resource.metadata.generation,
         load: load(&pods, previous, conditions.is_true(names::MODEL_LOADED)),
-        model: pods
-            .iter()
-            .find_map(|pod| pod.report.as_ref()?.model.clone())
-            .or_else(|| previous.model.clone()),
+        model,
         startup: startup::startup(resource, previous, conditions.is_true(names::READY), now),
         conditions: conditions.into_list(),
         replicas: workload.replicas.unwrap_or_default(),
