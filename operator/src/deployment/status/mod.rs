@@ -1,8 +1,8 @@
 //! The status, as a pure function of what was applied and observed; writing it is the only
 //! request made here.
+mod devices;
 mod fits;
 pub(super) mod observability;
-mod devices;
 mod pods;
 mod ready;
 mod startup;
