@@ -68,6 +68,7 @@ fn a_certificate_is_named_by_its_secret_and_not_by_a_file() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
     let cases = [
         (

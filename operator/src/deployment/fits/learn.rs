@@ -218,7 +218,7 @@ mod tests {
         Question::of(&testing::resource(spec).spec)
     }
 
-    fn with_env(env: Value) -> Result<Question, String> {
+    fn with_env(env: &Value) -> Result<Question, String> {
         question(json!({"model": {"source": "hf://a/b"}, "pod": {"env": env}}))
     }
 
@@ -241,8 +241,8 @@ mod tests {
 
     #[test]
     fn the_hub_is_where_the_server_looks_for_it() {
-        assert_eq!(with_env(json!([])).unwrap().hub, HUB);
-        let mirror = with_env(json!([
+        assert_eq!(with_env(&json!([])).unwrap().hub, HUB);
+        let mirror = with_env(&json!([
             {"name": "HF_ENDPOINT", "value": "http://mirror/"},
             {"name": "CANDLEPOWER_ALLOW_PLAIN_HTTP", "value": "true"},
         ]))
@@ -252,7 +252,7 @@ mod tests {
             ("http://mirror", true)
         );
         let hidden = json!([{"name": "HF_ENDPOINT", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]);
-        let message = with_env(hidden).unwrap_err();
+        let message = with_env(&hidden).unwrap_err();
         assert!(message.contains("mirror"), "{message}");
     }
 

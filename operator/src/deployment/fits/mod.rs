@@ -210,7 +210,8 @@ mod tests {
             .known
             .about(&key, question.clone(), pending(), || {});
         asking.await;
-        let fit = estimates.of(&resource, "new", &Observed::default(), || {});
+        let nothing = Observed::default();
+        let fit = estimates.of(&resource, "new", &nothing, || {});
         assert_eq!(fit.await, None);
     }
 

@@ -89,7 +89,8 @@ impl Web {
     /// Refuses what no model is served from.
     async fn check(self, uri: &Uri) -> Result<(), String> {
         let is_encrypted = uri.scheme_str() == Some("https");
-        if !is_encrypted && !(self.allow_plain && uri.scheme_str() == Some("http")) {
+        let is_allowed = is_encrypted || self.allow_plain && uri.scheme_str() == Some("http");
+        if !is_allowed {
             return Err(format!("{} is not encrypted", host(uri)));
         }
         let port = uri

@@ -74,7 +74,7 @@ mod tests {
     use serde_json::{Value, json};
 
     /// A pod with a claim of its own and one that is shared.
-    fn pod(status: Value) -> Pod {
+    fn pod(status: &Value) -> Pod {
         serde_json::from_value(json!({
             "metadata": {"name": "tiny-1"},
             "spec": {"containers": [], "resourceClaims": [
@@ -90,7 +90,7 @@ mod tests {
     fn what_the_scheduler_says_of_claims_is_told_with_their_names_and_the_cure() {
         let told = |message: &str| {
             let scheduled = json!({"type": "PodScheduled", "status": "False", "message": message});
-            unschedulable(&pod(json!({"conditions": [scheduled]}))).unwrap()
+            unschedulable(&pod(&json!({"conditions": [scheduled]}))).unwrap()
         };
         assert_eq!(
             told(
@@ -111,13 +111,13 @@ mod tests {
     #[test]
     fn a_pod_whose_claims_do_not_exist_yet_says_which() {
         assert_eq!(
-            waited_for(&pod(json!({}))),
+            waited_for(&pod(&json!({}))),
             "; check that ResourceClaimTemplate one-gpu, ResourceClaim shared exists in its namespace"
         );
         let made = json!({"resourceClaimStatuses": [
             {"name": "gpu", "resourceClaimName": "tiny-1-gpu-x"}, {"name": "link"},
         ]});
-        assert_eq!(waited_for(&pod(made)), "");
+        assert_eq!(waited_for(&pod(&made)), "");
         assert_eq!(waited_for(&Pod::default()), "");
     }
 }

@@ -106,7 +106,6 @@ fn as_before(observed: &Observed) -> Verdict {
 mod tests {
     use super::*;
     use crate::deployment::{
-        apply::Applied,
         fits::Fit,
         testing::{NOW, resource},
         validate::Rejection,
@@ -114,7 +113,7 @@ mod tests {
     use serde_json::json;
 
     fn applied() -> Outcome {
-        Outcome::Applied(Box::new(Applied::default()))
+        Outcome::Applied(Box::default())
     }
 
     fn seen(fit: Fit) -> Observed {

@@ -15,6 +15,7 @@ use super::{
     build::{self, labels},
     context::Context,
     dereference::{Observed, ObservedPod, is_ready},
+    devices::{Serving, WHILE_ABSENT},
     error::Error,
     events,
     figures::{self, Reading},
