@@ -120,7 +120,8 @@ impl Estimates {
             Err(message) => return Some(Fit::Unknown(message)),
         };
         let (asked, turns) = (question.clone(), self.turns.clone());
-        let ask = async move {
+        // A large future, which the reconcile is not to carry along.
+        let ask = Box::pin(async move {
             let learnt = timeout(PATIENCE, async {
                 // It is never closed.
                 let _turn = turns.acquire().await;
@@ -128,7 +129,7 @@ impl Estimates {
             });
             let silence = |_| Err("its source does not answer in time".to_owned());
             Learnt(learnt.await.unwrap_or_else(silence))
-        };
+        });
         let key = question.key();
         let Known { answer, .. } = self.known.about(&key, question, ask, late).await;
         Some(match answer?.0 {
@@ -206,9 +207,7 @@ mod tests {
         let resource = testing::resource(json!({"model": {"source": "hf://a/b"}}));
         let question = Question::of(&resource.spec).unwrap();
         let key = question.key();
-        let asking = estimates
-            .known
-            .about(&key, question.clone(), pending(), || {});
+        let asking = estimates.known.about(&key, question, pending(), || {});
         asking.await;
         let nothing = Observed::default();
         let fit = estimates.of(&resource, "new", &nothing, || {});

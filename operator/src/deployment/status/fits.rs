@@ -106,7 +106,6 @@ fn as_before(observed: &Observed) -> Verdict {
 mod tests {
     use super::*;
     use crate::deployment::{
-        fits::Fit,
         testing::{NOW, resource},
         validate::Rejection,
     };
@@ -165,10 +164,13 @@ mod tests {
             (truth, reason)
         };
         let fits = of(Fit::Fits("8 of 9".into()));
-        assert_eq!(fits, (Truth::True, "EnoughMemory".into()));
+        assert_eq!(fits, (Truth::True, "EnoughMemory".to_owned()));
         let unknown = of(Fit::Unknown("why".into()));
-        assert_eq!(unknown, (Truth::Unknown, "NotEstimated".into()));
-        assert_eq!(of(Fit::NotAsked), (Truth::Unknown, "NotEstimated".into()));
+        assert_eq!(unknown, (Truth::Unknown, "NotEstimated".to_owned()));
+        assert_eq!(
+            of(Fit::NotAsked),
+            (Truth::Unknown, "NotEstimated".to_owned())
+        );
     }
 
     #[test]
@@ -179,7 +181,11 @@ mod tests {
             told(&seen(Fit::NotAsked), &outcome, &[], Some(&loaded()))
         };
         let too_large = rejected(conditions::MEMORY_TOO_SMALL);
-        let expected = (Truth::False, "MemoryTooSmall".into(), "8 of 4".into());
+        let expected = (
+            Truth::False,
+            "MemoryTooSmall".to_owned(),
+            "8 of 4".to_owned(),
+        );
         assert_eq!(too_large, expected);
         assert_eq!(rejected(conditions::INVALID_SPEC).0, Truth::Unknown);
     }
@@ -190,7 +196,7 @@ mod tests {
             let failing = [Diagnosis::Failing(reason, "too much".into())];
             let estimated = seen(Fit::Fits("an estimate".into()));
             let found = told(&estimated, &applied(), &failing, None);
-            let expected = (Truth::False, reason.into(), "too much".into());
+            let expected = (Truth::False, reason.to_owned(), "too much".to_owned());
             assert_eq!(found, expected);
             let mut observed = seen(Fit::NotAsked);
             observed.previous = serde_json::from_value(json!({"conditions": [{

@@ -72,14 +72,14 @@ pub(super) fn derive(
         .iter()
         .find_map(|pod| pod.report.as_ref()?.model.clone())
         .or_else(|| previous.model.clone());
+    let is_loaded = conditions.is_true(names::MODEL_LOADED);
+    let loaded = model.as_ref().filter(|_| is_loaded);
     conditions.set(fits::fits_memory(
         &resource.spec,
         observed,
         outcome,
         &diagnoses,
-        model
-            .as_ref()
-            .filter(|_| conditions.is_true(names::MODEL_LOADED)),
+        loaded,
     ));
     conditions.set(supported::spec_supported(&resource.spec));
     conditions.set(observability::observability_ready(
@@ -99,7 +99,7 @@ pub(super) fn derive(
     let has_children = applied || !observed.services.is_empty();
     LLMDeploymentStatus {
         observed_generation: resource.metadata.generation,
-        load: load(&pods, previous, conditions.is_true(names::MODEL_LOADED)),
+        load: load(&pods, previous, is_loaded),
         model,
         startup: startup::startup(resource, previous, conditions.is_true(names::READY), now),
         conditions: conditions.into_list(),
