@@ -1,7 +1,7 @@
 //! What every reconcile of one controller shares.
 use super::{
-    Guarded, caches::Caches, compared::Compared, devices::DeviceClaims, figures::Figures, monitoring::Monitoring,
-    pace::Pace, reports::Reports,
+    Guarded, caches::Caches, compared::Compared, devices::DeviceClaims, figures::Figures,
+    monitoring::Monitoring, pace::Pace, reports::Reports,
 };
 use crate::{config::PullPolicy, metrics::ControllerMetrics, written::WrittenStatuses};
 use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};

@@ -1,7 +1,7 @@
 //! The status, as a pure function of what was applied and observed; writing it is the only
 //! request made here.
-pub(super) mod observability;
 mod devices;
+pub(super) mod observability;
 mod pods;
 mod ready;
 mod startup;
@@ -14,6 +14,7 @@ use super::{
     build::{self, labels},
     context::Context,
     dereference::{Observed, ObservedPod, is_ready},
+    devices::{Serving, WHILE_ABSENT},
     error::Error,
     events,
     figures::{self, Reading},
