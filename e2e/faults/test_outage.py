@@ -47,7 +47,8 @@ def test_a_roll_out_goes_on_when_the_api_server_is_back(namespace: str, proxy: P
         now = config_hashes(namespace)
         return now.keys() == before.keys() and all(now[name] != before[name] for name in NAMES), now
 
-    kube.wait_for("another configuration everywhere", rolled, 40)
+    # A resource is tried again after twice as long as before, at most.
+    kube.wait_for("another configuration everywhere", rolled, 30 + 2 * OUTAGE)
     print(f"everything was right {time.monotonic() - came:.1f} s after the API server came back")
     for name in NAMES:
         operators.wait_until_settled(proxy, name, namespace)

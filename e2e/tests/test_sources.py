@@ -108,7 +108,7 @@ def test_a_file_of_a_web_server_is_fetched_by_https(namespace: str, secure: hub.
     [
         ("denied", "ModelAccessDenied", ["401", "the Secret wrong"]),
         ("no-revision", "ModelNotFound", ["revision/v9", "model.revision"]),
-        ("no-room", "InsufficientDisk", ["1Ei", "spec.cache.size"]),
+        ("no-room", "InsufficientDisk", ["more are needed", "spec.cache.size"]),
         ("no-secret", "ContainerConfigError", ['"nowhere" not found']),
     ],
 )
