@@ -2,6 +2,7 @@
 //!
 //! As `kube::core::DeserializeGuard`, but by way of the JSON value that the rest of the operator reads from, too: that one's
 //! own kind of value costs the binary a megabyte.
+use candlepower_api::value::read_json;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::{
@@ -31,11 +32,11 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guard<K> {
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
         }
-        match serde_json::from_value(object) {
+        match read_json(&object) {
             Ok(object) => Ok(Self(Ok(object))),
             Err(error) => Ok(Self(Err(Malformed {
-                error: error.to_string(),
-                metadata: serde_json::from_value(metadata).map_err(D::Error::custom)?,
+                error,
+                metadata: read_json(&metadata).map_err(D::Error::custom)?,
             }))),
         }
     }

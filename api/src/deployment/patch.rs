@@ -1,7 +1,9 @@
 //! A change of a deployment's spec, as variants and recommendations bring it, checked as far as that can be
 //! done without an API server: by the types, and by the limits of the schema. CEL rules are left to it.
 use super::{LLMDeployment, LLMDeploymentSpec};
+use crate::value::read_json;
 use kube::CustomResourceExt;
+use serde::Serialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -10,7 +12,7 @@ use std::{collections::BTreeMap, sync::OnceLock};
 pub enum PatchError {
     /// A value is not of its field's kind.
     #[error("the patch makes no spec: {0}")]
-    NoSpec(#[from] serde_json::Error),
+    NoSpec(String),
     /// What is not understood would otherwise be taken for done.
     #[error("there is no field {0}; see kubectl explain llm.spec --recursive")]
     Unknown(String),
@@ -30,11 +32,11 @@ impl LLMDeploymentSpec {
     /// The spec with a JSON merge patch (RFC 7386), where null brings a default back. Numbers' limits are
     /// left to the API server.
     pub fn patched(&self, patch: &BTreeMap<String, Value>) -> Result<Self, PatchError> {
-        let patch = serde_json::to_value(patch)?;
-        let mut whole = serde_json::to_value(self)?;
+        let patch = json(patch)?;
+        let mut whole = json(self)?;
         merge(&mut whole, &patch);
-        let changed: Self = serde_json::from_value(whole)?;
-        let written = serde_json::to_value(&changed)?;
+        let changed: Self = read_json(&whole).map_err(PatchError::NoSpec)?;
+        let written = json(&changed)?;
         match unknown(&written, &patch, "spec") {
             Some(field) => Err(PatchError::Unknown(field)),
             None => Ok(changed),
@@ -47,11 +49,15 @@ impl LLMDeploymentSpec {
         patch: &BTreeMap<String, Value>,
     ) -> Result<Self, PatchError> {
         let changed = self.patched(patch)?;
-        match beyond(schema(), &serde_json::to_value(patch)?, "spec") {
+        match beyond(schema(), &json(patch)?, "spec") {
             Some(limit) => Err(limit),
             None => Ok(changed),
         }
     }
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Value, PatchError> {
+    serde_json::to_value(value).map_err(|error| PatchError::NoSpec(error.to_string()))
 }
 
 fn merge(value: &mut Value, patch: &Value) {

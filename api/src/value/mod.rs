@@ -2,6 +2,7 @@
 mod bytes;
 mod cpu;
 mod duration;
+mod json;
 mod percentage;
 #[cfg(feature = "kubernetes")]
 mod schema;
@@ -10,5 +11,6 @@ mod text;
 pub use bytes::ByteSize;
 pub use cpu::CpuQuantity;
 pub use duration::Duration;
+pub use json::read_json;
 pub use percentage::Percentage;
 pub use text::InvalidValue;

@@ -191,7 +191,7 @@ fn checked(mut one: Recommendation, deployment: Option<&LLMDeploymentSpec>) -> R
         return one;
     };
     let patched = serde_json::from_value(patch)
-        .map_err(PatchError::from)
+        .map_err(|error: serde_json::Error| PatchError::NoSpec(error.to_string()))
         .and_then(|fields| spec.patched_within_limits(&fields));
     if let Err(why) = patched {
         one.patch = None;
