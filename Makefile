@@ -20,7 +20,7 @@ SHELL_SCRIPTS := $(shell git ls-files -co --exclude-standard | xargs -r grep -lE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test rules-test build images \
-        cluster-test e2e measure cost perf truth scale chaos fuzz example pictures up monitoring down
+        cluster-test faults e2e measure cost perf truth scale chaos fuzz example pictures up monitoring down
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,7 +29,7 @@ demo: ## A real cluster, a real model, the first tokens
 	@e2e/demo
 
 test: ## All checks, on a real cluster too (this is what CI runs)
-	@.ci/stages format-check lint-shell clippy deny unit build drift chart-test rules-test cluster-test e2e down
+	@.ci/stages format-check lint-shell clippy deny unit build drift chart-test rules-test cluster-test faults e2e down
 
 test-fast: ## All checks that need no cluster
 	@.ci/stages format-check lint-shell clippy unit build drift chart-test
@@ -80,7 +80,8 @@ scale: ## The operator with a thousand LLMDeployments on nodes that KWOK pretend
 # Options of e2e/scale/chaos, such as CHAOS="--seed 7".
 CHAOS ?=
 
-chaos: ## The operator killed fifty times, and without an API server: is everything right afterwards?
+chaos: ## The operator killed fifty times, without an API server and a node short: is everything right afterwards?
+	@FAULTS_KILLS=50 FAULTS_OUTAGE=60 e2e/faults/run
 	@e2e/scale/chaos $(CHAOS)
 
 pictures: build ## Draw the dashboards for the documentation, from a model under load
@@ -136,6 +137,9 @@ rules-test: build ## The alert rules: promtool checks them and lets each fire, a
 
 cluster-test: ## The local cluster itself
 	@e2e/cluster/test
+
+faults: build ## The operator before a bare etcd and API server, and a proxy that makes mistakes
+	@e2e/faults/run
 
 e2e: build ## The product, on the local cluster
 	@e2e/run

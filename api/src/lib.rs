@@ -3,7 +3,8 @@
 //! - [`deployment`] and [`benchmark`]: the custom resources (feature `kubernetes`);
 //! - [`server_config`]: the server's configuration, written by the operator and read by the server;
 //! - [`names`]: metrics, labels, spans, ports and paths that more than one part uses;
-//! - [`value`]: quantities with units, validated where they enter.
+//! - [`value`]: quantities with units, validated where they enter;
+//! - [`memory`], [`weights`]: what a model needs, and which files it is, as server and operator both compute it.
 //!
 //! Nothing here does I/O.
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@
 pub mod benchmark;
 #[cfg(feature = "kubernetes")]
 pub mod deployment;
+pub mod memory;
 pub mod names;
 pub mod precision;
 pub mod server_config;
@@ -23,6 +25,7 @@ pub mod server_config;
 #[cfg(test)]
 mod testing;
 pub mod value;
+pub mod weights;
 
 pub use precision::Precision;
 

@@ -65,6 +65,21 @@ impl Precision {
             Self::Q6K => "q6_k",
         }
     }
+
+    /// How many numbers a block holds, and its bytes; nothing where the server chooses.
+    pub const fn block(self) -> Option<(u64, u64)> {
+        Some(match self {
+            Self::Auto => return None,
+            Self::F32 => (1, 4),
+            Self::F16 | Self::Bf16 => (1, 2),
+            Self::Q8_0 => (32, 34),
+            Self::Q4_0 => (32, 18),
+            Self::Q4_1 => (32, 20),
+            Self::Q4K => (256, 144),
+            Self::Q5K => (256, 176),
+            Self::Q6K => (256, 210),
+        })
+    }
 }
 
 impl std::fmt::Display for Precision {

@@ -89,6 +89,9 @@ pub struct FetchConfig {
     /// Let files and credentials travel without encryption: for a mirror inside a cluster, and for
     /// tests.
     pub allow_plain_http: bool,
+    /// Connections that bring files, and pieces of long ones, at the same time; default: 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<usize>,
 }
 
 impl Default for FetchConfig {
@@ -96,6 +99,7 @@ impl Default for FetchConfig {
         Self {
             cache: paths::CACHE_DIR.into(),
             allow_plain_http: false,
+            connections: None,
         }
     }
 }

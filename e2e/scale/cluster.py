@@ -10,7 +10,7 @@ from processes import Failed
 
 SOURCE = "pvc://models/SmolLM2-135M-Instruct.Q4_1.gguf"
 LABEL = "candlepower.dev/llmdeployment"
-CHILDREN = "configmaps,services,deployments.apps"
+CHILDREN = "configmaps,services,deployments.apps,networkpolicies.networking.k8s.io"
 
 
 def kubectl(*arguments: str, stdin: str | None = None, patience: float = 300) -> str:

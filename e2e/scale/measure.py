@@ -91,7 +91,7 @@ class Measurement:
     def bare_client(self) -> dict[str, Any]:
         """A client that writes the same children, without an operator beside it."""
         took = self.write(self.children, self.options.objects, BARE, "bare-", "--apply")
-        cluster.remove("deployments.apps,services", BARE)
+        cluster.remove("deployments.apps,services,networkpolicies.networking.k8s.io", BARE)
         cluster.kubectl("delete", "namespace", BARE)
         return {"bare_client_objects_per_s": self.options.objects / took}
 
@@ -100,7 +100,7 @@ class Measurement:
         began = time.time()
         written = self.write(cluster.resource(), count, NAMESPACE, prefix)
         def written_children() -> list[Request]:
-            kinds = ("configmaps", "services", "deployments")
+            kinds = ("configmaps", "services", "deployments", "networkpolicies")
             return [r for r in self.log.of(audit.OPERATOR, began) if r.code == 201 and r.resource in kinds]
 
         wanted = count * len(self.children)

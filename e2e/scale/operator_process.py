@@ -21,10 +21,11 @@ def image_environment() -> list[str]:
 class Operator:
     """One run of the operator."""
 
-    def __init__(self, binary: Path, kubeconfig: Path, log: Path) -> None:
+    def __init__(self, binary: Path, kubeconfig: Path, log: Path, *flags: str, listen: str = LISTEN) -> None:
         self.log = log
+        self.listen = listen
         self.began = time.time()
-        command = ["env", f"KUBECONFIG={kubeconfig}", *image_environment(), str(binary), "--listen", LISTEN]
+        command = ["env", f"KUBECONFIG={kubeconfig}", *image_environment(), str(binary), "--listen", listen, *flags]
         self.process = start(command, log)
 
     def wait_until_ready(self) -> None:
@@ -73,7 +74,7 @@ class Operator:
 
     def _get(self, path: str) -> str | None:
         try:
-            with urllib.request.urlopen(f"http://{LISTEN}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.listen}{path}", timeout=5) as answer:
                 return answer.read().decode()
         except OSError:
             return None

@@ -1,7 +1,7 @@
 """Looks like the Hugging Face hub and a web server, for pods of the local cluster.
 
 As a program: hub.py FILE LOG ADDRESS PORT [CERTIFICATE KEY] serves FILE as hf://tests/tiny and hf://tests/gated, which wants the
-token `right`, and at /files/model.gguf. LOG gets a line of JSON for each request.
+token `right`, and at /files/model.gguf. hf://tests/huge fits on no disk. LOG gets a line of JSON for each request.
 """
 
 import contextlib
@@ -27,6 +27,8 @@ NAME = "model.gguf"
 # A model that is there at once would show no progress.
 BYTES_PER_SECOND = 25_000_000
 PIECE = 1_000_000
+# No disk has room for it.
+EXBIBYTE = 1 << 60
 
 
 class Hub:
@@ -59,12 +61,12 @@ def running(file: Path, folder: Path, port: int, certificate: tuple[Path, Path] 
 def wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
     probe = f"import socket; socket.create_connection(('{ADDRESS}', {port}), 1)"
     for _ in range(50):
-        assert process.poll() is None, "the hub's look-alike has ended"
+        assert process.poll() is None, f"what should listen on port {port} has ended"
         command = ["nsenter", f"--net={NETWORK}", sys.executable, "-c", probe]
         if subprocess.run(command, capture_output=True).returncode == 0:
             return
         time.sleep(0.2)
-    raise AssertionError("the hub's look-alike does not listen")
+    raise AssertionError(f"nothing listens on port {port}")
 
 
 def make_certificate(folder: Path, subject: str = f"IP:{ADDRESS}") -> tuple[Path, Path]:
@@ -98,13 +100,14 @@ class Handler(BaseHTTPRequestHandler):
             log.write(line + "\n")
 
     def answer(self, path: str) -> int:
-        listed = re.fullmatch(r"/api/models/tests/(tiny|gated)/revision/(.+)", path)
+        listed = re.fullmatch(r"/api/models/tests/(tiny|gated|huge)/revision/(.+)", path)
         file = re.fullmatch(rf"/(?:files|tests/(tiny|gated)/resolve/{COMMIT})/{NAME}", path)
         found = listed or file
         if found and found[1] == "gated" and self.headers.get("Authorization") != "Bearer right":
             return self.refuse(401, "Invalid username or password.")
         if listed and listed[2] in ("main", "v1"):
-            large = {"sha256": self.sha256, "size": self.file.stat().st_size}
+            size = EXBIBYTE if listed[1] == "huge" else self.file.stat().st_size
+            large = {"sha256": self.sha256, "size": size}
             sibling = {"rfilename": NAME, "size": large["size"], "lfs": large}
             return self.tell({"sha": COMMIT, "siblings": [{"rfilename": "README.md", "size": 1}, sibling]})
         return self.send_file() if file else self.refuse(404, "Entry not found")

@@ -2,8 +2,9 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import kube
 
@@ -93,6 +94,40 @@ def spans(namespace: str, service: str, port: str, trace_id: str, number: int = 
         return len(found) >= number, {span["name"]: span for span in found}
 
     return kube.wait_for(f"{number} spans at Jaeger", lambda: reached(look), seconds=20)
+
+
+def reconciles() -> list[list[dict[str, Any]]]:
+    """The spans of each reconcile of the last minutes that the cluster's Jaeger holds."""
+    now = datetime.now(UTC)
+    times = {"min": now - timedelta(minutes=10), "max": now + timedelta(minutes=1)}
+    query = {"service_name": "candlepower-operator", "operation_name": "reconcile", "num_traces": "1000"}
+    query |= {f"start_time_{end}": time.strftime("%Y-%m-%dT%H:%M:%SZ") for end, time in times.items()}
+    path = "/api/v3/traces?" + urlencode({f"query.{key}": value for key, value in query.items()})
+    answer = json.loads(kube.raw("observability", "jaeger", "query", path))
+    traces: dict[str, list[dict[str, Any]]] = {}
+    for group in answer["result"]["resourceSpans"]:
+        for span in (span for scope in group["scopeSpans"] for span in scope["spans"]):
+            traces.setdefault(span["traceId"], []).append(span)
+    return list(traces.values())
+
+
+def outline(trace: list[dict[str, Any]], namespace: str, name: str) -> set[tuple[str, str, str, str]]:
+    """Each span of a reconcile of this LLMDeployment: its name, its parent's, and what was asked of the API server with
+    which status; nothing for other objects."""
+    says = {span["spanId"]: {a["key"]: str(next(iter(a["value"].values()))) for a in span.get("attributes", [])} for span in trace}
+    names = {span["spanId"]: span["name"] for span in trace}
+    wanted = {"k8s.namespace.name": namespace, "candlepower.object.name": name, "candlepower.object.kind": "LLMDeployment"}
+    if not any(names[key] == "reconcile" and wanted.items() <= said.items() for key, said in says.items()):
+        return set()
+    return {
+        (
+            span["name"],
+            names.get(span.get("parentSpanId", ""), ""),
+            says[span["spanId"]].get("candlepower.api.resource", ""),
+            says[span["spanId"]].get("http.response.status_code", ""),
+        )
+        for span in trace
+    }
 
 
 def check_parents(trace: dict[str, dict[str, Any]], caller: str) -> None:

@@ -113,6 +113,14 @@ REFUSED = {
     ),
     "negative GPUs": ({"resources": {"gpus": -1}}, ["spec.resources.gpus", "greater than or equal to 0"]),
     "a part of a GPU": ({"resources": {"gpus": 0.5}}, ["spec.resources.gpus", "must be of type integer"]),
+    "GPUs by number and by claim": (
+        {"resources": {"gpus": 1, "claims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]}},
+        ["spec.resources", "with claims, remove gpus"],
+    ),
+    "a claim of nothing": (
+        {"resources": {"claims": [{"name": "gpu"}]}},
+        ["spec.resources.claims[0]", "write either resourceClaimTemplateName"],
+    ),
     "a duration without a unit": (
         {"rollout": {"drainTimeout": "60"}},
         ["spec.rollout.drainTimeout", "write a duration such as 500ms, 2s"],

@@ -160,7 +160,7 @@ def test_a_slow_way_to_the_server_is_named(reachable: str, tmp_path: Path) -> No
 
 
 def test_a_client_that_reads_slowly_is_named(reachable: str, tmp_path: Path) -> None:
-    with proxy.slow(reachable, answer_delay=0.02) as url:
+    with proxy.slow(reachable, answer_delay=0.05) as url:
         assert bench(url, reachable, tmp_path / "run") == "slowClient"
 
 

@@ -43,3 +43,21 @@ def test_without_a_gpu_the_status_names_what_is_missing_and_with_one_it_serves(
 
     give_gpus(node, 1)
     kube.wait_for_condition("fast", namespace, "Ready", "True")
+
+
+def test_a_claim_of_devices_that_no_driver_has_is_named_with_the_cure(namespace: str, claim: str) -> None:
+    request = {"name": "gpu", "exactly": {"deviceClassName": "nothing.example.com"}}
+    template = {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaimTemplate",
+        "metadata": {"name": "one-gpu"},
+        "spec": {"spec": {"devices": {"requests": [request]}}},
+    }
+    kube.apply(template, namespace)
+    resources = {"claims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}], "cpu": "2", "memory": "1Gi"}
+    kube.apply(models.llm("claimed", resources=resources), namespace)
+    resource = kube.wait_for_condition("claimed", namespace, "Ready", "False", "Unschedulable")
+    message = kube.condition(resource, "Ready")["message"]
+    assert "device class nothing.example.com" in message and "ResourceClaimTemplate one-gpu" in message
+    assert resource["status"]["imageDevice"] == "cuda"
+    kube.kubectl("-n", namespace, "delete", "llm", "claimed", "--wait=false")

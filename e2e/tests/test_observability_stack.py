@@ -46,7 +46,8 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     endpoint = "http://jaeger.observability:4317"
     usual = (kube.E2E / "lib" / "test-values.yaml").read_text()
     values = tmp_path_factory.mktemp("chart") / "values.yaml"
-    values.write_text(f"{usual}tracing:\n  endpoint: {endpoint}\n")
+    operator = "{endpoint: 'http://jaeger.observability:4318'}"
+    values.write_text(f"{usual}tracing:\n  endpoint: {endpoint}\n  operator: {operator}\n")
     kube.install_chart(values)
     yield endpoint
     kube.install_chart()
@@ -95,6 +96,18 @@ def test_traces_go_to_the_collector_that_the_chart_names(namespace: str, watched
     assert "jaeger" not in {c["name"] for c in pod["spec"].get("initContainers", [])}
     trace_id, caller = load.traced_chat(url, NAME)
     monitoring.check_parents(monitoring.spans("observability", "jaeger", "query", trace_id), caller)
+
+
+def test_the_operator_s_own_work_is_traced_from_the_resource_to_its_children(namespace: str, watched: dict[str, Any]) -> None:
+    def look() -> tuple[bool, Any]:
+        found = [monitoring.outline(trace, namespace, NAME) for trace in monitoring.reconciles()]
+        mine = [spans for spans in found if spans]
+        return any(("apply", "reconcile", "deployments", "201") in spans for spans in mine), mine
+
+    made = kube.wait_for("the trace of the reconcile that made the Deployment", lambda: monitoring.reached(look), 30)
+    (spans,) = [spans for spans in made if ("apply", "reconcile", "deployments", "201") in spans]
+    assert ("api_request", "apply", "deployments", "201") in spans
+    assert {"dereference", "build", "write_status"} <= {name for name, *_ in spans}
 
 
 def test_prometheus_leads_from_a_latency_to_the_request_s_trace(url: str, monitoring_stack: monitoring.Prometheus) -> None:

@@ -53,6 +53,7 @@ def applied(namespace: str, plain: hub.Hub, secure: hub.Hub) -> None:
         "denied": {"model": gated("wrong"), "pod": mirror},
         "no-secret": {"model": gated("nowhere"), "pod": mirror},
         "no-revision": {"model": {"source": "hf://tests/tiny", "revision": "v9"}, "pod": mirror},
+        "no-room": {"model": {"source": "hf://tests/huge"}, "cache": {"size": "1Gi"}, "pod": mirror},
         "web": {"model": {"source": f"{secure.url}/files/model.gguf"}, "cache": {"existingClaim": "weights"}, "pod": trust},
     }
     for name, spec in cases.items():
@@ -107,6 +108,7 @@ def test_a_file_of_a_web_server_is_fetched_by_https(namespace: str, secure: hub.
     [
         ("denied", "ModelAccessDenied", ["401", "the Secret wrong"]),
         ("no-revision", "ModelNotFound", ["revision/v9", "model.revision"]),
+        ("no-room", "InsufficientDisk", ["more are needed", "spec.cache.size"]),
         ("no-secret", "ContainerConfigError", ['"nowhere" not found']),
     ],
 )

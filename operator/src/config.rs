@@ -2,13 +2,15 @@
 pub mod benchmark;
 pub mod leader;
 pub mod monitoring;
+pub mod traces;
 
 use benchmark::BenchmarkConfig;
 use candlepower_api::{names::ports, value::Duration};
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 use leader::LeaderConfig;
 use monitoring::MonitoringConfig;
 use std::net::{Ipv6Addr, SocketAddr};
+use traces::TracingConfig;
 
 /// Keeps each LLMDeployment of a Kubernetes cluster served, and says in its status why where it
 /// is not.
@@ -53,6 +55,10 @@ pub struct Config {
     #[arg(long, env = "FIGURES_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = at_least_a_second)]
     pub figures_interval: Duration,
 
+    /// Ask hf:// and https:// sources how large their models are, and schedule none that does not fit its memory limit
+    #[arg(long, env = "ESTIMATE_MEMORY", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub estimate_memory: bool,
+
     /// Form of the log lines: for collectors or for people
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
@@ -69,6 +75,10 @@ pub struct Config {
     /// Which of several operators works
     #[command(flatten)]
     pub leader: LeaderConfig,
+
+    /// Where the operator's own traces go
+    #[command(flatten)]
+    pub tracing: TracingConfig,
 
     /// How the models are monitored
     #[command(flatten)]
@@ -167,6 +177,12 @@ mod tests {
         assert_eq!(parse(&[]).namespaces(), [None]);
         assert_eq!(parse(&["--watch-namespaces", ""]).namespaces(), [None]);
         assert_eq!(parse(&[]).watched(), "all");
+    }
+
+    #[test]
+    fn memory_is_estimated_unless_that_is_turned_off() {
+        assert!(parse(&[]).estimate_memory);
+        assert!(!parse(&["--estimate-memory=false"]).estimate_memory);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! - [`deployment`]: the controller of `LLMDeployment`;
 //! - [`benchmark`]: the controller of `LLMBenchmark`;
 //! - [`leader`]: which of several operators works;
-//! - [`http`], [`metrics`], [`telemetry`]: how the operator itself is watched;
+//! - [`history`]: whether etcd was restored, so that the caches are wrong;
+//! - [`http`], [`metrics`], [`telemetry`], [`traces`]: how the operator itself is watched;
 //! - `queue`, `status`: what the controllers share: how reconciles are run, how a status is written;
 //! - `requests`: what every request to the API server passes;
 //! - [`backoff`]: when to try again after a failure.
@@ -19,6 +20,7 @@ pub mod deployment;
 mod error;
 mod events;
 mod guard;
+pub mod history;
 pub mod http;
 pub mod leader;
 pub mod metrics;
@@ -30,6 +32,7 @@ pub mod shutdown;
 mod sorted;
 mod status;
 pub mod telemetry;
+pub mod traces;
 mod watches;
 mod written;
 
@@ -38,8 +41,12 @@ use kube::{Client, client::ClientBuilder};
 use leader::{Elector, Fence, Lost};
 use metrics::Metrics;
 use shutdown::Shutdown;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
+use traces::Exporter;
+
+/// What the last spans get of the time that a stopping process has.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// Why the operator could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +59,9 @@ pub enum StartError {
     /// Another operator leads now.
     #[error("this operator leads no more, and ends so that it writes nothing: {0}")]
     Leadership(#[from] Lost),
+    /// etcd was restored from a snapshot.
+    #[error("{0}: this operator ends, so that the next one begins with fresh caches")]
+    History(#[from] history::WentBack),
     /// The own HTTP endpoint cannot listen.
     #[error("cannot listen on {address}: {source}; choose another --listen address")]
     Listen {
@@ -65,10 +75,22 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
+/// The API server's history is looked at each time that it has been asked so often what it serves.
+const HISTORY_LOOKS: u32 = 4;
+
 /// Runs until SIGTERM or SIGINT, then lets running reconciles finish. With an election, works only
-/// while it leads.
-pub async fn run(config: Config) -> Result<(), StartError> {
+/// while it leads. `traces` sends its spans, where it has any.
+pub async fn run(config: Config, traces: Option<Exporter>) -> Result<(), StartError> {
     let metrics = Arc::new(Metrics::new()?);
+    let sending = traces.map(|traces| traces.start(&metrics)).transpose()?;
+    let result = work(config, metrics).await;
+    if let Some(sending) = sending {
+        sending.finish(LAST_SPANS).await;
+    }
+    result
+}
+
+async fn work(config: Config, metrics: Arc<Metrics>) -> Result<(), StartError> {
     let elects = config.leader.leader_elect;
     let fence = Arc::new(if elects {
         Fence::closed()
@@ -98,14 +120,21 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let work = Box::pin(async {
         metrics.leads(true);
         standby.send_replace(false);
-        tokio::join!(controllers.run(&shutdown), benchmarks.run(&shutdown));
+        let reconciling =
+            async { tokio::join!(controllers.run(&shutdown), benchmarks.run(&shutdown)) };
+        let namespace = config.namespaces().into_iter().next().flatten();
+        let interval = config.monitoring.discovery_interval.as_std();
+        let every = interval.saturating_mul(HISTORY_LOOKS);
+        tokio::select! {
+            _ = reconciling => Ok(()),
+            back = history::went_back(&client, namespace, every) => Err(StartError::from(back)),
+        }
     });
     let result = if elects {
         let elector = elector(&config, fence).await?;
         work_while_leading(elector, work, &shutdown).await
     } else {
-        work.await;
-        Ok(())
+        work.await
     };
     serving.abort();
     tracing::info!("the operator has stopped");
@@ -138,17 +167,17 @@ fn no_cluster(error: impl std::fmt::Display) -> StartError {
 /// Does `work` once this process leads. Where it leads no more, the work is dropped as it stands.
 async fn work_while_leading(
     mut elector: Elector,
-    work: impl Future<Output = ()>,
+    work: impl Future<Output = Result<(), StartError>>,
     shutdown: &Shutdown,
 ) -> Result<(), StartError> {
     tokio::select! {
         () = elector.acquire() => {}
         () = shutdown.clone().wait() => return Ok(()),
     }
-    tokio::select! {
-        () = work => {}
+    let result = tokio::select! {
+        result = work => result,
         lost = elector.keep() => return Err(lost.into()),
-    }
+    };
     elector.release().await;
-    Ok(())
+    result
 }

@@ -9,11 +9,14 @@ use std::process::ExitCode;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let config = Config::parse();
-    if let Err(error) = telemetry::init(&config) {
-        eprintln!("candlepower-operator: {error}");
-        return ExitCode::FAILURE;
-    }
-    match run(config).await {
+    let traces = match telemetry::init(&config) {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("candlepower-operator: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(config, traces).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the operator cannot run");

@@ -1,6 +1,8 @@
 //! The queue of a controller: every reconcile is counted, one that failed is tried again when that
 //! may help, and what goes wrong in the queue itself is logged.
-use crate::{backoff::Backoff, error::Error, metrics::ControllerMetrics, shutdown::Shutdown};
+use crate::{
+    backoff::Backoff, error::Error, metrics::ControllerMetrics, shutdown::Shutdown, traces,
+};
 use futures::{StreamExt, future};
 use kube::{
     Resource,
@@ -13,7 +15,23 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
+use tracing::Instrument;
+
+/// How a reconcile ended that did not fail.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Look {
+    /// All is done; the action says when to look again.
+    Done(Action),
+    /// It came too early and looked at nothing: whether what failed before would fail again is not known.
+    Early(Duration),
+}
+
+impl From<Action> for Look {
+    fn from(action: Action) -> Self {
+        Self::Done(action)
+    }
+}
 
 /// How the queue of one controller is worked off.
 pub(crate) struct Queue {
@@ -26,14 +44,15 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// Calls `reconcile` for each object that `controller` names, until the shutdown.
-    pub(crate) async fn run<K, C, F>(
+    pub(crate) async fn run<K, C, F, L>(
         self,
         controller: Controller<K>,
         reconcile: fn(Arc<K>, Arc<C>) -> F,
         context: Arc<C>,
     ) where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-        F: Future<Output = Result<Action, Error>> + Send + 'static,
+        F: Future<Output = Result<L, Error>> + Send + 'static,
+        L: Into<Look>,
     {
         let attempts = Arc::new(Attempts::new(self.metrics));
         let (counting, ended) = (attempts.clone(), attempts.clone());
@@ -45,12 +64,13 @@ impl Queue {
                     let attempts = counting.clone();
                     let reference = ObjectRef::from_obj(&*object);
                     // The reconcile itself is large, and most of the time there is none.
-                    let reconciling = Box::pin(reconcile(object, context));
+                    let span = traces::reconcile(&*object);
+                    let reconciling = reconcile(object, context).instrument(span.clone());
+                    let reconciling = Box::pin(reconciling);
                     async move {
                         let result = reconciling.await;
-                        if result.is_ok() {
-                            attempts.succeeded(&reference);
-                        }
+                        let result = result.map(|look| attempts.ended(&reference, look.into()));
+                        traces::ended(&span, &result);
                         result
                     }
                 },
@@ -87,6 +107,17 @@ impl<K: Resource<DynamicType = ()> + 'static> Attempts<K> {
         Self {
             metrics,
             backoff: Backoff::default(),
+        }
+    }
+
+    /// What is to be done after a reconcile that did not fail.
+    fn ended(&self, object: &ObjectRef<K>, look: Look) -> Action {
+        match look {
+            Look::Done(action) => {
+                self.succeeded(object);
+                action
+            }
+            Look::Early(wait) => Action::requeue(wait),
         }
     }
 
@@ -184,6 +215,29 @@ mod tests {
         attempts.failed(&one, &unreachable());
         attempts.failed(&one, &Error::Incomplete("uid"));
         pending(0);
+    }
+
+    #[test]
+    fn one_that_came_too_early_is_no_success_and_ends_no_back_off() {
+        let (attempts, metrics) = attempts();
+        let object = ObjectRef::new("a").within("team");
+        attempts.failed(&object, &unreachable());
+        let wait = Duration::from_millis(700);
+        let early = attempts.ended(&object, Look::Early(wait));
+        assert_eq!(early, Action::requeue(wait));
+        assert!(attempts.backoff.has_failed(&object));
+        let success = |count: usize| {
+            let line = format!(
+                "candlepower_operator_reconciles_total{{controller=\"llmbenchmark\",result=\"success\"}} {count}\n"
+            );
+            let text = metrics.encode().unwrap();
+            assert!(text.contains(&line), "{line} is missing in\n{text}");
+        };
+        success(0);
+        let done = attempts.ended(&object, Action::await_change().into());
+        assert_eq!(done, Action::await_change());
+        assert!(!attempts.backoff.has_failed(&object));
+        success(1);
     }
 
     #[test]

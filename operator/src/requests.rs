@@ -1,15 +1,17 @@
-//! Every request to the API server passes here: it is counted, and a write is kept back where this
+//! Every request to the API server passes here: it is counted and traced, and a write is kept back where this
 //! process does not lead.
-use crate::{leader::Fence, metrics::Metrics};
+use crate::{leader::Fence, metrics::Metrics, traces};
 use axum::http::{Method, Request, Response, Uri};
 use futures::future::{self, BoxFuture};
 use kube::client::Body;
 use std::{
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 use tower::{BoxError, Layer, Service};
+use tracing::Span;
 
 /// Adds [`Watched`] to a client.
 #[derive(Clone, Debug)]
@@ -52,20 +54,45 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let asked = Asked::of(request.method(), request.uri());
-        if asked.writes()
-            && let Err(error) = self.watch.fence.check(Instant::now())
-        {
+        let fence = asked.writes().then(|| self.watch.fence.clone());
+        if let Some(Err(error)) = fence.as_ref().map(|fence| fence.check(Instant::now())) {
             return Box::pin(future::err(error.into()));
         }
         let metrics = self.watch.metrics.clone();
+        // The span that is current where the request was made: kube's client brings it along.
+        let caller = Span::current();
+        let span = traces::api_request(asked.verb, &asked.resource, request.uri().path());
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await;
+            let answer = while_open(answer, fence.as_deref()).await;
             let status = answer.as_ref().map(|answer| answer.status().as_u16());
             metrics.requested(asked.verb, &asked.resource, status.ok());
+            match status {
+                Ok(status) => {
+                    traces::answered(&span, status);
+                    traces::answered(&caller, status);
+                }
+                Err(error) => traces::failed(&span, error),
+            }
             answer
         })
     }
+}
+
+/// The answer, unless the fence closes before it. A request that the API server puts off is sent again later by what is behind
+/// this: not for a process that stood still meanwhile, and was followed.
+async fn while_open<T>(
+    answer: impl Future<Output = Result<T, BoxError>>,
+    fence: Option<&Fence>,
+) -> Result<T, BoxError> {
+    let mut answer = pin!(answer);
+    future::poll_fn(|context| {
+        if let Some(Err(error)) = fence.map(|fence| fence.check(Instant::now())) {
+            return Poll::Ready(Err(error.into()));
+        }
+        answer.as_mut().poll(context)
+    })
+    .await
 }
 
 /// What a request asks of the API server, in its own words: few values, for labels.
@@ -132,7 +159,10 @@ mod tests {
     use super::*;
     use axum::http::StatusCode;
     use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::{Api, Client, api::DeleteParams};
+    use kube::{
+        Api, Client,
+        api::{ApiResource, DeleteParams},
+    };
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn asked(method: &Method, uri: &str) -> (&'static str, String) {
@@ -239,6 +269,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_request_is_a_span_below_what_it_was_made_for_which_learns_the_status() {
+        let recording = traces::testing::Recording::begin();
+        let (config_maps, _, _) = client(Fence::open());
+        let reconcile = traces::reconcile(&ConfigMap::default());
+        let kind = ApiResource::erase::<ConfigMap>(&());
+        let apply = reconcile.in_scope(|| traces::apply("get", &kind, "a"));
+        let answer = traces::within(apply, config_maps.get("a")).await;
+        assert!(answer.is_err());
+        drop(reconcile);
+        assert_eq!(
+            recording.ended(),
+            [
+                ("reconcile", None, None),
+                ("apply", Some("reconcile"), Some(404)),
+                ("api_request", Some("apply"), Some(404)),
+            ]
+        );
+    }
+
+    #[tokio::test]
     async fn one_that_does_not_lead_reads_and_does_not_write() {
         let (config_maps, arrived, _) = client(Fence::closed());
         let error = config_maps
@@ -249,5 +299,16 @@ mod tests {
         assert_eq!(arrived.load(Ordering::Relaxed), 0);
         assert!(config_maps.get("a").await.is_err());
         assert_eq!(arrived.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_to_be_sent_again_is_given_up_once_another_may_lead() {
+        let fence = Fence::open();
+        let put_off = future::pending::<Result<(), BoxError>>();
+        let mut answer = pin!(while_open(put_off, Some(&fence)));
+        assert!(future::poll_immediate(answer.as_mut()).await.is_none());
+        fence.close();
+        let error = answer.await.unwrap_err();
+        assert!(error.to_string().contains("does not lead"), "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! Writes the status of a resource: only what is new, and never to another object of its name.
-use crate::{error::Error, guard::Guard, metrics::ControllerMetrics, written::WrittenStatuses};
+use crate::{
+    error::Error, guard::Guard, metrics::ControllerMetrics, traces, written::WrittenStatuses,
+};
 use candlepower_api::names::labels::OPERATOR_NAME;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
@@ -39,10 +41,9 @@ where
     });
     let resources: Api<Guard<K>> = Api::namespaced(client.clone(), &namespace);
     let params = PatchParams::apply(OPERATOR_NAME).force();
-    let answer = match resources
-        .patch_status(&name, &params, &Patch::Apply(&patch))
-        .await
-    {
+    let patch = Patch::Apply(&patch);
+    let writing = resources.patch_status(&name, &params, &patch);
+    let answer = match traces::within(traces::write_status(), writing).await {
         Ok(answer) => answer,
         // Deleted in the meantime.
         Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(false),

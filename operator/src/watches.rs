@@ -98,12 +98,13 @@ pub(crate) fn slim<K: Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
 }
 
-/// Keeps of a pod what the status is derived from: identity and state.
+/// Keeps of a pod what the status is derived from: identity, state, and the devices that it claims.
 pub(crate) fn slim_pod(pod: &mut Pod) {
     slim(pod);
     pod.metadata.owner_references = None;
     pod.spec = pod.spec.take().map(|spec| PodSpec {
         node_name: spec.node_name,
+        resource_claims: spec.resource_claims,
         ..PodSpec::default()
     });
 }
@@ -137,8 +138,8 @@ pub(crate) fn as_cached(wanted: &Value) -> Value {
     cached
 }
 
-/// Longer values are not kept in memory: dashboards of a thousand resources would fill it.
-const LONGEST_VALUE: usize = 4096;
+/// Longer values are not kept in memory: those of a thousand resources would fill it.
+const LONGEST_VALUE: usize = 128;
 
 pub(crate) fn digest(text: &str) -> String {
     let mut digest = "sha256:".to_owned();

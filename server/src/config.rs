@@ -105,6 +105,9 @@ pub struct ModelArguments {
         default_missing_value = "true"
     )]
     pub allow_plain_http: Option<bool>,
+    /// Connections that fetch files, and pieces of long ones, at the same time [default: 4].
+    #[arg(long, env = "CANDLEPOWER_FETCH_CONNECTIONS", value_name = "N")]
+    pub fetch_connections: Option<usize>,
 }
 
 /// Batching and memory.
@@ -308,6 +311,7 @@ impl ModelArguments {
     fn apply(self, config: &mut ServerConfig) {
         set(&mut config.fetch.cache, self.cache);
         set(&mut config.fetch.allow_plain_http, self.allow_plain_http);
+        set_some(&mut config.fetch.connections, self.fetch_connections);
         let model = &mut config.model;
         if let Some(given) = self.model {
             (model.path, model.source) = match server_config::as_source(&given) {

@@ -23,7 +23,7 @@ pub use objectives::{LatencyObjective, Objectives};
 pub use observability::{Dashboards, Metrics, MetricsMode, Observability, Tracing, TracingMode};
 pub use patch::PatchError;
 pub use pod::PodOverrides;
-pub use resources::{Cache, CacheAccessMode, ComputeRequests, Device, Resources};
+pub use resources::{Cache, CacheAccessMode, ComputeRequests, Device, DeviceClaim, Resources};
 pub use rollout::{Rollout, RolloutStrategy};
 pub use status::LLMDeploymentStatus;
 

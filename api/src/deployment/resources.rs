@@ -8,12 +8,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("!has(self.requests) || !has(self.requests.cpu) || !isQuantity(string(self.requests.cpu)) || !isQuantity(string(self.cpu)) || !quantity(string(self.requests.cpu)).isGreaterThan(quantity(string(self.cpu)))").message("resources.requests.cpu: write at most resources.cpu, which is the limit"))]
 #[x_kube(validation = Rule::new("!has(self.requests) || !has(self.requests.memory) || !isQuantity(string(self.requests.memory)) || !isQuantity(string(self.memory)) || !quantity(string(self.requests.memory)).isGreaterThan(quantity(string(self.memory)))").message("resources.requests.memory: write at most resources.memory, which is the limit"))]
+#[x_kube(validation = Rule::new("!has(self.claims) || self.claims.size() == 0 || !has(self.gpus) || self.gpus == 0").message("resources: write either gpus, which NVIDIA's device plugin gives, or claims, which DRA drivers give, not both: with claims, remove gpus"))]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// Number of GPUs; 0 runs the CPU image.
     #[serde(default)]
     #[schemars(range(min = 0, max = 16))]
     pub gpus: i32,
+    /// GPUs by dynamic resource allocation (DRA), in place of `gpus`: each claim names devices as
+    /// the cluster's administrators describe them. Runs the CUDA image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
+    pub claims: Vec<DeviceClaim>,
     /// CPU limit; the server's threads come from it.
     #[serde(default = "two_cores")]
     pub cpu: CpuQuantity,
@@ -28,12 +35,35 @@ pub struct Resources {
 impl Resources {
     /// What the model runs on.
     pub const fn device(&self) -> Device {
-        if self.gpus > 0 {
+        if self.gpus > 0 || !self.claims.is_empty() {
             Device::Cuda
         } else {
             Device::Cpu
         }
     }
+}
+
+/// Devices that each pod claims, by Kubernetes' own names (`resource.k8s.io`).
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("has(self.resourceClaimTemplateName) != has(self.resourceClaimName)").message("resources.claims: write either resourceClaimTemplateName, for devices of each pod's own, or resourceClaimName, for a ResourceClaim that all pods share"))]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceClaim {
+    /// What the claim is called within the pod.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("resources.claims.name: write lower-case letters, digits and '-', such as gpu"))]
+    pub name: String,
+    /// A ResourceClaimTemplate in the same namespace, from which each pod gets a claim of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub resource_claim_template_name: Option<String>,
+    /// A ResourceClaim in the same namespace, which all pods share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub resource_claim_name: Option<String>,
+    /// The one of the claim's requests that the server is to get; default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 127))]
+    pub request: Option<String>,
 }
 
 /// What a model runs on; the server has an image for each.
@@ -62,6 +92,7 @@ impl Default for Resources {
     fn default() -> Self {
         Self {
             gpus: 0,
+            claims: Vec::new(),
             cpu: two_cores(),
             memory: four_gibibytes(),
             requests: None,

@@ -68,6 +68,7 @@ fn a_certificate_is_named_by_its_secret_and_not_by_a_file() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
     let cases = [
         (
@@ -146,6 +147,24 @@ fn each_bad_value_is_refused_with_a_message_that_says_what_to_write() {
         ),
         (json!({"cache": {}}), "either size"),
         (
+            json!({"resources": {"gpus": 1, "claims": [{"name": "gpu", "resourceClaimTemplateName": "a"}]}}),
+            "with claims, remove gpus",
+        ),
+        (
+            json!({"resources": {"claims": [{"name": "gpu"}]}}),
+            "either resourceClaimTemplateName",
+        ),
+        (
+            json!({"resources": {"claims": [
+                {"name": "gpu", "resourceClaimTemplateName": "a", "resourceClaimName": "b"}
+            ]}}),
+            "either resourceClaimTemplateName",
+        ),
+        (
+            json!({"resources": {"claims": [{"name": "My_GPU", "resourceClaimName": "a"}]}}),
+            "such as gpu",
+        ),
+        (
             json!({"observability": {"tracing": {"mode": "Endpoint"}}}),
             "needs an endpoint",
         ),
@@ -207,6 +226,8 @@ fn good_values_pass() {
         json!({"resources": {"cpu": 4, "memory": "16Gi", "gpus": 1}}),
         json!({"resources": {"cpu": "1500m", "memory": "1.5Gi"}}),
         json!({"resources": {"memory": 4_294_967_296_i64, "requests": {"cpu": 1, "memory": "0.5Gi"}}}),
+        json!({"resources": {"claims": [{"name": "gpu", "resourceClaimTemplateName": "a"}]}}),
+        json!({"resources": {"claims": [{"name": "gpu", "resourceClaimName": "a", "request": "b"}]}}),
         json!({"engine": {"kvCacheMemory": "512Mi"}}),
         json!({"alerts": {"window": "1m"}}),
         json!({"alerts": {"window": "20s"}, "observability": {"metrics": {"mode": "None"}}}),

@@ -7,6 +7,8 @@ pub const READY: &str = "Ready";
 pub const SCHEDULED: &str = "Scheduled";
 /// Condition: the model is in memory in every wanted pod.
 pub const MODEL_LOADED: &str = "ModelLoaded";
+/// Condition: weights, KV cache and overhead are within the memory limit.
+pub const FITS_MEMORY: &str = "FitsMemory";
 /// Condition: no field is set that this version ignores.
 pub const SPEC_SUPPORTED: &str = "SpecSupported";
 /// Condition: metrics and traces are collected as asked for.
@@ -20,10 +22,18 @@ pub const SCALED_TO_ZERO: &str = "ScaledToZero";
 pub const INVALID_SPEC: &str = "InvalidSpec";
 /// `Ready`: GPUs are asked for, but the operator knows no image for them.
 pub const CUDA_IMAGE_NOT_SET: &str = "CudaImageNotSet";
+/// `Ready`: device claims are asked for, but the API server does not serve them.
+pub const DEVICE_CLAIMS_NOT_SERVED: &str = "DeviceClaimsNotServed";
 /// `Ready`, `SpecSupported`: a field is set that this version does not act on.
 pub const NOT_YET_IMPLEMENTED: &str = "NotYetImplemented";
 /// `SpecSupported`: every field that is set has its effect.
 pub const ALL_FIELDS_SUPPORTED: &str = "AllFieldsSupported";
+/// `FitsMemory`: the sum is within the limit, by an estimate or as it was loaded.
+pub const ENOUGH_MEMORY: &str = "EnoughMemory";
+/// `Ready`, `FitsMemory`: by an estimate, the model does not fit, so nothing is scheduled.
+pub const MEMORY_TOO_SMALL: &str = "MemoryTooSmall";
+/// `FitsMemory`: only the server can tell, once it has the model.
+pub const NOT_ESTIMATED: &str = "NotEstimated";
 /// `Ready`: the API server refused a child.
 pub const CHILD_REFUSED: &str = "ChildRefused";
 /// `Ready`: pods may not be created (quota, pod security).

@@ -40,6 +40,12 @@ pub const RETRIES_PENDING: &str = "candlepower_operator_retries_pending";
 pub const API_REQUESTS: &str = "candlepower_operator_api_requests_total";
 /// Gauge: 1 while this process leads, or where there is no election; 0 while it waits.
 pub const LEADER: &str = "candlepower_operator_leader";
+/// Counter: spans of the operator that the collector took.
+pub const TRACE_SPANS_EXPORTED: &str = "candlepower_operator_trace_spans_exported_total";
+/// Counter: spans of the operator that were lost.
+pub const TRACE_SPANS_DROPPED: &str = "candlepower_operator_trace_spans_dropped_total";
+/// Counter: batches of spans that could not be sent.
+pub const TRACE_EXPORT_FAILURES: &str = "candlepower_operator_trace_export_failures_total";
 
 /// The resource's namespace.
 pub const LABEL_NAMESPACE: &str = "namespace";

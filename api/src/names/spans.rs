@@ -1,4 +1,4 @@
-//! Span names and attributes. Attributes follow OpenTelemetry's GenAI conventions where they
+//! Span names and attributes, of the server and of the operator. Attributes follow OpenTelemetry's conventions where they
 //! exist, and the `gen_ai.latency.*` names that vLLM and SGLang emit where they do not.
 
 /// Encoding the prompt.
@@ -58,3 +58,47 @@ pub const K8S_NAMESPACE: &str = "k8s.namespace.name";
 pub const K8S_POD: &str = "k8s.pod.name";
 /// Resource attribute: the `LLMDeployment` that the pod belongs to.
 pub const LLM_DEPLOYMENT: &str = "candlepower.llmdeployment";
+
+/// Of the operator: one look at a resource; the root of a trace.
+pub const RECONCILE: &str = "reconcile";
+/// Reading what the reconcile needs.
+pub const DEREFERENCE: &str = "dereference";
+/// Making the children of what the resource asks for.
+pub const BUILD: &str = "build";
+/// Writing or deleting one child that is not as it should be.
+pub const APPLY: &str = "apply";
+/// Writing the status, where it changes.
+pub const WRITE_STATUS: &str = "write_status";
+/// One request to the API server.
+pub const API_REQUEST: &str = "api_request";
+
+/// The kind of the object that the span is about.
+pub const OBJECT_KIND: &str = "candlepower.object.kind";
+/// Its name.
+pub const OBJECT_NAME: &str = "candlepower.object.name";
+/// Its generation, as the operator saw it.
+pub const OBJECT_GENERATION: &str = "candlepower.object.generation";
+/// Why the reconcile began, in kube-rs' words, such as `object updated`.
+pub const TRIGGER: &str = "candlepower.reconcile.trigger";
+/// How the reconcile ended: [`SETTLED`], [`REQUEUED`] or [`FAILED`].
+pub const OUTCOME: &str = "candlepower.reconcile.outcome";
+/// Nothing is to be done until something changes.
+pub const SETTLED: &str = "settled";
+/// The next look has a time.
+pub const REQUEUED: &str = "requeued";
+/// The span has the error, and its category as [`ERROR_TYPE`].
+pub const FAILED: &str = "failed";
+/// The category of the error, as in the operator's metrics.
+pub const ERROR_TYPE: &str = "error.type";
+/// What is asked of the API server, in its own words, such as `patch`.
+pub const API_VERB: &str = "candlepower.api.verb";
+/// What kind of object that is about, such as `llmdeployments/status`.
+pub const API_RESOURCE: &str = "candlepower.api.resource";
+/// The path of a request.
+pub const URL_PATH: &str = "url.path";
+/// The status of the answer; of a span with several requests, the last one's.
+pub const HTTP_STATUS: &str = "http.response.status_code";
+/// Resource attribute: whose spans these are.
+pub const SERVICE_NAME: &str = "service.name";
+/// Resource attribute: its version.
+pub const SERVICE_VERSION: &str = "service.version";

@@ -148,18 +148,46 @@ start_module() {
   (cd "$WORK" && go mod init candlepower.dev/tools) >/dev/null 2>&1
 }
 
-# ---- Alertmanager -------------------------------------------------------------------------------------
+# ---- From Debian packages -----------------------------------------------------------------------------
 
-# From the Debian package, because the Go module lacks its web pages and does not build without them. The package
-# is unpacked, not installed: it would start a service on this machine.
+# unpack_package NAME LOG: fetches a Debian package and unpacks it into $WORK/package. It is not installed, because it would
+# start a service on this machine.
+unpack_package() {
+  local log=$CACHE/log/$2.log
+  mkdir -p "$CACHE/log"
+  (cd "$WORK" && { apt-get download "$1" || { apt-get update && apt-get download "$1"; }; }) \
+    >"$log" 2>&1 || die "the Debian package $1 cannot be downloaded" "the whole log: $log"
+  dpkg-deb --extract "$WORK/$1"_*.deb "$WORK/package"
+}
+
+# The Go module of Alertmanager lacks its web pages and does not build without them.
 build_alertmanager() { once "alertmanager-$ALERTMANAGER_VERSION" unpack_alertmanager; }
 unpack_alertmanager() {
-  (cd "$WORK" && { apt-get download prometheus-alertmanager || { apt-get update && apt-get download prometheus-alertmanager; }; }) \
-    >"$CACHE/log/alertmanager.log" 2>&1 || die "the Debian package prometheus-alertmanager cannot be downloaded" "the whole log: $CACHE/log/alertmanager.log"
-  dpkg-deb --extract "$WORK"/prometheus-alertmanager_*.deb "$WORK/package"
+  unpack_package prometheus-alertmanager alertmanager
   cp "$WORK/package/usr/bin/prometheus-alertmanager" "$WORK/out/alertmanager"
   cp -r "$WORK/package/usr/share/prometheus/alertmanager" "$WORK/out/share"
   "$WORK/out/alertmanager" --version 2>&1 | grep -q "version $ALERTMANAGER_VERSION" ||
     die "Debian's Alertmanager is not $ALERTMANAGER_VERSION" "see: $(find "$WORK" -maxdepth 1 -name '*.deb')" "set ALERTMANAGER_VERSION in versions.env"
   say "alertmanager: $ALERTMANAGER_VERSION"
+}
+
+# ---- Where models come from ---------------------------------------------------------------------------
+
+build_docker_registry() { once "docker-registry-$DOCKER_REGISTRY_VERSION" unpack_docker_registry; }
+unpack_docker_registry() {
+  unpack_package docker-registry docker-registry
+  cp "$WORK/package/usr/bin/docker-registry" "$WORK/out/"
+  "$WORK/out/docker-registry" --version | grep -qF " $DOCKER_REGISTRY_VERSION" ||
+    die "Debian's docker-registry is not $DOCKER_REGISTRY_VERSION" "see: $(find "$WORK" -maxdepth 1 -name '*.deb')" "set DOCKER_REGISTRY_VERSION in versions.env"
+  say "docker-registry: $DOCKER_REGISTRY_VERSION"
+}
+
+# A bucket's server that checks signatures. Little is optimised: it serves one file, and is sooner built so.
+build_s3s_fs() { once "s3s-fs-$S3S_FS_VERSION" compile_s3s_fs; }
+compile_s3s_fs() {
+  say "s3s-fs $S3S_FS_VERSION is built from source, once: about 2 minutes on two cores (log: $CACHE/log/s3s-fs.log)"
+  CARGO_TERM_QUIET=false CARGO_TARGET_DIR=$WORK/target CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    with_progress "s3s-fs" "$CACHE/log/s3s-fs.log" \
+    cargo install s3s-fs --version "$S3S_FS_VERSION" --locked --features binary --no-track --root "$WORK/install"
+  mv "$WORK/install/bin/s3s-fs" "$WORK/out/"
 }

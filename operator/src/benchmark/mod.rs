@@ -23,13 +23,14 @@ mod testing;
 
 pub use controller::Controllers;
 
-use crate::{error::Error, guard::Guard};
+use crate::{error::Error, guard::Guard, traces};
 use apply::Outcome;
 use candlepower_api::benchmark::LLMBenchmark;
 use context::Context;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
 type Guarded = Guard<LLMBenchmark>;
@@ -43,7 +44,9 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         return Ok(Action::await_change());
     }
 
-    let observed = dereference::dereference(resource, &context).await?;
+    let observed = dereference::dereference(resource, &context)
+        .instrument(traces::dereference())
+        .await?;
     let now = Timestamp::now();
     let decision = decide::decide(resource, &observed, now);
     let outcome = Box::pin(apply::apply(resource, &decision, &observed, &context)).await?;

@@ -27,7 +27,8 @@ pub struct MonitoringConfig {
     #[arg(long, value_name = "URL", value_parser = address, default_value = DEFAULT_RUNBOOKS)]
     pub runbooks_url: String,
 
-    /// How often to look whether the cluster serves PodMonitor and PrometheusRule
+    /// How often to look whether the cluster serves PodMonitor and PrometheusRule; every fourth time it is looked whether etcd
+    /// was restored from a snapshot, too
     #[arg(long, value_name = "DURATION", default_value = "15s")]
     pub discovery_interval: Duration,
 
@@ -113,7 +114,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn address(text: &str) -> Result<String, String> {
+/// An address with its scheme, without slashes at its end.
+pub(super) fn address(text: &str) -> Result<String, String> {
     let has_host = |scheme| {
         text.strip_prefix(scheme)
             .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))

@@ -71,6 +71,8 @@ async fn apply_all(
         deletion: PropagationPolicy::Background,
         has_written: AtomicBool::new(false),
     };
+    // No pod needs all of them to start: those of other resources come first.
+    let is_partial = observed.is_new && context.has_backlog(&valid.owner.uid);
     let config_maps = &observed.config_maps;
     writer.put(&children.config_map, config_maps).await?;
     for config_map in &children.collectors {
@@ -79,7 +81,9 @@ async fn apply_all(
     if let Some(cache) = &children.cache {
         writer.put(cache, &observed.claims).await?;
     }
-    writer.put(&children.service, &observed.services).await?;
+    if !is_partial {
+        writer.put(&children.service, &observed.services).await?;
+    }
     // Before there is a pod that it is to protect.
     writer
         .apply_optional(children.network_policy.as_ref(), &observed.network_policies)
@@ -88,10 +92,36 @@ async fn apply_all(
     let deployment = writer
         .apply(&children.deployment, &observed.deployments)
         .await?;
-    // The largest, and no pod needs it: those of other resources come first.
-    let can_wait = observed.is_new && children.dashboards.is_some();
-    let is_partial = can_wait && context.has_backlog(&valid.owner.uid);
-    if let Some(dashboards) = children.dashboards.as_ref().filter(|_| !is_partial) {
+    let monitoring_failure = if is_partial {
+        None
+    } else {
+        apply_rest(valid, &children, observed, &writer).await?
+    };
+    if !writer.has_written.into_inner() && !is_partial && monitoring_failure.is_none() {
+        let uid = &valid.owner.uid;
+        context
+            .compared
+            .note(fingerprint, uid, &children.config_hash);
+    }
+    Ok(Applied {
+        deployment,
+        config_hash: children.config_hash,
+        image: valid.server.image.clone(),
+        monitoring_failure,
+        is_partial,
+    })
+}
+
+/// Writes what nobody needs at once, and deletes what is no longer asked for. Says what is wrong with what only
+/// monitoring needs.
+async fn apply_rest(
+    valid: &Valid<'_>,
+    children: &Children,
+    observed: &Observed,
+    writer: &Writer<'_>,
+) -> Result<Option<String>, Failure> {
+    let config_maps = &observed.config_maps;
+    if let Some(dashboards) = &children.dashboards {
         writer.put(dashboards, config_maps).await?;
     }
     let names: Vec<_> = [&children.config_map]
@@ -126,22 +156,10 @@ async fn apply_all(
             )
             .await,
     ];
-    let monitoring_failure = monitoring.into_iter().find_map(|result| match result {
+    let failure = monitoring.into_iter().find_map(|result| match result {
         Ok(()) => None,
         Err(Failure::Refused(refusal)) => Some(refusal.to_string()),
         Err(Failure::Error(error)) => Some(error.to_string()),
     });
-    if !writer.has_written.into_inner() && !is_partial && monitoring_failure.is_none() {
-        let uid = &valid.owner.uid;
-        context
-            .compared
-            .note(fingerprint, uid, &children.config_hash);
-    }
-    Ok(Applied {
-        deployment,
-        config_hash: children.config_hash,
-        image: valid.server.image.clone(),
-        monitoring_failure,
-        is_partial,
-    })
+    Ok(failure)
 }

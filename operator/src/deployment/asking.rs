@@ -9,6 +9,9 @@ use tokio::{sync::oneshot, time::timeout};
 
 /// Who is well answers within this time. Whatever comes later starts another reconcile.
 const WAIT: Duration = Duration::from_millis(25);
+/// The same of who has answered before: a busy machine makes it slow for a moment, and what it says now may be what
+/// everybody waits for.
+const WAIT_FOR_KNOWN: Duration = Duration::from_millis(500);
 /// What nobody has asked for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(1200);
 
@@ -75,7 +78,7 @@ where
     where
         F: Future<Output = A> + Send + 'static,
     {
-        if self.begin(key, &question) {
+        if let Some(wait) = self.begin(key, &question) {
             let (done, arrived) = oneshot::channel();
             let (this, key, question) = (self.clone(), key.to_owned(), question.clone());
             tokio::spawn(async move {
@@ -87,13 +90,14 @@ where
                 }
             });
             // What is known then is known, in time or not.
-            let _ = timeout(WAIT, arrived).await;
+            let _ = timeout(wait, arrived).await;
         }
         self.known(key, &question)
     }
 
-    /// Whether it is time to ask. One question about a thing is on its way at a time.
-    fn begin(&self, key: &str, question: &Q) -> bool {
+    /// How long to wait for an answer; `None` where it is not time to ask. One question about a thing is on its way at a
+    /// time.
+    fn begin(&self, key: &str, question: &Q) -> Option<Duration> {
         let now = Instant::now();
         let mut entries = self.lock();
         entries.retain(|_, entry| now.duration_since(entry.asked) < FORGOTTEN);
@@ -106,7 +110,7 @@ where
             is_pending: false,
         });
         if entry.is_pending || (entry.question == *question && now < entry.fresh_until) {
-            return false;
+            return None;
         }
         if entry.question != *question {
             entry.question = question.clone();
@@ -115,7 +119,8 @@ where
         }
         entry.asked = now;
         entry.is_pending = true;
-        true
+        let has_answered = entry.answer.as_ref().is_some_and(|it| !it.is_silence());
+        Some(if has_answered { WAIT_FOR_KNOWN } else { WAIT })
     }
 
     fn note(&self, key: &str, question: &Q, answer: A) {
@@ -231,6 +236,20 @@ mod tests {
         let known = asking.known("a", &"who");
         assert_eq!(known.answer, Some(Ok(7)));
         assert!(!known.is_pending);
+    }
+
+    #[tokio::test]
+    async fn who_has_answered_before_may_be_slow_once() {
+        let asking: Asking<_, Result<u32, String>> = Asking::default();
+        let after = |answer| async move {
+            tokio::time::sleep(3 * WAIT).await;
+            answer
+        };
+        asking.about("a", "who", async { Ok(1) }, never).await;
+        let slow = asking.about("a", "who", after(Ok(2)), never).await;
+        assert_eq!(slow.answer, Some(Ok(2)));
+        let stranger = asking.about("b", "who", after(Ok(3)), || ()).await;
+        assert_eq!(stranger.answer, None, "a stranger is not waited for");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What every reconcile of one controller shares.
 use super::{
-    Guarded, caches::Caches, compared::Compared, figures::Figures, monitoring::Monitoring,
-    pace::Pace, reports::Reports,
+    Guarded, caches::Caches, compared::Compared, devices::DeviceClaims, figures::Figures,
+    fits::Estimates, monitoring::Monitoring, pace::Pace, reports::Reports,
 };
 use crate::{config::PullPolicy, metrics::ControllerMetrics, written::WrittenStatuses};
 use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};
@@ -24,8 +24,10 @@ pub(super) struct Context {
     pub(super) recorder: Recorder,
     pub(super) metrics: ControllerMetrics,
     pub(super) compared: Compared,
+    pub(super) devices: DeviceClaims,
     pub(super) pace: Pace,
     pub(super) reports: Reports,
+    pub(super) estimates: Arc<Estimates>,
     pub(super) server: ServerDefaults,
     pub(super) written: WrittenStatuses<LLMDeploymentStatus>,
     pub(super) monitoring: Arc<Monitoring>,

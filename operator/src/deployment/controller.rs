@@ -5,7 +5,9 @@ use super::{
     caches::{self, Caches, indexed, indexed_while_served, slim_rules},
     compared::Compared,
     context::{Context, ServerDefaults},
+    devices::DeviceClaims,
     figures::{Figures, scrape::Scraper},
+    fits::Estimates,
     monitoring::{
         Monitoring,
         prometheus::Verifier,
@@ -70,6 +72,7 @@ impl Controllers {
             // One for the process: its memory is what removes duplicates.
             recorder: Recorder::new(client.clone(), Reporter::from(labels::OPERATOR_NAME)),
             probe: probe::Client::new(),
+            estimates: Arc::new(Estimates::new(config.estimate_memory)),
             server: ServerDefaults {
                 image: config.server_image.clone(),
                 cuda_image: config.server_image_cuda.clone(),
@@ -142,6 +145,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     recorder: Recorder,
     probe: probe::Client,
+    estimates: Arc<Estimates>,
     server: ServerDefaults,
     monitoring: Arc<Monitoring>,
 }
@@ -237,8 +241,10 @@ impl Scope {
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
             compared: Compared::default(),
+            devices: DeviceClaims::default(),
             pace: Pace::default(),
             reports: Reports::new(shared.probe.clone()),
+            estimates: shared.estimates.clone(),
             server: shared.server.clone(),
             written: WrittenStatuses::default(),
             monitoring: shared.monitoring.clone(),

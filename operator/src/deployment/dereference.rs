@@ -2,8 +2,10 @@
 use super::{
     asking::Known,
     context::Context,
+    devices::Serving as ServingDevices,
     error::Error,
     figures::Reading,
+    fits::Fit,
     monitoring::{
         Choice, Serving,
         kinds::{PodMonitor, PrometheusRule},
@@ -46,12 +48,16 @@ pub(super) struct Observed {
     pub(super) pods: Vec<ObservedPod>,
     pub(super) pod_monitors: Vec<Arc<PodMonitor>>,
     pub(super) prometheus_rules: Vec<Arc<PrometheusRule>>,
+    /// Whether the API server serves the device claims that the resource has.
+    pub(super) device_claims: ServingDevices,
     /// How metrics and traces are to be collected.
     pub(super) choice: Choice,
     /// What Prometheus says, where there is one to ask.
     pub(super) verified: Known<Finding>,
     /// What the pods' metrics say; `None` before they were asked.
     pub(super) reading: Option<Reading>,
+    /// Whether the model will fit.
+    pub(super) fit: Fit,
 }
 
 /// A pod, and what cannot be seen in it.
@@ -92,6 +98,7 @@ pub(super) async fn dereference(
         .filter(|pod| pod.metadata.deletion_timestamp.is_none())
         .map(|pod| observe(pod, settled, context, context.told(&namespace, &name)));
     let pods = join_all(pods).await;
+    let device_claims = context.devices.serving(resource, &context.client).await;
     let choice = context.monitoring.choose(resource);
     let serving = serving(&pods, Timestamp::now());
     let late = context.told(&namespace, &name);
@@ -100,7 +107,9 @@ pub(super) async fn dereference(
         is_new: resource.status.is_none(),
         verified: asked.await.unwrap_or_default(),
         choice,
+        device_claims,
         reading: context.figures.of(&namespace, &name),
+        fit: Fit::NotAsked,
         pod_monitors: context.caches.pod_monitors.of_resource(&namespace, &name),
         prometheus_rules: context
             .caches

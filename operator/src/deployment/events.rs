@@ -36,7 +36,10 @@ fn transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) ->
         events.push(event(loaded, "Load", EventType::Normal));
     }
     events.extend(stage_transition(previous, current));
-    if let Some(ready) = changed(conditions::READY, |condition| &condition.reason) {
+    let before = find(previous, conditions::READY);
+    if let Some(ready) = changed(conditions::READY, |condition| &condition.reason)
+        && !is_told_by_kubernetes(before, ready)
+    {
         let type_ = if ready.status == "True" || is_progress(&ready.reason) {
             EventType::Normal
         } else {
@@ -47,6 +50,17 @@ fn transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) ->
     events.extend(alert_transitions(previous, current));
     events.extend(scaling(previous, current));
     events
+}
+
+/// Whether `ready` says of a start what the events of the Deployment and of its pod say, too. With a thousand resources
+/// each event counts.
+fn is_told_by_kubernetes(before: Option<&Condition>, ready: &Condition) -> bool {
+    let reason = ready.reason.as_str();
+    before.is_none_or(|before| is_progress(&before.reason))
+        && matches!(
+            reason,
+            conditions::PODS_PENDING | conditions::CONTAINER_STARTING
+        )
 }
 
 /// The next stage of loading. The first is `Ready`'s own event, and so is the last.
@@ -185,6 +199,21 @@ mod tests {
             ]
         );
         assert_eq!(reasons(&with(&["A"]), &with(&["A"])), []);
+    }
+
+    #[test]
+    fn that_pods_start_is_told_only_of_a_resource_that_has_served() {
+        let ready = |truth, reason| status(&[("Ready", truth, reason)]);
+        let (pending, starting) = (
+            ready("False", "PodsPending"),
+            ready("False", "ContainerStarting"),
+        );
+        assert_eq!(reasons(&LLMDeploymentStatus::default(), &pending), []);
+        assert_eq!(reasons(&pending, &starting), []);
+        assert_eq!(
+            reasons(&ready("True", "AllPodsReady"), &pending),
+            [(EventType::Normal, "PodsPending".to_owned())]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Small questions by HTTP to pods and to Prometheus: bounded in time and in size.
+//! Small questions by HTTP to pods, to Prometheus and to a collector: bounded in time and in size.
 use axum::{
     body::{Body, Bytes},
-    http::{Request, StatusCode},
+    http::{self, Request, StatusCode, header::CONTENT_TYPE},
 };
 use http_body_util::{BodyExt, Limited};
 use hyper_util::{
@@ -13,14 +13,14 @@ use tokio::time::timeout;
 
 /// An HTTP client that waits for no answer longer than its patience.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     inner: legacy::Client<HttpConnector, Body>,
     patience: Duration,
 }
 
 impl Client {
     /// A client with this much patience, for connecting and for the whole answer.
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(crate) fn new(patience: Duration) -> Self {
         Self {
             inner: legacy::Client::builder(TokioExecutor::new())
                 // Pods come and go: a connection that is kept only costs memory.
@@ -32,20 +32,44 @@ impl Client {
     }
 
     /// GETs `url`. A body of more than `largest` bytes is an error.
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         url: &str,
         largest: usize,
     ) -> Result<(StatusCode, Bytes), String> {
-        timeout(self.patience, self.fetch(url, largest))
+        self.ask(Request::get(url).body(Body::empty()), largest)
+            .await
+    }
+
+    /// POSTs `json` to `url`. An answer of more than `largest` bytes is an error.
+    pub(crate) async fn post_json(
+        &self,
+        url: &str,
+        json: String,
+        largest: usize,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let request = Request::post(url)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::from(json));
+        self.ask(request, largest).await
+    }
+
+    async fn ask(
+        &self,
+        request: Result<Request<Body>, http::Error>,
+        largest: usize,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let request = request.map_err(|error| error.to_string())?;
+        timeout(self.patience, self.fetch(request, largest))
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {:?}", self.patience)))
     }
 
-    async fn fetch(&self, url: &str, largest: usize) -> Result<(StatusCode, Bytes), String> {
-        let request = Request::get(url)
-            .body(Body::empty())
-            .map_err(|error| error.to_string())?;
+    async fn fetch(
+        &self,
+        request: Request<Body>,
+        largest: usize,
+    ) -> Result<(StatusCode, Bytes), String> {
         let response = self
             .inner
             .request(request)

@@ -11,9 +11,11 @@ mod compared;
 mod context;
 mod controller;
 mod dereference;
+mod devices;
 mod events;
-mod fetch;
+pub(crate) mod fetch;
 mod figures;
+mod fits;
 mod monitoring;
 mod pace;
 mod probe;
@@ -31,6 +33,8 @@ pub use controller::Controllers;
 use crate::{
     error::{self, Error},
     guard::Guard,
+    queue::Look,
+    traces,
 };
 use apply::Outcome;
 use candlepower_api::deployment::LLMDeployment;
@@ -38,11 +42,15 @@ use compared::Fingerprint;
 use context::Context;
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tracing::Instrument;
 use validate::Valid;
 
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
 pub(crate) type Guarded = Guard<LLMDeployment>;
+
+/// A source that is asked whether its model fits answers within moments.
+const WHILE_ASKING: Duration = Duration::from_secs(1);
 
 /// Whether somebody has changed what the resource asks for since its status was written.
 fn is_changed(resource: &LLMDeployment) -> bool {
@@ -51,23 +59,27 @@ fn is_changed(resource: &LLMDeployment) -> bool {
 }
 
 /// Makes the cluster look as one resource asks, and its status as the cluster looks.
-async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Look, Error> {
     let _running = context.metrics.reconcile();
     let resource = object.0.as_ref().map_err(Error::malformed)?;
     // Nothing outside the cluster needs cleaning: owner references take the children along.
     if resource.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
+        return Ok(Action::await_change().into());
     }
     let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
     let is_new = resource.status.is_none();
     let generation = resource.metadata.generation;
     let can_wait = || !is_new && !is_changed(resource) && context.has_backlog(&uid);
     if let Some(wait) = context.pace.wait(&uid, generation, can_wait) {
-        return Ok(Action::requeue(wait));
+        return Ok(Look::Early(wait));
     }
 
-    let observed = dereference::dereference(resource, &context).await?;
-    let outcome = match validate::validate(resource, &observed.previous, &context.server) {
+    let mut observed = dereference::dereference(resource, &context)
+        .instrument(traces::dereference())
+        .await?;
+    let valid = devices::check(observed.device_claims)
+        .and_then(|()| validate::validate(resource, &observed.previous, &context.server));
+    let outcome = match valid {
         Ok(valid) => {
             let valid = Valid {
                 replicas: autoscale::replicas(resource, &observed),
@@ -78,15 +90,27 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
             if let Some(applied) = context.compared.applied(fingerprint, &valid, &observed) {
                 Outcome::Applied(Box::new(applied))
             } else {
-                let children = build::children(&valid, &plan)?;
-                Box::pin(apply::apply(
-                    &valid,
-                    children,
-                    fingerprint,
-                    &observed,
-                    &context,
-                ))
-                .await?
+                let children = traces::build().in_scope(|| build::children(&valid, &plan))?;
+                let hash = &children.config_hash;
+                let late = context.told(&valid.namespace, &valid.name);
+                let fit = context.estimates.of(resource, hash, &observed, late);
+                let Some(fit) = fit.await else {
+                    return Ok(Action::requeue(WHILE_ASKING).into());
+                };
+                observed.fit = fit;
+                match observed.fit.rejection() {
+                    Some(rejection) => Outcome::Rejected(rejection),
+                    None => {
+                        Box::pin(apply::apply(
+                            &valid,
+                            children,
+                            fingerprint,
+                            &observed,
+                            &context,
+                        ))
+                        .await?
+                    }
+                }
             }
         }
         Err(rejection) => Outcome::Rejected(rejection),
@@ -105,5 +129,6 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         .into_iter()
         .flatten()
         .min()
-        .map_or_else(Action::await_change, Action::requeue))
+        .map_or_else(Action::await_change, Action::requeue)
+        .into())
 }

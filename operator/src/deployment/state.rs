@@ -13,10 +13,11 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-const CONDITIONS: [&str; 5] = [
+const CONDITIONS: [&str; 6] = [
     conditions::READY,
     conditions::SCHEDULED,
     conditions::MODEL_LOADED,
+    conditions::FITS_MEMORY,
     conditions::SPEC_SUPPORTED,
     conditions::OBSERVABILITY_READY,
 ];

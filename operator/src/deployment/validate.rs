@@ -79,9 +79,16 @@ fn image(
         Device::Cpu => Some(&*defaults.image),
         Device::Cuda => defaults.cuda_image.as_deref(),
     };
-    chosen.or(default).map(str::to_owned).ok_or_else(|| Rejection {
-        reason: conditions::CUDA_IMAGE_NOT_SET,
-        message: "spec.resources.gpus: the operator has no image of the server for GPUs: set the chart's server.cudaImage (the operator's --server-image-cuda), or write gpus: 0".to_owned(),
+    chosen.or(default).map(str::to_owned).ok_or_else(|| {
+        let (field, other) = if resource.spec.resources.claims.is_empty() {
+            ("gpus", "write gpus: 0")
+        } else {
+            ("claims", "remove the claims")
+        };
+        Rejection {
+            reason: conditions::CUDA_IMAGE_NOT_SET,
+            message: format!("spec.resources.{field}: the operator has no image of the server for GPUs: set the chart's server.cudaImage (the operator's --server-image-cuda), or {other}"),
+        }
     })
 }
 
@@ -157,6 +164,14 @@ mod tests {
         assert_eq!(image(2, cuda.clone()), "old-cuda");
         assert_eq!(image(0, cpu), "old");
         assert_eq!(image(0, cuda), "candlepower/server:test");
+    }
+
+    #[test]
+    fn device_claims_get_the_image_for_gpus() {
+        let claims = json!([{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]);
+        let resource = testing::resource(json!({"resources": {"claims": claims}}));
+        let image = testing::valid(&resource).server.image;
+        assert_eq!(image, "candlepower/server-cuda:test");
     }
 
     #[test]

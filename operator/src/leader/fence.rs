@@ -46,7 +46,8 @@ impl Fence {
         *self.state() = State::OpenUntil(end);
     }
 
-    pub(super) fn close(&self) {
+    /// From now on nothing may be written.
+    pub(crate) fn close(&self) {
         *self.state() = State::Closed;
     }
 

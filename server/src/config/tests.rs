@@ -57,6 +57,7 @@ fn every_flag_arrives_in_its_field() {
             "--preload=false",
             "--cache=/c",
             "--allow-plain-http",
+            "--fetch-connections=8",
             "--sha256=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             "--max-batch-size=3",
             "--max-batch-wait=5ms",
@@ -89,7 +90,7 @@ fn every_flag_arrives_in_its_field() {
     let expected = "
         model: {path: m.gguf, servedName: smol, tokenizer: t.json, precision: q8_0, preload: false,
           sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}
-        fetch: {cache: /c, allowPlainHttp: true}
+        fetch: {cache: /c, allowPlainHttp: true, connections: 8}
         engine: {maxBatchSize: 3, maxBatchWait: 5ms, maxQueueDepth: 7, maxContextLength: 512,
           kvCacheMemory: 64Mi, prefillChunk: 128, threads: 2, memoryLimit: 1Gi}
         http: {host: 127.0.0.1, port: 1234, tls: /tls, tlsPort: 1235, bodyLimit: 1Mi, requestTimeout: 90s, drainTimeout: 10s, drainDelay: 1s}
@@ -162,6 +163,7 @@ fn senseless_values_are_refused_with_the_field_and_the_cure() {
     for (flags, field, cure) in [
         ("--max-batch-size=0", "engine.maxBatchSize", "1 or more"),
         ("--threads=0", "engine.threads", "1 or more"),
+        ("--fetch-connections=0", "fetch.connections", "1 or more"),
         (
             "--max-context-length=0",
             "engine.maxContextLength",

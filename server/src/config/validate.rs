@@ -32,6 +32,7 @@ pub(super) fn validate(config: &ServerConfig) -> Result<(), ConfigError> {
         ("engine.prefillChunk", Some(engine.prefill_chunk)),
         ("engine.maxContextLength", engine.max_context_length),
         ("engine.threads", engine.threads),
+        ("fetch.connections", config.fetch.connections),
     ] {
         if value == Some(0) {
             return Err(invalid(field, "0", at_least_one));

@@ -1,26 +1,10 @@
-//! Whether a model fits: weights, KV cache and overhead against the memory limit.
+//! Whether a model fits the memory that this process may use.
 use super::error::LoadError;
-use candlepower_api::value::ByteSize;
+use candlepower_api::{
+    memory::{Needs, OVERHEAD, Shortage},
+    value::ByteSize,
+};
 use std::fs;
-
-/// Everything but weights and KV cache: code, tokenizer, activations of a step, HTTP buffers.
-pub const OVERHEAD: ByteSize = ByteSize::mebibytes(100);
-
-/// A KV cache shorter than this is of no use.
-const FEWEST_TOKENS: usize = 256;
-
-/// What a model needs.
-#[derive(Clone, Copy, Debug)]
-pub struct Needs {
-    /// Bytes of the weights in memory.
-    pub weights: u64,
-    /// Bytes of KV cache for one token.
-    pub kv_bytes_per_token: u64,
-    /// Longest sequence in tokens.
-    pub context_length: usize,
-    /// Sequences computed at once.
-    pub max_batch_size: usize,
-}
 
 /// Tokens of KV cache to hold: as configured, or for a whole batch of full length, or what the
 /// limit leaves.
@@ -29,35 +13,24 @@ pub fn kv_cache_tokens(
     configured: Option<ByteSize>,
     limit: ByteSize,
 ) -> Result<usize, LoadError> {
-    let left = limit
-        .bytes()
-        .saturating_sub(OVERHEAD.bytes())
-        .saturating_sub(needs.weights);
-    let tokens =
-        |bytes: u64| usize::try_from(bytes / needs.kv_bytes_per_token.max(1)).unwrap_or(usize::MAX);
-    let least = FEWEST_TOKENS.min(needs.context_length);
-    let insufficient = |minimum_tokens: usize, kv_bytes: u64| LoadError::InsufficientMemory {
-        weights: ByteSize::new(needs.weights),
-        kv_cache: ByteSize::new(kv_bytes),
-        minimum_tokens,
-        overhead: OVERHEAD,
-        limit,
-    };
-    match configured {
-        Some(size) if size.bytes() > left => Err(insufficient(tokens(size.bytes()), size.bytes())),
-        Some(size) if tokens(size.bytes()) < least => {
-            Err(LoadError::InvalidConfiguration(format!(
-                "engine.kvCacheMemory of {size} holds {} tokens: write at least {}",
-                tokens(size.bytes()),
-                ByteSize::new(least as u64 * needs.kv_bytes_per_token)
-            )))
-        }
-        Some(size) => Ok(tokens(size.bytes())),
-        None if tokens(left) < least => {
-            Err(insufficient(least, least as u64 * needs.kv_bytes_per_token))
-        }
-        None => Ok(tokens(left).min(needs.context_length.saturating_mul(needs.max_batch_size))),
-    }
+    needs
+        .kv_cache_tokens(configured, limit)
+        .map_err(|shortage| match shortage {
+            Shortage::Limit { tokens, kv_cache } => LoadError::InsufficientMemory {
+                weights: ByteSize::new(needs.weights),
+                kv_cache: ByteSize::new(kv_cache),
+                minimum_tokens: tokens,
+                overhead: OVERHEAD,
+                limit,
+            },
+            Shortage::KvCache {
+                size,
+                tokens,
+                least,
+            } => LoadError::InvalidConfiguration(format!(
+                "engine.kvCacheMemory of {size} holds {tokens} tokens: write at least {least}"
+            )),
+        })
 }
 
 /// Memory that this process may use: the cgroup's limit, or the machine's memory.
@@ -99,23 +72,6 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_batch_of_full_length_where_there_is_room() {
-        assert_eq!(
-            kv_cache_tokens(&needs(), None, ByteSize::gibibytes(4)).unwrap(),
-            8000
-        );
-    }
-
-    #[test]
-    fn what_the_limit_leaves_where_there_is_less() {
-        let tokens = kv_cache_tokens(&needs(), None, ByteSize::mebibytes(700)).unwrap();
-        assert!(
-            (999..=1001).contains(&tokens),
-            "100 MiB at 0.1 MiB a token, not {tokens}"
-        );
-    }
-
-    #[test]
     fn a_model_that_does_not_fit_is_refused_with_the_sum_and_the_cure() {
         let error = kv_cache_tokens(&needs(), None, ByteSize::mebibytes(610))
             .unwrap_err()
@@ -132,14 +88,8 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_cache_is_taken_or_refused_but_never_changed() {
+    fn a_configured_cache_of_no_use_is_refused_with_what_to_write() {
         let limit = ByteSize::gibibytes(1);
-        assert_eq!(
-            kv_cache_tokens(&needs(), Some(ByteSize::mebibytes(100)), limit).unwrap(),
-            1000
-        );
-        let refused = kv_cache_tokens(&needs(), Some(ByteSize::mebibytes(600)), limit).unwrap_err();
-        assert!(matches!(refused, LoadError::InsufficientMemory { .. }));
         let useless = kv_cache_tokens(&needs(), Some(ByteSize::mebibytes(1)), limit).unwrap_err();
         assert!(useless.to_string().contains("write at least"), "{useless}");
     }

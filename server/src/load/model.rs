@@ -3,8 +3,7 @@ use super::{
     error::LoadError,
     fetch::{self, Located},
     files::ModelFiles,
-    memory::{self, Needs},
-    precision,
+    memory, precision,
 };
 use crate::{
     engine::{BLOCK_TOKENS, Batch, Engine, EngineHandle, EngineOptions, SequenceId, StepObserver},
@@ -12,7 +11,10 @@ use crate::{
     text::{ChatTemplate, Tokenizer},
 };
 use candle_core::Device;
-use candlepower_api::server_config::{LoadReport, LoadStage, LoadedModel, ServerConfig};
+use candlepower_api::{
+    memory::{COMFORTABLE_TOKENS, Needs},
+    server_config::{LoadReport, LoadStage, LoadedModel, ServerConfig},
+};
 use std::{path::Path, sync::Arc, time::SystemTime};
 
 /// A model that serves.
@@ -47,9 +49,6 @@ pub struct LoadTrace {
     pub finished: SystemTime,
 }
 
-/// A precision is not chosen by itself where it leaves a KV cache of fewer tokens than this.
-const COMFORTABLE: usize = 4096;
-
 /// Told how far loading is.
 pub type Progress<'a> = dyn Fn(LoadReport) + Sync + 'a;
 
@@ -83,7 +82,8 @@ pub fn load(
         memory::kv_cache_tokens(&needs, config.engine.kv_cache_memory, limit)
     };
     let choice = precision::choose(&weights, config.model.precision, backend, &|weights| {
-        kv_cache_tokens(weights).is_ok_and(|tokens| tokens >= context_length.min(COMFORTABLE))
+        kv_cache_tokens(weights)
+            .is_ok_and(|tokens| tokens >= context_length.min(COMFORTABLE_TOKENS))
     })?;
     let kv_cache_tokens = kv_cache_tokens(choice.weights)?;
     precision::report(&choice);

@@ -181,6 +181,15 @@ mod tests {
     use crate::{load::ModelFiles, model::testing::random};
 
     #[test]
+    fn the_sizes_that_the_operator_computes_with_are_those_of_the_formats() {
+        for precision in Precision::ALL.into_iter().skip(1) {
+            let format = format_of(precision).unwrap();
+            let block = (format.block_size() as u64, format.type_size() as u64);
+            assert_eq!(precision.block(), Some(block), "{precision}");
+        }
+    }
+
+    #[test]
     fn a_format_whose_blocks_do_not_divide_the_rows_gives_way_to_a_better_one() {
         let plan = FormatPlan::Into(GgmlDType::Q4K);
         let format = |role, columns| plan.format(role, GgmlDType::F16, columns);

@@ -6,6 +6,7 @@ use super::{
     source::{StoredTensor, WeightSource},
 };
 use candle_core::quantized::GgmlDType;
+use candlepower_api::weights::SINGLE;
 use candlepower_kernels::MappedFile;
 use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 use serde::Deserialize;
@@ -14,8 +15,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The name of a single file in a model's folder.
-pub(super) const SINGLE: &str = "model.safetensors";
 /// The name of the index of several files in a model's folder.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 

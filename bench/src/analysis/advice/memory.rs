@@ -3,7 +3,7 @@ use super::{
     Class, Patient, Priority, Projection, Recommendation, Risk, evidence, priority, seconds,
 };
 use crate::evidence::facts::bits_per_weight;
-use candlepower_api::{precision::Precision, value::ByteSize};
+use candlepower_api::{deployment::Device, precision::Precision, value::ByteSize};
 use serde_json::json;
 
 fn gib(bytes: f64) -> String {
@@ -155,7 +155,9 @@ pub(super) fn context_limit(patient: &Patient<'_>) -> Option<Recommendation> {
 /// A larger memory limit.
 pub(super) fn more_memory(patient: &Patient<'_>) -> Option<Recommendation> {
     let (finding, _) = patient.harm(Class::Capacity)?;
-    let spec = patient.deployment.filter(|spec| spec.resources.gpus == 0)?;
+    let spec = patient
+        .deployment
+        .filter(|spec| spec.resources.device() == Device::Cpu)?;
     let now = spec.resources.memory;
     let then = ByteSize::mebibytes((now.bytes() * 2).div_ceil(1 << 20));
     Some(Recommendation {

@@ -1,7 +1,7 @@
 //! The Deployment: how many pods, and in which order they are replaced.
 use super::{labels, metadata, pod};
 use crate::deployment::{monitoring::Plan, source::ModelSource, validate::Valid};
-use candlepower_api::deployment::RolloutStrategy;
+use candlepower_api::deployment::{Device, RolloutStrategy};
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
@@ -33,7 +33,9 @@ fn strategy(valid: &Valid<'_>) -> DeploymentStrategy {
     let recreate = match valid.spec.rollout.strategy {
         // A second pod would wait for the GPU or the volume that the first one holds, and the first
         // one for the second to become ready.
-        RolloutStrategy::Auto => valid.spec.resources.gpus > 0 || holds_a_volume(valid),
+        RolloutStrategy::Auto => {
+            valid.spec.resources.device() == Device::Cuda || holds_a_volume(valid)
+        }
         RolloutStrategy::Recreate => true,
         RolloutStrategy::Rolling => false,
     };
@@ -74,6 +76,11 @@ mod tests {
     fn a_pod_that_holds_a_gpu_goes_before_its_successor_comes() {
         assert_eq!(strategy_of(json!({})), "RollingUpdate");
         assert_eq!(strategy_of(json!({"resources": {"gpus": 1}})), "Recreate");
+        let claims = json!([{"name": "gpu", "resourceClaimTemplateName": "a"}]);
+        assert_eq!(
+            strategy_of(json!({"resources": {"claims": claims}})),
+            "Recreate"
+        );
         assert_eq!(
             strategy_of(json!({"resources": {"gpus": 1}, "rollout": {"strategy": "Rolling"}})),
             "RollingUpdate"

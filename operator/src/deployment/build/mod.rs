@@ -10,11 +10,13 @@ pub(super) mod labels;
 mod network_policy;
 mod pod;
 mod pod_monitor;
+mod resources;
 mod service;
 mod sidecars;
 mod tls;
 
-pub(super) use pod::{API_KEYS_VOLUME, CONTAINER, GPU};
+pub(super) use pod::{API_KEYS_VOLUME, CONTAINER};
+pub(super) use resources::GPU;
 pub(super) use tls::TLS_VOLUME;
 
 use super::{

@@ -1,5 +1,5 @@
 //! The pods: one container with the server, as unprivileged as Kubernetes allows, and sidecars.
-use super::{CACHE, environment, labels, sidecars, tls};
+use super::{CACHE, environment, labels, resources, sidecars, tls};
 use crate::{
     deployment::{
         monitoring::Plan,
@@ -9,22 +9,20 @@ use crate::{
     pod_security::{container_security, pod_security},
 };
 use candlepower_api::{
-    deployment::{Resources, SecretReference},
+    deployment::SecretReference,
     names::{containers, labels as names, paths, ports},
 };
 use k8s_openapi::{
     api::core::v1::{
         ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
         HostPathVolumeSource, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe,
-        ResourceRequirements, SecretVolumeSource, TopologySpreadConstraint, Volume, VolumeMount,
+        SecretVolumeSource, TopologySpreadConstraint, Volume, VolumeMount,
     },
     apimachinery::pkg::{
-        api::resource::Quantity,
         apis::meta::v1::{LabelSelector, ObjectMeta},
         util::intstr::IntOrString,
     },
 };
-use std::collections::BTreeMap;
 
 /// The container that serves.
 pub(in crate::deployment) const CONTAINER: &str = containers::SERVER;
@@ -41,8 +39,6 @@ const FOREVER: i32 = i32::MAX;
 const CONFIG_VOLUME: &str = "config";
 /// The volume with the API keys.
 pub(in crate::deployment) const API_KEYS_VOLUME: &str = "api-keys";
-/// What NVIDIA's device plugin calls GPUs.
-pub(in crate::deployment) const GPU: &str = "nvidia.com/gpu";
 const MODEL_VOLUME: &str = "model";
 const TMP_VOLUME: &str = "tmp";
 
@@ -71,6 +67,7 @@ fn spec(valid: &Valid<'_>, plan: &Plan<'_>) -> PodSpec {
         containers: vec![container(valid)],
         init_containers: Some(beside).filter(|list| !list.is_empty()),
         volumes: Some(all_volumes),
+        resource_claims: resources::claims(&valid.spec.resources),
         security_context: Some(pod_security()),
         // The server never talks to the API server.
         automount_service_account_token: Some(false),
@@ -102,7 +99,7 @@ fn container(valid: &Valid<'_>) -> Container {
                 .chain(tls::port(valid))
                 .collect(),
         ),
-        resources: Some(resources(&valid.spec.resources)),
+        resources: Some(resources::of_server(&valid.spec.resources)),
         security_context: Some(container_security()),
         startup_probe: Some(probe(paths::HEALTH_STARTUP, 1, FOREVER)),
         readiness_probe: Some(probe(paths::HEALTH_READY, 2, 2)),
@@ -245,31 +242,6 @@ pub(super) fn read_only(name: &str, path: &str) -> VolumeMount {
     }
 }
 
-fn resources(resources: &Resources) -> ResourceRequirements {
-    let quantity = |value: &dyn ToString| Quantity(value.to_string());
-    let mut limits = BTreeMap::from([
-        ("cpu".to_owned(), quantity(&resources.cpu)),
-        ("memory".to_owned(), quantity(&resources.memory)),
-    ]);
-    if resources.gpus > 0 {
-        limits.insert(GPU.to_owned(), quantity(&resources.gpus));
-    }
-    let mut requests = limits.clone();
-    if let Some(less) = &resources.requests {
-        if let Some(cpu) = &less.cpu {
-            requests.insert("cpu".to_owned(), quantity(cpu));
-        }
-        if let Some(memory) = &less.memory {
-            requests.insert("memory".to_owned(), quantity(memory));
-        }
-    }
-    ResourceRequirements {
-        limits: Some(limits),
-        requests: Some(requests),
-        ..ResourceRequirements::default()
-    }
-}
-
 /// Rounded up to whole seconds, because Kubernetes counts in them.
 fn grace_period(valid: &Valid<'_>) -> i64 {
     let drain = valid.spec.rollout.drain_timeout.as_std();
@@ -314,21 +286,6 @@ mod tests {
     use super::*;
     use crate::deployment::{monitoring::Choice, testing};
     use serde_json::json;
-
-    #[test]
-    fn requests_are_the_limits_where_nothing_less_is_asked_for() {
-        let resource = testing::resource(json!({"resources": {
-            "gpus": 1, "cpu": 4, "memory": "16Gi", "requests": {"cpu": "100m"}
-        }}));
-        let resources = resources(&resource.spec.resources);
-        assert_eq!(
-            json!(resources),
-            json!({
-                "limits": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"},
-                "requests": {"cpu": "100m", "memory": "16Gi", "nvidia.com/gpu": "1"},
-            })
-        );
-    }
 
     #[test]
     fn additions_reach_the_pod_and_cannot_replace_the_operators_own_labels() {

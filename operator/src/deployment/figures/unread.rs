@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// Rounds without metrics before a pod is told of.
 const LASTING: u32 = 2;
 /// Rounds of silence before a pod is left out of one.
-const SILENT: u32 = 4;
+const SILENT: u32 = 2;
 /// Rounds that it is left out of at most.
 const LONGEST_PAUSE: u32 = 9;
 
@@ -65,6 +65,7 @@ pub(super) struct Failures {
 struct Failure {
     resource: Key,
     pod: Unread,
+    is_silent: bool,
     /// How often in a row.
     rounds: u32,
     /// Rounds to come that leave it out.
@@ -97,14 +98,17 @@ impl Failures {
         let mut before = std::mem::take(&mut self.pods);
         self.pods = failed
             .map(|failed| {
-                let rounds = before.get(failed.uid).map_or(0, |failure| failure.rounds);
-                let rounds = rounds.saturating_add(1);
+                let known = before.get(failed.uid);
+                let rounds = known.map_or(0, |failure| failure.rounds).saturating_add(1);
+                // Silence has several wordings (no route, no answer in time), and each would be a new status.
+                let worded = known.filter(|known| known.is_silent && failed.is_silent);
                 let failure = Failure {
                     resource: failed.resource.clone(),
                     pod: Unread {
                         pod: failed.pod.to_owned(),
-                        why: failed.why.to_owned(),
+                        why: worded.map_or(failed.why, |known| &known.pod.why).to_owned(),
                     },
+                    is_silent: failed.is_silent,
                     rounds,
                     pause: if failed.is_silent { pause(rounds) } else { 0 },
                     is_left_out: false,
@@ -155,12 +159,16 @@ mod tests {
     }
 
     fn take(failures: &mut Failures, pods: &[&str], is_silent: bool) {
+        take_because("late", failures, pods, is_silent);
+    }
+
+    fn take_because(why: &str, failures: &mut Failures, pods: &[&str], is_silent: bool) {
         let resource = tiny();
         failures.take(pods.iter().map(|pod| Failed {
             uid: pod,
             resource: &resource,
             pod,
-            why: "late",
+            why,
             is_silent,
         }));
     }
@@ -188,6 +196,17 @@ mod tests {
     }
 
     #[test]
+    fn another_word_for_silence_is_no_news_and_an_answer_is() {
+        let told = |failures: &Failures| failures.lasting().unwrap()[&tiny()][0].why.clone();
+        let mut failures = Failures::default();
+        take_because("no route", &mut failures, &["a"], true);
+        take_because("late", &mut failures, &["a"], true);
+        assert_eq!(told(&failures), "no route");
+        take_because("401", &mut failures, &["a"], false);
+        assert_eq!(told(&failures), "401");
+    }
+
+    #[test]
     fn after_one_round_nobody_knows() {
         let mut failures = Failures::default();
         take(&mut failures, &["a"], false);
@@ -203,7 +222,7 @@ mod tests {
             asked.extend(takes_part.then_some(round));
             take(&mut failures, if takes_part { &["a"] } else { &[] }, true);
         }
-        assert_eq!(asked, [0, 1, 2, 3, 5, 9, 17, 27, 37, 47, 57]);
+        assert_eq!(asked, [0, 1, 3, 7, 15, 25, 35, 45, 55]);
         assert_eq!(failures.lasting().unwrap()[&tiny()].len(), 1);
     }
 

@@ -1,5 +1,7 @@
 //! The status, as a pure function of what was applied and observed; writing it is the only
 //! request made here.
+mod devices;
+mod fits;
 pub(super) mod observability;
 mod pods;
 mod ready;
@@ -13,6 +15,7 @@ use super::{
     build::{self, labels},
     context::Context,
     dereference::{Observed, ObservedPod, is_ready},
+    devices::{Serving, WHILE_ABSENT},
     error::Error,
     events,
     figures::{self, Reading},
@@ -65,6 +68,19 @@ pub(super) fn derive(
     conditions.set(ready::model_loaded(
         resource, outcome, &pods, &diagnoses, previous,
     ));
+    let model = pods
+        .iter()
+        .find_map(|pod| pod.report.as_ref()?.model.clone())
+        .or_else(|| previous.model.clone());
+    let is_loaded = conditions.is_true(names::MODEL_LOADED);
+    let loaded = model.as_ref().filter(|_| is_loaded);
+    conditions.set(fits::fits_memory(
+        &resource.spec,
+        observed,
+        outcome,
+        &diagnoses,
+        loaded,
+    ));
     conditions.set(supported::spec_supported(&resource.spec));
     conditions.set(observability::observability_ready(
         resource, observed, outcome, &pods,
@@ -83,11 +99,8 @@ pub(super) fn derive(
     let has_children = applied || !observed.services.is_empty();
     LLMDeploymentStatus {
         observed_generation: resource.metadata.generation,
-        load: load(&pods, previous, conditions.is_true(names::MODEL_LOADED)),
-        model: pods
-            .iter()
-            .find_map(|pod| pod.report.as_ref()?.model.clone())
-            .or_else(|| previous.model.clone()),
+        load: load(&pods, previous, is_loaded),
+        model,
         startup: startup::startup(resource, previous, conditions.is_true(names::READY), now),
         conditions: conditions.into_list(),
         replicas: workload.replicas.unwrap_or_default(),
@@ -194,7 +207,8 @@ pub(super) fn next_look(
     status: &LLMDeploymentStatus,
 ) -> Option<Duration> {
     let Outcome::Applied(applied) = outcome else {
-        return None;
+        let may_be_upgraded = observed.device_claims == Serving::Absent;
+        return may_be_upgraded.then_some(WHILE_ABSENT);
     };
     if applied.is_partial {
         return Some(WHILE_LOADING);

@@ -6,6 +6,7 @@ use super::{
         dereference::{Observed, ObservedPod, is_ready},
         monitoring::sidecar::{failing_pull, is_pull_failure},
     },
+    devices,
     words::{last_line, shortened},
 };
 use candlepower_api::{
@@ -319,7 +320,10 @@ fn preparing(observed: &ObservedPod) -> Diagnosis {
         }
         None => Diagnosis::Progress(
             conditions::PODS_PENDING,
-            format!("pod {name}: no node has taken it yet"),
+            format!(
+                "pod {name}: no node has taken it yet{}",
+                devices::waited_for(&observed.pod)
+            ),
         ),
     }
 }
@@ -345,8 +349,9 @@ pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
     let message = condition.message.as_deref().unwrap_or("no node was found");
     // What follows is about evicting others and about device claims, which does not help here.
-    let end = ["no new claims", "preemption:"]
+    let end = devices::AFTERTHOUGHTS
         .iter()
+        .chain(&["preemption:"])
         .filter_map(|noise| message.find(noise))
         .min();
     // Of a missing claim the scheduler says it twice.
@@ -368,6 +373,7 @@ pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
     } else {
         ""
     };
+    let cure = devices::cure(&message, pod).unwrap_or_else(|| cure.to_owned());
     Some(format!(
         "no node takes pod {}: {}{cure}",
         pod.name_any(),

@@ -7,7 +7,7 @@ use crate::observability::{
     queries::{self, Scope},
 };
 use candlepower_api::{
-    deployment::{Severity, TracingMode},
+    deployment::{Device, Severity, TracingMode},
     names::{alerts as names, conditions, metrics},
 };
 
@@ -60,7 +60,8 @@ fn memory(subject: &Subject<'_>, scope: &Scope, runbooks: &str) -> Vec<Rule> {
     if !alert.enabled {
         return Vec::new();
     }
-    let gpus = (subject.spec.resources.gpus > 0).then_some((recorded::GPU_MEMORY, "gpu", "a GPU"));
+    let has_gpus = subject.spec.resources.device() == Device::Cuda;
+    let gpus = has_gpus.then_some((recorded::GPU_MEMORY, "gpu", "a GPU"));
     [(recorded::MEMORY, "container", "a pod")]
         .into_iter()
         .chain(gpus)

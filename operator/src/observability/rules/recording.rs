@@ -2,7 +2,7 @@
 //! `llmdeployment`, which also keeps the namespace.
 use super::{Rule, record};
 use crate::observability::{Subject, queries::Scope};
-use candlepower_api::names::metrics as names;
+use candlepower_api::{deployment::Device, names::metrics as names};
 
 /// Seconds: median of the time to first token.
 pub const TTFT_P50: &str = "llmdeployment:llm_time_to_first_token_seconds:p50";
@@ -52,7 +52,7 @@ pub(super) fn rules(subject: &Subject<'_>) -> Vec<Rule> {
         record(BUSY, scope.busy()),
         record(MEMORY, scope.memory_utilization()),
     ];
-    if subject.spec.resources.gpus > 0 {
+    if subject.spec.resources.device() == Device::Cuda {
         rules.push(record(GPU_MEMORY, scope.gpu_memory_utilization()));
     }
     // 0 until the model is loaded, which would spoil the average.

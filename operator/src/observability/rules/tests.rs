@@ -131,8 +131,8 @@ fn a_disabled_alert_does_not_exist() {
 
 #[test]
 fn gpus_bring_a_rule_for_their_memory_beside_the_container_s() {
-    let memory = |gpus| {
-        let rules = rules_of(&json!({"resources": {"gpus": gpus}}));
+    let memory = |resources: Value| {
+        let rules = rules_of(&json!({"resources": resources}));
         let rules = rules
             .into_iter()
             .filter(|rule| rule.alert.as_deref() == Some(names::MEMORY_HIGH));
@@ -140,8 +140,10 @@ fn gpus_bring_a_rule_for_their_memory_beside_the_container_s() {
             .map(|rule| rule.labels["memory"].clone())
             .collect::<Vec<_>>()
     };
-    assert_eq!(memory(0), ["container"]);
-    assert_eq!(memory(1), ["container", "gpu"]);
+    assert_eq!(memory(json!({"gpus": 0})), ["container"]);
+    assert_eq!(memory(json!({"gpus": 1})), ["container", "gpu"]);
+    let claims = json!([{"name": "gpu", "resourceClaimTemplateName": "a"}]);
+    assert_eq!(memory(json!({"claims": claims})), ["container", "gpu"]);
 }
 
 #[test]

@@ -1,19 +1,21 @@
 //! One file: resumed where it broke off, and believed only where length and checksum are right.
 use super::{
     error::{Failure, FetchError},
+    headers::{content_range, is_other_version, tag},
     http::{Http, Wanted, check, shown},
     listing::RemoteFile,
     meter::Meter,
     origin::Origin,
     part::{PartialFile, storage, with_suffix},
+    ranges::{self, Lines},
     retry::Patience,
     space,
 };
 use http_body_util::BodyExt;
 use hyper::{
     Response, StatusCode,
-    body::{Body, Incoming},
-    header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE},
+    body::{Body, Bytes, Incoming},
+    header::{HeaderValue, IF_NONE_MATCH},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -41,6 +43,15 @@ pub(super) struct Fetched {
     pub(super) tag: Option<String>,
 }
 
+/// What earlier attempts taught about a file.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    /// Wrong checksums in a row.
+    damaged: u32,
+    /// Its server sends no pieces of it.
+    pub(super) in_one_go: bool,
+}
+
 /// Fetches files of one origin.
 pub(super) struct Download<'a> {
     pub(super) origin: &'a Origin,
@@ -48,6 +59,7 @@ pub(super) struct Download<'a> {
     pub(super) http: &'a Http,
     pub(super) patience: Patience,
     pub(super) meter: &'a Meter<'a>,
+    pub(super) lines: &'a Lines,
     pub(super) folder: PathBuf,
 }
 
@@ -60,10 +72,10 @@ impl Download<'_> {
             return Ok(Some(finished));
         }
         let mut part = PartialFile::open(&target, file.sha256.is_some(), self.meter)?;
-        let mut damaged = 0;
+        let mut course = Course::default();
         let fetched = self.patience.persist(self.meter, async || {
             let furthest = part.furthest();
-            let result = self.attempt(file, &mut part, &mut damaged).await;
+            let result = self.attempt(file, &mut part, &mut course).await;
             result.map_err(|failure| failure.after(part.furthest() > furthest))
         });
         match fetched.await {
@@ -124,11 +136,11 @@ impl Download<'_> {
         &self,
         file: &RemoteFile,
         part: &mut PartialFile,
-        damaged: &mut u32,
+        course: &mut Course,
     ) -> Result<Fetched, Failure> {
         // The process before this one may have been stopped just before the end.
         if file.size.is_none_or(|size| part.length() != size) || part.length() == 0 {
-            self.receive(file, part).await?;
+            self.receive(file, part, course).await?;
         }
         let fetched = Fetched {
             name: file.name.clone(),
@@ -139,13 +151,13 @@ impl Download<'_> {
         match &file.sha256 {
             Some(expected) if !expected.eq_ignore_ascii_case(&fetched.sha256) => {
                 part.restart(self.meter)?;
-                *damaged += 1;
+                course.damaged += 1;
                 let error = FetchError::Checksum {
                     what: shown(&self.origin.url(file, self.version)),
                     expected: expected.clone(),
                     actual: fetched.sha256,
                 };
-                if *damaged < MOST_DAMAGED {
+                if course.damaged < MOST_DAMAGED {
                     return Err(Failure::passing(error.to_string()));
                 }
                 Err(error.into())
@@ -155,11 +167,20 @@ impl Download<'_> {
     }
 
     /// Asks for what is missing, and takes it in.
-    async fn receive(&self, file: &RemoteFile, part: &mut PartialFile) -> Result<(), Failure> {
+    async fn receive(
+        &self,
+        file: &RemoteFile,
+        part: &mut PartialFile,
+        course: &mut Course,
+    ) -> Result<(), Failure> {
+        if part.pieces().is_some() {
+            return self.pieces(file, part, course).await;
+        }
+        let line = self.lines.take().await;
         let url = self.origin.url(file, self.version);
         let mut wanted = Wanted::new(url.clone(), None);
         if part.length() > 0 {
-            wanted = resumed(wanted, part);
+            wanted = wanted.of_bytes(&format!("{}-", part.length()), part.tag());
         }
         let answer = self.origin.get(self.http, &wanted).await?;
         if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE && part.length() > 0 {
@@ -171,6 +192,14 @@ impl Download<'_> {
         }
         let answer = check(answer, &url, || self.origin.cure())?;
         let total = self.begin(file, part, &answer)?;
+        if let Some(total) = total.filter(|_| !course.in_one_go)
+            && self.comes_in_pieces(file, part, total, &answer)
+        {
+            part.split(total, self.lines.piece)?;
+            // What this connection would bring is a piece like the others.
+            drop((answer, line));
+            return self.pieces(file, part, course).await;
+        }
         self.take_in(answer, part, total)
             .await
             .map_err(|failure| named(failure, &shown(&url)))?;
@@ -200,7 +229,8 @@ impl Download<'_> {
         let continues = answer.status() == StatusCode::PARTIAL_CONTENT;
         let left = answer.body().size_hint().exact();
         let range = content_range(headers);
-        if continues && range.is_none_or(|(first, _)| first != part.length()) {
+        let is_elsewhere = range.is_none_or(|(first, _)| first != part.length());
+        if continues && (is_elsewhere || is_other_version(headers, part.tag())) {
             part.restart(self.meter)?;
             return Err(Failure::passing(format!(
                 "{} came with another part than was asked for",
@@ -231,6 +261,21 @@ impl Download<'_> {
         Ok(file.size.or(told))
     }
 
+    /// Whether the rest of a file of `total` bytes is better fetched in pieces, and can be: they have to
+    /// be of one version, or a checksum has to tell.
+    fn comes_in_pieces(
+        &self,
+        file: &RemoteFile,
+        part: &PartialFile,
+        total: u64,
+        answer: &Response<Incoming>,
+    ) -> bool {
+        self.lines.are_worth(total.saturating_sub(part.length()))
+            && (part.tag().is_some() || file.sha256.is_some())
+            && (self.origin.knows_ranges()
+                || ranges::are_offered(answer.status(), answer.headers()))
+    }
+
     async fn take_in(
         &self,
         answer: Response<Incoming>,
@@ -238,6 +283,17 @@ impl Download<'_> {
         total: Option<u64>,
     ) -> Result<(), Failure> {
         let mut body = answer.into_body();
+        while let Some(bytes) = self.next_bytes(&mut body).await? {
+            part.append(&bytes, self.meter)?;
+            if total.is_some_and(|total| part.length() > total) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes next; nothing at the end.
+    pub(super) async fn next_bytes(&self, body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
         loop {
             let frame = timeout(self.patience.silence, body.frame())
                 .await
@@ -246,7 +302,7 @@ impl Download<'_> {
                     Failure::passing(format!("nothing came for {seconds} s"))
                 })?;
             let Some(frame) = frame else {
-                return Ok(());
+                return Ok(None);
             };
             let frame = frame.map_err(|error| {
                 Failure::passing(format!(
@@ -254,12 +310,8 @@ impl Download<'_> {
                     super::error::causes(&error)
                 ))
             })?;
-            let Some(bytes) = frame.data_ref() else {
-                continue;
-            };
-            part.append(bytes, self.meter)?;
-            if total.is_some_and(|total| part.length() > total) {
-                return Ok(());
+            if let Ok(bytes) = frame.into_data() {
+                return Ok(Some(bytes));
             }
         }
     }
@@ -280,34 +332,8 @@ fn noted(target: &Path) -> Option<Fetched> {
     (found.len() == fetched.size).then_some(fetched)
 }
 
-/// Asks for what is behind `part`, as long as it is still the same file.
-fn resumed(wanted: Wanted, part: &PartialFile) -> Wanted {
-    let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", part.length())) else {
-        return wanted;
-    };
-    let wanted = wanted.with(RANGE, range);
-    match part.tag().and_then(|tag| HeaderValue::from_str(tag).ok()) {
-        Some(tag) => wanted.with(IF_RANGE, tag),
-        None => wanted,
-    }
-}
-
-/// The file's tag, where it stands for each single byte.
-fn tag(headers: &HeaderMap) -> Option<String> {
-    let tag = headers.get(ETAG)?.to_str().ok()?;
-    (!tag.starts_with("W/")).then(|| tag.to_owned())
-}
-
-/// The first byte and, where it is known, the whole length, of `bytes 5-9/10`.
-fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, _) = range.split_once('-')?;
-    Some((first.trim().parse().ok()?, total.trim().parse().ok()))
-}
-
 /// The failure with the address in front.
-fn named(failure: Failure, url: &str) -> Failure {
+pub(super) fn named(failure: Failure, url: &str) -> Failure {
     match failure {
         Failure::Passing {
             problem,
@@ -319,32 +345,5 @@ fn named(failure: Failure, url: &str) -> Failure {
             progressed,
         },
         last @ Failure::Final(_) => last,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(name: hyper::header::HeaderName, value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn a_range_tells_where_it_begins_and_how_long_the_file_is() {
-        for (text, range) in [
-            ("bytes 5-9/10", Some((5, Some(10)))),
-            ("bytes 5-9/*", Some((5, None))),
-            ("bytes */10", None),
-            ("items 1-2/3", None),
-        ] {
-            assert_eq!(content_range(&headers(CONTENT_RANGE, text)), range);
-        }
-    }
-
-    #[test]
-    fn a_weak_tag_is_none() {
-        assert_eq!(tag(&headers(ETAG, "W/\"1\"")), None);
-        assert_eq!(tag(&headers(ETAG, "\"1\"")).unwrap(), "\"1\"");
     }
 }

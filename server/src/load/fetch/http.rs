@@ -8,7 +8,8 @@ use hyper::{
     Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header::{
-        AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
+        AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+        USER_AGENT,
     },
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -58,6 +59,18 @@ impl Wanted {
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// Only these bytes, written as `5-9`, as long as the file has this tag.
+    pub(super) fn of_bytes(self, bytes: &str, tag: Option<&str>) -> Self {
+        let Ok(range) = HeaderValue::from_str(&format!("bytes={bytes}")) else {
+            return self;
+        };
+        let wanted = self.with(RANGE, range);
+        match tag.and_then(|tag| HeaderValue::from_str(tag).ok()) {
+            Some(tag) => wanted.with(IF_RANGE, tag),
+            None => wanted,
+        }
     }
 }
 

@@ -1,13 +1,10 @@
 //! What a source holds, and which of it makes a model.
 use super::error::FetchError;
-use crate::load::safetensors::{INDEX, SINGLE};
+use crate::load::safetensors::INDEX;
+use candlepower_api::weights::{NoChoice, Weights, choose, extension, is_shard};
 use serde::{Deserialize, Serialize};
-use std::{
-    ffi::OsStr,
-    path::{Component, Path},
-};
+use std::path::{Component, Path};
 use url::Url;
-use wildmatch::WildMatch;
 
 /// What describes safetensors, and how to talk to them.
 pub(super) const DESCRIPTION: &str = "config.json";
@@ -92,9 +89,33 @@ pub(super) fn select(
         Part::Tokenizer => return tokenizer(files, source),
         Part::Model(pattern) => pattern,
     };
-    match pattern {
-        Some(pattern) => by_pattern(files, source, pattern),
-        None => without_pattern(files, source),
+    let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
+    match choose(&names, pattern) {
+        Ok(Weights::Gguf(name)) => Ok(gguf(files, name)),
+        Ok(Weights::SafeTensors(names)) => described(files, source, &names),
+        Err(none) => Err(no_choice(&none, source, pattern)),
+    }
+}
+
+/// What to write, so that one model is chosen.
+fn no_choice(none: &NoChoice<'_>, source: &str, pattern: Option<&str>) -> FetchError {
+    match (none, pattern) {
+        (NoChoice::Nothing { there }, Some(pattern)) => FetchError::NotFound {
+            what: format!("a file like {pattern} in {source}"),
+            cure: format!("correct model.file; there are {}", listed(there)),
+        },
+        (NoChoice::Nothing { .. }, None) => FetchError::NotFound {
+            what: format!("a GGUF or safetensors file in {source}"),
+            cure: "use a model that has one".to_owned(),
+        },
+        (NoChoice::Several(found), Some(pattern)) => FetchError::Invalid(format!(
+            "model.file is {pattern}, which fits several files of {source}: write it so that it fits one of {}",
+            listed(found)
+        )),
+        (NoChoice::Several(found), None) => FetchError::Invalid(format!(
+            "{source} holds several models: write one of them into model.file, which are {}",
+            listed(found)
+        )),
     }
 }
 
@@ -120,72 +141,16 @@ fn tokenizer(files: &[RemoteFile], source: &str) -> Result<Selection, FetchError
     )
 }
 
-fn by_pattern(files: &[RemoteFile], source: &str, pattern: &str) -> Result<Selection, FetchError> {
-    let wanted = WildMatch::new(pattern);
-    let matching = |file: &&RemoteFile| {
-        let name = &file.name;
-        let is_weights = ["gguf", "safetensors"].contains(&extension(name));
-        let base = super::address::last(name);
-        (is_weights && (wanted.matches(name) || wanted.matches(base))) || name == pattern
-    };
-    let found: Vec<_> = files.iter().filter(matching).collect();
-    match found[..] {
-        [] => Err(FetchError::NotFound {
-            what: format!("a file like {pattern} in {source}"),
-            cure: format!("correct model.file; there are {}", names(&weights(files))),
-        }),
-        [file] if extension(&file.name) == "safetensors" => {
-            described(files, source, vec![file.clone()])
-        }
-        [file] => Ok(gguf(files, file)),
-        _ if found.iter().all(|file| is_shard(&file.name)) => {
-            described(files, source, found.into_iter().cloned().collect())
-        }
-        _ => Err(FetchError::Invalid(format!(
-            "model.file is {pattern}, which fits several files of {source}: write it so that it fits one of {}",
-            names(&found)
-        ))),
-    }
-}
-
-fn without_pattern(files: &[RemoteFile], source: &str) -> Result<Selection, FetchError> {
-    if let Some(single) = files.iter().find(|file| file.name == SINGLE) {
-        return described(files, source, vec![single.clone()]);
-    }
-    let shards: Vec<_> = files.iter().filter(|file| is_shard(&file.name)).collect();
-    if !shards.is_empty() {
-        return described(files, source, shards.into_iter().cloned().collect());
-    }
-    match weights(files)[..] {
-        [] => Err(FetchError::NotFound {
-            what: format!("a GGUF or safetensors file in {source}"),
-            cure: "use a model that has one".to_owned(),
-        }),
-        [file] if extension(&file.name) == "safetensors" => {
-            described(files, source, vec![file.clone()])
-        }
-        [file] => Ok(gguf(files, file)),
-        ref several => Err(FetchError::Invalid(format!(
-            "{source} holds several models: write one of them into model.file, which are {}",
-            names(several)
-        ))),
-    }
-}
-
 /// A GGUF file, and the tokenizer beside it, for the case that its own is of an unknown kind.
-fn gguf(files: &[RemoteFile], file: &RemoteFile) -> Selection {
-    let beside = match file.name.rsplit_once('/') {
+fn gguf(files: &[RemoteFile], name: &str) -> Selection {
+    let beside = match name.rsplit_once('/') {
         Some((folder, _)) => format!("{folder}/{TOKENIZER}"),
         None => TOKENIZER.to_owned(),
     };
-    let tokenizer = files.iter().find(|file| file.name == beside);
+    let find = |name: &str| files.iter().find(|file| file.name == name).cloned();
     Selection {
-        open: file.name.clone(),
-        files: [Some(file), tokenizer]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect(),
+        open: name.to_owned(),
+        files: [find(name), find(&beside)].into_iter().flatten().collect(),
     }
 }
 
@@ -193,7 +158,7 @@ fn gguf(files: &[RemoteFile], file: &RemoteFile) -> Selection {
 fn described(
     files: &[RemoteFile],
     source: &str,
-    weights: Vec<RemoteFile>,
+    weights: &[&str],
 ) -> Result<Selection, FetchError> {
     let find = |name: &str| files.iter().find(|file| file.name == name).cloned();
     let needed = |name: &str| {
@@ -202,8 +167,8 @@ fn described(
             cure: "safetensors need it beside them: use the whole repository of the model, or a GGUF file".to_owned(),
         })
     };
-    let open = match &weights[..] {
-        [single] if !is_shard(&single.name) => single.name.clone(),
+    let open = match weights {
+        [single] if !is_shard(single) => (*single).to_owned(),
         _ => String::new(),
     };
     let mut chosen = vec![needed(DESCRIPTION)?, needed(TOKENIZER)?];
@@ -211,53 +176,19 @@ fn described(
     if open.is_empty() {
         chosen.push(needed(INDEX)?);
     }
-    chosen.extend(weights);
+    chosen.extend(weights.iter().filter_map(|name| find(name)));
     Ok(Selection {
         files: chosen,
         open,
     })
 }
 
-/// What stands behind the name's last point.
-fn extension(name: &str) -> &str {
-    let extension = Path::new(name).extension().and_then(OsStr::to_str);
-    extension.unwrap_or_default()
-}
-
-/// Whether this is one of several files that an index holds together, as in
-/// `model-00001-of-00002.safetensors`.
-fn is_shard(name: &str) -> bool {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    name.strip_prefix("model-")
-        .and_then(|rest| rest.strip_suffix(".safetensors"))
-        .and_then(|rest| rest.split_once("-of-"))
-        .is_some_and(|(index, count)| number(index) && number(count))
-}
-
-/// Files that may be a model each. Safetensors in folders are parts of something else.
-fn weights(files: &[RemoteFile]) -> Vec<&RemoteFile> {
-    let is_model = |file: &&RemoteFile| {
-        let name = &file.name;
-        match extension(name) {
-            "gguf" => true,
-            "safetensors" => !name.contains('/'),
-            _ => false,
-        }
-    };
-    files.iter().filter(is_model).collect()
-}
-
-fn names(files: &[&RemoteFile]) -> String {
-    if files.is_empty() {
+fn listed(names: &[&str]) -> String {
+    if names.is_empty() {
         return "none".to_owned();
     }
-    let mut text = files
-        .iter()
-        .take(NAMED)
-        .map(|file| file.name.as_str())
-        .collect::<Vec<_>>()
-        .join(", ");
-    if files.len() > NAMED {
+    let mut text = names[..names.len().min(NAMED)].join(", ");
+    if names.len() > NAMED {
         text += " and others";
     }
     text

@@ -5,12 +5,15 @@ mod bucket;
 mod download;
 mod environment;
 mod error;
+mod headers;
 mod http;
 mod hub;
 mod listing;
 mod meter;
 mod origin;
 mod part;
+mod pieces;
+mod ranges;
 mod registry;
 mod retry;
 mod space;
@@ -27,6 +30,7 @@ use self::{
     listing::{Listing, Part, RemoteFile, Selection, select},
     meter::Meter,
     origin::Origin,
+    ranges::Lines,
     retry::Patience,
     store::{Entry, Key, Record},
 };
@@ -34,7 +38,6 @@ use super::model::Progress;
 use candlepower_api::server_config::{ServerConfig, as_source};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -92,6 +95,7 @@ struct Fetcher<'a> {
     http: Http,
     environment: Environment,
     patience: Patience,
+    lines: Lines,
     cache: PathBuf,
     allow_plain_http: bool,
     progress: &'a Progress<'a>,
@@ -116,6 +120,7 @@ impl<'a> Fetcher<'a> {
             http: Http::new(fetch.allow_plain_http, patience),
             environment,
             patience,
+            lines: Lines::new(fetch.connections),
             cache: fetch.cache.clone(),
             allow_plain_http: fetch.allow_plain_http,
             progress,
@@ -262,6 +267,7 @@ impl<'a> Fetcher<'a> {
             http: &self.http,
             patience: self.patience,
             meter,
+            lines: &self.lines,
             folder,
         }
     }
@@ -339,13 +345,12 @@ fn check_sha256(selection: &Selection, source: &str, expected: &str) -> Result<(
 
 /// What is left to fetch of files whose sizes are known.
 fn missing(files: &[RemoteFile], folder: &Path) -> u64 {
-    let there = |file: &RemoteFile| {
-        let part = part::with_suffix(&folder.join(&file.name), ".part");
-        fs::metadata(part).map_or(0, |found| found.len())
-    };
     files
         .iter()
-        .filter_map(|file| Some(file.size?.saturating_sub(there(file))))
+        .filter_map(|file| {
+            let there = part::there(&folder.join(&file.name));
+            Some(file.size?.saturating_sub(there))
+        })
         .sum()
 }
 

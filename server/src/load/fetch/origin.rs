@@ -81,6 +81,11 @@ impl Origin {
         http.get(&wanted).await
     }
 
+    /// Whether parts of a file can be had without a word about it: the protocol of buckets has them.
+    pub(super) const fn knows_ranges(&self) -> bool {
+        matches!(self, Self::Bucket(_))
+    }
+
     /// What to do where the door stays shut.
     pub(super) fn cure(&self) -> String {
         match self {

@@ -17,7 +17,11 @@ use url::Url;
 /// The kinds of manifest that are read.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 /// Annotations that hold a layer's file name.
-const TITLES: [&str; 2] = ["org.opencontainers.image.title", "org.cnai.model.filepath"];
+const TITLES: [&str; 3] = [
+    "org.opencontainers.image.title",
+    "org.cncf.model.filepath",
+    "org.cnai.model.filepath",
+];
 
 /// An artifact.
 #[derive(Debug)]
@@ -204,6 +208,7 @@ mod tests {
         let manifest = r#"{"layers":[
             {"mediaType":"application/octet-stream","digest":"sha256:aa","size":3,"annotations":{"org.opencontainers.image.title":"m.gguf"}},
             {"mediaType":"application/vnd.docker.ai.gguf.v3","digest":"sha256:bb","size":4},
+            {"mediaType":"application/vnd.cncf.model.weight.v1.raw","digest":"sha256:dd","size":6,"annotations":{"org.cncf.model.filepath":"w.gguf"}},
             {"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:cc","size":5}]}"#;
         let manifest: Manifest = serde_json::from_str(manifest).unwrap();
         let files: Vec<_> = manifest
@@ -211,7 +216,8 @@ mod tests {
             .iter()
             .filter_map(|layer| registry.file(layer))
             .collect();
-        assert_eq!(files.len(), 2);
+        assert_eq!(files.len(), 3);
+        assert_eq!(files[2].name, "w.gguf");
         assert_eq!(
             (files[0].name.as_str(), files[0].sha256.as_deref()),
             ("m.gguf", Some("aa"))

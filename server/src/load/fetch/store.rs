@@ -3,7 +3,7 @@ use super::{
     download::Fetched,
     error::FetchError,
     meter::Meter,
-    part::{storage, with_suffix},
+    part::{self, storage, with_suffix},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -169,12 +169,15 @@ impl Entry {
 /// Held while fetching; a process that ends lets go of it.
 pub(super) struct Lock(#[expect(dead_code, reason = "it is held, not used")] Option<File>);
 
-/// Bytes in a folder and its folders.
+/// Bytes that are there in a folder and its folders.
 fn size(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let sizes = entries.map(|entry| match entry.metadata() {
         Ok(found) if found.is_dir() => size(&entry.path()),
-        Ok(found) => found.len(),
+        Ok(found) => {
+            // It may be as long as the whole file and have gaps.
+            part::target(&entry.path()).map_or(found.len(), |target| part::there(&target))
+        }
         Err(_) => 0,
     });
     sizes.sum()

@@ -3,12 +3,13 @@ mod failing;
 mod hub;
 mod kept;
 mod others;
+mod ranges;
 mod site;
 
 use self::site::{Ask, Site, file};
 use super::*;
 use candlepower_api::{names::reasons::LoadFailure, server_config::LoadReport};
-use std::{sync::Mutex, time::Duration};
+use std::{fs, sync::Mutex, time::Duration};
 
 /// So long that it breaks off in the middle.
 fn weights() -> Vec<u8> {
@@ -26,6 +27,8 @@ const IMPATIENT: Patience = Patience {
 struct Replica {
     config: ServerConfig,
     variables: Vec<(&'static str, String)>,
+    /// Bytes of a piece, where they are not as usual.
+    piece: Option<u64>,
     told: Mutex<Vec<LoadReport>>,
 }
 
@@ -38,6 +41,7 @@ impl Replica {
         Self {
             config,
             variables: Vec::new(),
+            piece: None,
             told: Mutex::default(),
         }
     }
@@ -64,7 +68,10 @@ impl Replica {
             found.map(|(_, value)| value.clone())
         });
         let progress = |report| self.told.lock().unwrap().push(report);
-        let fetcher = Fetcher::new(&self.config, environment, IMPATIENT, &progress);
+        let mut fetcher = Fetcher::new(&self.config, environment, IMPATIENT, &progress);
+        if let Some(piece) = self.piece {
+            fetcher.lines.piece = piece;
+        }
         let tokenizer = self.config.model.tokenizer.as_deref();
         fetcher
             .locate(&self.config, tokenizer.and_then(as_source))

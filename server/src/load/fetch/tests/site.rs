@@ -37,8 +37,24 @@ impl Ask {
 
     /// The first byte that it asks for.
     pub(super) fn first_byte(&self) -> Option<usize> {
+        self.bytes()?.0.parse().ok()
+    }
+
+    /// The last byte that it asks for, where that is not the file's last.
+    pub(super) fn last_byte(&self) -> Option<usize> {
+        self.bytes()?.1.parse().ok()
+    }
+
+    fn bytes(&self) -> Option<(&str, &str)> {
         let range = self.header(header::RANGE)?.strip_prefix("bytes=")?;
-        range.strip_suffix('-')?.parse().ok()
+        range.split_once('-')
+    }
+
+    /// The same without a header.
+    fn without(&self, name: header::HeaderName) -> Self {
+        let mut ask = self.clone();
+        ask.headers.remove(name);
+        ask
     }
 }
 
@@ -110,7 +126,9 @@ pub(super) fn redirect(to: &str) -> Response<Body> {
 /// Head and content of an honest answer, which knows ranges and tags.
 fn parts<'a>(content: &'a [u8], ask: &Ask) -> (axum::http::response::Builder, &'a [u8]) {
     let tag = tag(content);
-    let answer = Response::builder().header(header::ETAG, &tag);
+    let answer = Response::builder()
+        .header(header::ETAG, &tag)
+        .header(header::ACCEPT_RANGES, "bytes");
     if ask.header(header::IF_NONE_MATCH) == Some(&tag) {
         return (answer.status(StatusCode::NOT_MODIFIED), &[]);
     }
@@ -121,11 +139,13 @@ fn parts<'a>(content: &'a [u8], ask: &Ask) -> (axum::http::response::Builder, &'
             (answer.status(StatusCode::RANGE_NOT_SATISFIABLE), &[])
         }
         Some(from) => {
-            let range = format!("bytes {from}-{}/{}", content.len() - 1, content.len());
+            let last = content.len() - 1;
+            let to = ask.last_byte().map_or(last, |to| to.min(last));
+            let range = format!("bytes {from}-{to}/{}", content.len());
             let answer = answer
                 .status(StatusCode::PARTIAL_CONTENT)
                 .header(header::CONTENT_RANGE, range);
-            (answer, &content[from..])
+            (answer, &content[from..=to])
         }
     }
 }
@@ -136,7 +156,35 @@ pub(super) fn file(content: &[u8], ask: &Ask) -> Response<Body> {
     answer.body(Body::from(bytes.to_vec())).unwrap()
 }
 
-/// The same, with a pause before each piece.
+/// The whole of `content`, whatever is asked for.
+pub(super) fn whole(content: &[u8], ask: &Ask) -> Response<Body> {
+    file(content, &ask.without(header::RANGE))
+}
+
+/// What is asked for of `content`, whether or not it is what the question takes it for.
+pub(super) fn careless(content: &[u8], ask: &Ask) -> Response<Body> {
+    file(content, &ask.without(header::IF_RANGE))
+}
+
+/// What is asked for of `content`, once `ready` says so.
+pub(super) fn held(
+    content: &[u8],
+    ask: &Ask,
+    ready: impl Fn() -> bool + Send + 'static,
+) -> Response<Body> {
+    let (answer, bytes) = parts(content, ask);
+    let answer = answer.header(header::CONTENT_LENGTH, bytes.len());
+    let bytes = Bytes::copy_from_slice(bytes);
+    let body = stream::once(async move {
+        while !ready() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok::<_, Infallible>(bytes)
+    });
+    answer.body(Body::from_stream(body)).unwrap()
+}
+
+/// The whole, or what is asked for, with a pause before each piece.
 pub(super) fn slowly(content: &[u8], ask: &Ask) -> Response<Body> {
     let (answer, bytes) = parts(content, ask);
     let length = bytes.len();
