@@ -228,7 +228,7 @@ class _Connection(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         proxy: Proxy = self.server.proxy  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        request = asked(self.command, self.path)
+        request = asked(self.command, self.path, body)
         action = proxy._take(request)
         if proxy._is_away:
             action = Cut()
@@ -354,8 +354,8 @@ class _Stream:
                 _shut(end)
 
 
-def asked(method: str, target: str) -> Request:
-    """What a request asks of the API server, in its own words."""
+def asked(method: str, target: str, body: bytes = b"") -> Request:
+    """What a request asks of the API server, in its own words. The name of what is created is in its body."""
     url = urlsplit(target)
     parts = [part for part in url.path.split("/") if part]
     # The core API has a version, all others have a group before it.
@@ -372,6 +372,8 @@ def asked(method: str, target: str) -> Request:
         "PATCH": "patch",
         "DELETE": "delete" if name else "deletecollection",
     }[method]
+    if verb == "create":
+        name = name or json.loads(body)["metadata"].get("name", "")
     return Request(verb, f"{resource}/{sub}" if sub else resource, namespace, name)
 
 

@@ -16,6 +16,8 @@ CREDENTIALS = Path(os.environ["CREDENTIALS"])
 LOGS = Path(os.environ["LOGS"])
 # What comes of a change in a quiet cluster is there within it, whatever else the machine does.
 SOON = 20
+# As the chart calls it.
+LEASE = "candlepower"
 
 
 def kubeconfig(proxy: Proxy, namespace: str, folder: Path) -> Path:
@@ -93,6 +95,11 @@ def let_elect(namespace: str) -> None:
     for kind in ("role", "rolebinding"):
         found = kube.get(kind, "candlepower-leader", kube.OPERATOR_NAMESPACE)
         kube.apply({**found, "metadata": {"name": found["metadata"]["name"]}}, namespace)
+
+
+def elected(pod: str) -> tuple[str, ...]:
+    """The flags of one of several operators, of which one leads."""
+    return ("--leader-elect", "--leader-elect-lease", LEASE, "--pod-name", pod)
 
 
 def leads(operator: Operator) -> bool:

@@ -19,11 +19,15 @@ def gaps(fault: Fault) -> list[float]:
     return [after.at - before.at for before, after in itertools.pairwise(fault.hits)]
 
 
-@pytest.mark.parametrize("resource", ["configmaps", "deployments", "llmdeployments/status"])
-def test_after_a_conflict_it_tries_again(resource: str, namespace: str, proxy: Proxy, operator: Operator) -> None:
+@pytest.mark.parametrize(
+    ("verb", "resource"), [("create", "configmaps"), ("create", "deployments"), ("patch", "llmdeployments/status")]
+)
+def test_after_a_conflict_it_tries_again(
+    verb: str, resource: str, namespace: str, proxy: Proxy, operator: Operator
+) -> None:
     name = f"conflict-{resource.partition('/')[0]}"
     before = operators.failures(operator, "conflict")
-    fault = proxy.add(Answer(409), "patch", resource, name, times=2)
+    fault = proxy.add(Answer(409), verb, resource, name, times=2)
     kube.apply(models.llm(name), namespace)
     operators.wait_until_settled(proxy, name, namespace)
     assert operators.exists("deployment", name, namespace)
@@ -34,18 +38,18 @@ def test_after_a_conflict_it_tries_again(resource: str, namespace: str, proxy: P
 
 
 def test_who_says_when_to_come_again_is_not_asked_before(namespace: str, proxy: Proxy, operator: Operator) -> None:
-    fault = proxy.add(Answer(429, retry_after=4), "patch", "configmaps", "throttled")
+    fault = proxy.add(Answer(429, retry_after=4), "create", "configmaps", "throttled")
     kube.apply(models.llm("throttled"), namespace)
     kube.wait_for("the answer", lambda: (bool(fault.hits), "no request"), SOON)
     kube.apply(models.llm("beside"), namespace)
     for name in ("beside", "throttled"):
         operators.wait_for_child("deployment", name, namespace)
-    (refused, *later) = proxy.of("patch", "configmaps", "throttled")
+    (refused, *later) = proxy.of("create", "configmaps", "throttled")
     assert refused.status == 429
     assert [request.status for request in later] == [201], "it comes again once"
     assert later[0].at - refused.at >= 4
     # Meanwhile another resource is served as ever.
-    (beside,) = proxy.of("patch", "deployments", "beside")
+    (beside,) = proxy.of("create", "deployments", "beside")
     assert beside.at < later[0].at
 
 
@@ -53,14 +57,14 @@ def test_a_failing_request_is_repeated_ever_more_rarely_and_holds_up_nobody_else
     namespace: str, proxy: Proxy, operator: Operator
 ) -> None:
     before = operators.failures(operator, "api_server")
-    fault = proxy.add(Answer(500), "patch", "configmaps", "broken", times=5)
+    fault = proxy.add(Answer(500), "create", "configmaps", "broken", times=5)
     kube.apply(models.llm("broken"), namespace)
     kube.wait_for("one to be tried again", lambda: (operator.metrics()[PENDING] == 1, operator.metrics()), SOON)
     kube.apply(models.llm("well"), namespace)
     for name in ("well", "broken"):
         operators.wait_for_child("deployment", name, namespace)
     assert len(fault.hits) == 5
-    (well,) = proxy.of("patch", "deployments", "well")
+    (well,) = proxy.of("create", "deployments", "well")
     assert well.at < fault.hits[-1].at
     # Half a second, doubled each time, of which up to a half is spared at random; but a resource is looked at once a
     # second at most.
@@ -73,7 +77,7 @@ def test_a_failing_request_is_repeated_ever_more_rarely_and_holds_up_nobody_else
 
 def test_what_was_done_but_not_answered_is_not_done_twice(namespace: str, proxy: Proxy, operator: Operator) -> None:
     before = operators.failures(operator, "unreachable")
-    fault = proxy.add(Cut(after=True), "patch", "deployments", "unanswered")
+    fault = proxy.add(Cut(after=True), "create", "deployments", "unanswered")
     kube.apply(models.llm("unanswered"), namespace)
     operators.wait_until_settled(proxy, "unanswered", namespace)
     assert len(fault.hits) == 1
@@ -85,10 +89,13 @@ def test_what_was_done_but_not_answered_is_not_done_twice(namespace: str, proxy:
 
 def test_an_event_that_is_not_accepted_stops_nothing(namespace: str, proxy: Proxy, operator: Operator) -> None:
     fault = proxy.add(Answer(500), "create", "events", times=2)
+    # What somebody else made is told by an event.
+    kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "silent"}}, namespace)
     kube.apply(models.llm("silent"), namespace)
-    resource = operators.wait_until_settled(proxy, "silent", namespace)
-    assert fault.hits
-    assert kube.condition(resource, "Ready")["reason"] == "PodsPending"
+    kube.wait_for_condition("silent", namespace, "Ready", "False", "ChildRefused", SOON)
+    kube.wait_for("the event", lambda: (bool(fault.hits), "none was sent"), SOON)
+    kube.kubectl("-n", namespace, "delete", "configmap", "silent")
+    kube.wait_for_condition("silent", namespace, "Ready", "False", "PodsPending", SOON)
 
 
 def test_it_lives_on(operator: Operator) -> None:

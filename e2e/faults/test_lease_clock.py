@@ -40,7 +40,7 @@ def lease(skew: timedelta) -> dict[str, Any]:
         "renewTime": now,
         "leaseTransitions": 0,
     }
-    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "candlepower"}, "spec": spec}
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": operators.LEASE}, "spec": spec}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def waiting(skew: timedelta, proxy: Proxy, folder: Path) -> Wait:
     namespace = operators.new_namespace("lease-clock")
     operators.let_elect(namespace)
     kube.apply(lease(skew), namespace)
-    return Wait(operators.start(proxy, namespace, folder, "--leader-elect", "--pod-name", "own"), namespace)
+    return Wait(operators.start(proxy, namespace, folder, *operators.elected("own")), namespace)
 
 
 @pytest.mark.parametrize("clock", SKEWS)
@@ -83,7 +83,7 @@ def test_a_holder_with_another_clock_is_followed_in_the_usual_time(clock: str, w
 
 @pytest.mark.parametrize("clock", SKEWS)
 def test_who_follows_writes_its_own_time(clock: str, waits: dict[str, Wait]) -> None:
-    spec = kube.get("lease", "candlepower", waits[clock].namespace)["spec"]
+    spec = kube.get("lease", operators.LEASE, waits[clock].namespace)["spec"]
     assert spec["leaseTransitions"] == 1
     renewed = datetime.fromisoformat(spec["renewTime"])
     assert abs(datetime.now(UTC) - renewed) < timedelta(minutes=5)

@@ -34,9 +34,9 @@ def story(namespace: str, new_proxy: Callable[[], Proxy], start: Callable[..., O
     """From here on the leader's requests for the Lease are lost, while there is always something to write."""
     operators.let_elect(namespace)
     first, second = new_proxy(), new_proxy()
-    leader = start(first, "--leader-elect", "--pod-name", "first")
+    leader = start(first, *operators.elected("first"))
     kube.wait_for("a leader", lambda: (operators.leads(leader), leader.metrics()), SOON)
-    follower = start(second, "--leader-elect", "--pod-name", "second")
+    follower = start(second, *operators.elected("second"))
     kube.apply(models.llm("busy"), namespace)
     operators.wait_for_child("deployment", "busy", namespace)
     assert not operators.leads(follower)

@@ -19,12 +19,12 @@ def test_what_it_was_about_to_write_is_not_written(
 ) -> None:
     operators.let_elect(namespace)
     first, second = new_proxy(), new_proxy()
-    leader = start(first, "--leader-elect", "--pod-name", "first")
+    leader = start(first, *operators.elected("first"))
     kube.wait_for("a leader", lambda: (operators.leads(leader), leader.metrics()), SOON)
-    follower = start(second, "--leader-elect", "--pod-name", "second")
+    follower = start(second, *operators.elected("second"))
 
     # It waits to send this again, which it was allowed to when it asked first.
-    throttled = first.add(Answer(429, retry_after=5), "patch", "configmaps", "waiting")
+    throttled = first.add(Answer(429, retry_after=5), "create", "configmaps", "waiting")
     kube.apply(models.llm("waiting"), namespace)
     kube.wait_for("the answer", lambda: (bool(throttled.hits), "no request"), SOON)
     leader.process.send_signal(signal.SIGSTOP)

@@ -88,13 +88,12 @@ def test_watches_and_lists_that_expire_again_and_again_are_begun_anew(
 
 def test_watches_that_break_off_go_on_where_they_were(namespace: str, proxy: Proxy, operator: Operator) -> None:
     settle(proxy, "cut", namespace)
-    since, errors = time.monotonic(), watch_errors(operator, "Deployment")
+    since = time.monotonic()
     proxy.cut_streams()
     kube.patch("llm", "cut", namespace, {"spec": {"replicas": 4}})
     kube.kubectl("-n", namespace, "delete", "service", "cut", "--wait=false")
     wait_for_replicas("cut", namespace, 4)
     operators.wait_for_child("service", "cut", namespace)
-    assert watch_errors(operator, "Deployment") > errors
     # Nothing is listed anew: one benchmark is, now and then, for the look at the API server's history.
     assert {request.resource for request in proxy.of("list", since=since)} <= {"", "llmbenchmarks"}
     assert operator.process.poll() is None

@@ -121,7 +121,8 @@ def wrong_with(resource: dict[str, Any], spec: dict[str, Any], children: list[di
         *(["-prometheus", "-jaeger"] if collects else []),
         *(["-dashboards"] if spec["observability"]["dashboards"]["enabled"] else []),
     ]
-    wanted = sorted([("ConfigMap", name), ("Service", name), ("Deployment", name), *(("ConfigMap", name + p) for p in parts)])
+    own = [(kind, name) for kind in ("ConfigMap", "Deployment", "NetworkPolicy", "Service")]
+    wanted = sorted([*own, *(("ConfigMap", name + part) for part in parts)])
     found = sorted((item["kind"], item["metadata"]["name"]) for item in children)
     owners = {owner["uid"] for item in children for owner in item["metadata"].get("ownerReferences", [])}
     by_kind = {(item["kind"], item["metadata"]["name"]): item for item in children}

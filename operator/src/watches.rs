@@ -1,7 +1,7 @@
 //! Watches, and what their caches keep in memory: objects without the parts that nothing here reads.
 use crate::{backoff::WatchBackoff, metrics::ControllerMetrics};
 use candlepower_api::{benchmark::job, names::labels};
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt, future, stream};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Pod, PodSpec},
@@ -10,14 +10,17 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
-        reflector::{self, Lookup, Store},
+        reflector::{self, Lookup, ObjectRef, Store},
         watcher,
     },
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::fmt::{Debug, Write};
+use std::{
+    fmt::{Debug, Write},
+    sync::Arc,
+};
 
 /// Of one namespace, or of all.
 pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -64,10 +67,11 @@ where
     let (reader, writer) = reflector::store();
     metrics.watches(&<K as Resource>::kind(&()));
     let metrics = metrics.clone();
-    let changes = events
+    let reflected = events
         .backoff(WatchBackoff::default())
         .modify(slim)
-        .reflect(writer)
+        .reflect(writer);
+    let changes = with_losses(reflected, reader.clone())
         .touched_objects()
         .filter_map(move |change| {
             // The watch has a back-off of its own. The controller's would slow down all other
@@ -80,6 +84,36 @@ where
             future::ready(change.ok().map(Ok))
         });
     (reader, changes)
+}
+
+/// Adds to `events`, which have filled `store` already, the deletion of each object that is missing in a fresh list: a
+/// watch that begins anew does not tell what went meanwhile.
+fn with_losses<K, S>(
+    events: S,
+    store: Store<K>,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
+    K: Clone + Send + Sync + 'static,
+    S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+{
+    let mut before = Vec::new();
+    events.flat_map(move |event| {
+        let mut lost = Vec::new();
+        match &event {
+            Ok(watcher::Event::Init) => before = store.state(),
+            Ok(watcher::Event::InitDone) => {
+                let gone = |object: &Arc<K>| store.get(&ObjectRef::from_obj(&**object)).is_none();
+                lost = std::mem::take(&mut before);
+                lost.retain(gone);
+            }
+            _ => {}
+        }
+        let lost = lost
+            .into_iter()
+            .map(|object| Ok(watcher::Event::Delete(K::clone(&object))));
+        stream::iter(lost.chain([event]).collect::<Vec<_>>())
+    })
 }
 
 /// Watches only what this operator wrote.
@@ -154,6 +188,39 @@ pub(crate) fn digest(text: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn config_map(name: &str) -> ConfigMap {
+        let metadata = json!({"name": name, "namespace": "team"});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_went_while_a_watch_was_broken_is_told_as_a_deletion() {
+        use watcher::Event::{Apply, Init, InitApply, InitDone};
+        let (reader, writer) = reflector::store();
+        let events = [
+            Init,
+            InitApply(config_map("kept")),
+            InitApply(config_map("lost")),
+            InitDone,
+            Apply(config_map("lost")),
+            Init,
+            InitApply(config_map("kept")),
+            InitDone,
+        ];
+        let reflected = stream::iter(events.map(Ok)).reflect(writer);
+        let told: Vec<_> = with_losses(reflected, reader)
+            .filter_map(|event| {
+                let deleted = match event.unwrap() {
+                    watcher::Event::Delete(object) => Some(object.name_any()),
+                    _ => None,
+                };
+                future::ready(deleted)
+            })
+            .collect()
+            .await;
+        assert_eq!(told, ["lost"]);
+    }
 
     #[test]
     fn a_long_value_is_kept_as_its_digest_and_still_compares() {
