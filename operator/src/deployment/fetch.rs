@@ -8,7 +8,7 @@ use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use std::{error::Error, time::Duration};
+use std::{error::Error, io, time::Duration};
 use tokio::time::timeout;
 
 /// An HTTP client that waits for no answer longer than its patience.
@@ -62,7 +62,11 @@ impl Client {
         let request = request.map_err(|error| error.to_string())?;
         timeout(self.patience, self.fetch(request, largest))
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {:?}", self.patience)))
+            .unwrap_or_else(|_| Err(self.silence()))
+    }
+
+    fn silence(&self) -> String {
+        format!("no answer within {:?}", self.patience)
     }
 
     async fn fetch(
@@ -70,11 +74,13 @@ impl Client {
         request: Request<Body>,
         largest: usize,
     ) -> Result<(StatusCode, Bytes), String> {
-        let response = self
-            .inner
-            .request(request)
-            .await
-            .map_err(|error| with_causes(&error))?;
+        let response = self.inner.request(request).await.map_err(|error| {
+            if is_silence(&error) {
+                self.silence()
+            } else {
+                with_causes(&error)
+            }
+        })?;
         let status = response.status();
         let body = Limited::new(response.into_body(), largest)
             .collect()
@@ -83,6 +89,24 @@ impl Client {
             .to_bytes();
         Ok((status, body))
     }
+}
+
+/// Whether nobody is there. The kernel says so at once where it has looked for the address a moment ago, and keeps one
+/// waiting otherwise: the same silence, which must not read like two.
+fn is_silence(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+                    | io::ErrorKind::TimedOut
+            );
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error in the words of all that caused it, because the outermost does not say much.
@@ -94,4 +118,27 @@ fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn an_address_without_a_pod_is_silent_and_a_closed_port_is_not() {
+        for kind in [
+            io::ErrorKind::HostUnreachable,
+            io::ErrorKind::NetworkUnreachable,
+            io::ErrorKind::TimedOut,
+        ] {
+            assert!(is_silence(&Outer(kind.into())), "{kind:?}");
+        }
+        let refused = Outer(io::ErrorKind::ConnectionRefused.into());
+        assert!(!is_silence(&refused));
+        assert_eq!(with_causes(&refused), "client error: connection refused");
+    }
 }

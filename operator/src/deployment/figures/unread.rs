@@ -65,7 +65,6 @@ pub(super) struct Failures {
 struct Failure {
     resource: Key,
     pod: Unread,
-    is_silent: bool,
     /// How often in a row.
     rounds: u32,
     /// Rounds to come that leave it out.
@@ -98,17 +97,14 @@ impl Failures {
         let mut before = std::mem::take(&mut self.pods);
         self.pods = failed
             .map(|failed| {
-                let known = before.get(failed.uid);
-                let rounds = known.map_or(0, |failure| failure.rounds).saturating_add(1);
-                // Silence has several wordings (no route, no answer in time), and each would be a new status.
-                let worded = known.filter(|known| known.is_silent && failed.is_silent);
+                let rounds = before.get(failed.uid).map_or(0, |failure| failure.rounds);
+                let rounds = rounds.saturating_add(1);
                 let failure = Failure {
                     resource: failed.resource.clone(),
                     pod: Unread {
                         pod: failed.pod.to_owned(),
-                        why: worded.map_or(failed.why, |known| &known.pod.why).to_owned(),
+                        why: failed.why.to_owned(),
                     },
-                    is_silent: failed.is_silent,
                     rounds,
                     pause: if failed.is_silent { pause(rounds) } else { 0 },
                     is_left_out: false,
@@ -159,16 +155,12 @@ mod tests {
     }
 
     fn take(failures: &mut Failures, pods: &[&str], is_silent: bool) {
-        take_because("late", failures, pods, is_silent);
-    }
-
-    fn take_because(why: &str, failures: &mut Failures, pods: &[&str], is_silent: bool) {
         let resource = tiny();
         failures.take(pods.iter().map(|pod| Failed {
             uid: pod,
             resource: &resource,
             pod,
-            why,
+            why: "late",
             is_silent,
         }));
     }
@@ -193,17 +185,6 @@ mod tests {
     fn what_lasts_is_told_until_the_pod_answers_or_goes() {
         assert_eq!(after(&[&["b", "a"], &["a", "b"]]), ["a", "b"]);
         assert_eq!(after(&[&["a"], &["a"], &[]]), [""; 0]);
-    }
-
-    #[test]
-    fn another_word_for_silence_is_no_news_and_an_answer_is() {
-        let told = |failures: &Failures| failures.lasting().unwrap()[&tiny()][0].why.clone();
-        let mut failures = Failures::default();
-        take_because("no route", &mut failures, &["a"], true);
-        take_because("late", &mut failures, &["a"], true);
-        assert_eq!(told(&failures), "no route");
-        take_because("401", &mut failures, &["a"], false);
-        assert_eq!(told(&failures), "401");
     }
 
     #[test]
