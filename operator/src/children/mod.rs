@@ -5,7 +5,11 @@ mod write;
 
 pub(crate) use ownership::{is_controlled_by, owner_reference};
 
-use crate::{error::Error, metrics::ControllerMetrics, watches::as_cached};
+use crate::{
+    error::Error,
+    metrics::ControllerMetrics,
+    slim::{as_cached, whole},
+};
 use candlepower_api::names::labels;
 use compare::{contains, hash};
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::OwnerReference};
@@ -150,7 +154,7 @@ impl Writer<'_> {
         self.is_ours(live, &child.kind, &child.name)?;
         let known = Known::of(live);
         let is_known = known.hash == Some(&hash(&child.wanted));
-        if is_known && contains(&content()?, &as_cached(&child.wanted)) {
+        if is_known && contains(&whole(content()?), &as_cached(&child.wanted)) {
             return Ok(None);
         }
         let way = known.way;

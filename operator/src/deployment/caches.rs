@@ -10,7 +10,8 @@ use super::{
 use crate::{
     metrics::ControllerMetrics,
     observability::rules::RuleGroup,
-    watches::{api, cached, digest, of_operator, reflected, slim},
+    slim::{digest, slim},
+    watches::{api, cached, of_operator, reflected},
 };
 use candlepower_api::names::labels;
 use futures::{Stream, StreamExt};
@@ -248,7 +249,7 @@ pub(super) fn slim_rules(rule: &mut PrometheusRule) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watches::as_cached;
+    use crate::slim::as_cached;
     use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
 

@@ -2,6 +2,7 @@
 use crate::{
     config::{PullPolicy, monitoring::MonitoringConfig},
     deployment::dereference::Observed,
+    slim::sidecar_image,
 };
 use candlepower_api::{
     names::containers,
@@ -56,10 +57,7 @@ impl Sidecar {
         let present = observed
             .deployments
             .iter()
-            .filter_map(|deployment| deployment.spec.as_ref()?.template.spec.as_ref())
-            .flat_map(|spec| spec.init_containers.iter().flatten())
-            .find(|container| container.name == self.name)
-            .and_then(|container| container.image.clone());
+            .find_map(|deployment| sidecar_image(deployment, self.name));
         if let Some(image) = present.filter(|_| !never_arrives) {
             self.image = image;
         }
@@ -100,7 +98,10 @@ pub(in crate::deployment) fn is_pull_failure(reason: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::testing::{pod, settings};
+    use crate::{
+        deployment::testing::{pod, settings},
+        slim::slim_deployment,
+    };
     use serde_json::{Value, json};
     use std::sync::Arc;
 
@@ -108,8 +109,10 @@ mod tests {
         let deployment = json!({"metadata": {}, "spec": {"selector": {}, "template": {"spec": {
             "containers": [], "initContainers": [{"name": "prometheus", "image": image}]
         }}}});
+        let mut deployment = serde_json::from_value(deployment).unwrap();
+        slim_deployment(&mut deployment);
         Observed {
-            deployments: vec![Arc::new(serde_json::from_value(deployment).unwrap())],
+            deployments: vec![Arc::new(deployment)],
             pods: vec![pod(json!({"initContainerStatuses": [{
                 "name": "prometheus", "image": image, "imageID": "", "ready": false,
                 "restartCount": 0, "state": state,
