@@ -8,7 +8,6 @@
 //! - [`http`], [`metrics`], [`telemetry`], [`traces`]: how the operator itself is watched;
 //! - `queue`, `status`: what the controllers share: how reconciles are run, how a status is written;
 //! - `requests`: what every request to the API server passes;
-//! - `watches`, `slim`: how caches are filled, and what they keep;
 //! - [`backoff`]: when to try again after a failure.
 #![forbid(unsafe_code)]
 
@@ -30,7 +29,6 @@ mod pod_security;
 mod queue;
 mod requests;
 pub mod shutdown;
-mod slim;
 mod sorted;
 mod status;
 pub mod telemetry;

@@ -12,7 +12,6 @@ use crate::{
     metrics::{BENCHMARK_CONTROLLER, ControllerMetrics, Metrics},
     queue::Queue,
     shutdown::Shutdown,
-    slim::slim,
     watches::{self, api, cached},
     written::WrittenStatuses,
 };
@@ -111,11 +110,11 @@ impl Scope {
         let namespace = views.namespace.as_deref();
         let watch_all = watcher::Config::default().page_size(100);
         let (benchmarks, changes) =
-            cached::<Guarded>(api(client, namespace), watch_all, slim, metrics);
+            cached::<Guarded>(api(client, namespace), watch_all, watches::slim, metrics);
         let (jobs, job_changes) = cached::<Job>(
             api(client, namespace),
             watches::of_operator(),
-            slim,
+            watches::slim,
             metrics,
         );
 

@@ -5,11 +5,7 @@ mod write;
 
 pub(crate) use ownership::{is_controlled_by, owner_reference};
 
-use crate::{
-    error::Error,
-    metrics::ControllerMetrics,
-    slim::{as_cached, whole},
-};
+use crate::{error::Error, metrics::ControllerMetrics, watches::as_cached};
 use candlepower_api::names::labels;
 use compare::{contains, hash};
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::OwnerReference};
@@ -154,7 +150,7 @@ impl Writer<'_> {
         self.is_ours(live, &child.kind, &child.name)?;
         let known = Known::of(live);
         let is_known = known.hash == Some(&hash(&child.wanted));
-        if is_known && contains(&whole(content()?), &as_cached(&child.wanted)) {
+        if is_known && contains(&content()?, &as_cached(&child.wanted)) {
             return Ok(None);
         }
         let way = known.way;

@@ -10,8 +10,7 @@ use super::{
 use crate::{
     metrics::ControllerMetrics,
     observability::rules::RuleGroup,
-    slim::{digest, slim},
-    watches::{api, cached, of_operator, reflected},
+    watches::{api, cached, digest, of_operator, reflected, slim},
 };
 use candlepower_api::names::labels;
 use futures::{Stream, StreamExt};
@@ -249,7 +248,7 @@ pub(super) fn slim_rules(rule: &mut PrometheusRule) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slim::as_cached;
+    use crate::watches::as_cached;
     use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
 

@@ -24,8 +24,7 @@ use crate::{
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
     queue::Queue,
     shutdown::Shutdown,
-    slim::{self, slim},
-    watches::{api, cached},
+    watches::{self, api, cached, slim},
     written::WrittenStatuses,
 };
 use candlepower_api::names::labels;
@@ -170,17 +169,17 @@ impl Scope {
             cached::<Guarded>(api(client, namespace), watch_all, slim, metrics);
         let changes = views::tap(changes, &touch, views::of_deployment);
         let (config_maps, config_map_changes) =
-            indexed::<ConfigMap>(client, namespace, slim::slim_config_map, metrics);
+            indexed::<ConfigMap>(client, namespace, watches::slim_config_map, metrics);
         let config_map_changes = views::tap(config_map_changes, &touch, views::of_benchmark);
         let (services, service_changes) = indexed::<Service>(client, namespace, slim, metrics);
         let (claims, claim_changes) = indexed::<Claim>(client, namespace, slim, metrics);
         let (deployments, deployment_changes) =
-            indexed::<Deployment>(client, namespace, slim::slim_deployment, metrics);
+            indexed::<Deployment>(client, namespace, slim, metrics);
         let (network_policies, policy_changes) =
             indexed::<NetworkPolicy>(client, namespace, slim, metrics);
         let (disruption_budgets, budget_changes) =
             indexed::<PodDisruptionBudget>(client, namespace, slim, metrics);
-        let (pods, pod_changes) = indexed::<Pod>(client, namespace, slim::slim_pod, metrics);
+        let (pods, pod_changes) = indexed::<Pod>(client, namespace, watches::slim_pod, metrics);
         let pod_changes = views::tap(pod_changes, &touch, views::of_benchmark);
 
         let known = &shared.monitoring.served;

@@ -2,7 +2,6 @@
 use crate::{
     config::{PullPolicy, monitoring::MonitoringConfig},
     deployment::dereference::Observed,
-    slim::sidecar_image,
 };
 use candlepower_api::{
     names::containers,
@@ -57,7 +56,10 @@ impl Sidecar {
         let present = observed
             .deployments
             .iter()
-            .find_map(|deployment| sidecar_image(deployment, self.name));
+            .filter_map(|deployment| deployment.spec.as_ref()?.template.spec.as_ref())
+            .flat_map(|spec| spec.init_containers.iter().flatten())
+            .find(|container| container.name == self.name)
+            .and_then(|container| container.image.clone());
         if let Some(image) = present.filter(|_| !never_arrives) {
             self.image = image;
         }
@@ -98,10 +100,7 @@ pub(in crate::deployment) fn is_pull_failure(reason: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        deployment::testing::{pod, settings},
-        slim::slim_deployment,
-    };
+    use crate::deployment::testing::{pod, settings};
     use serde_json::{Value, json};
     use std::sync::Arc;
 
@@ -109,10 +108,8 @@ mod tests {
         let deployment = json!({"metadata": {}, "spec": {"selector": {}, "template": {"spec": {
             "containers": [], "initContainers": [{"name": "prometheus", "image": image}]
         }}}});
-        let mut deployment = serde_json::from_value(deployment).unwrap();
-        slim_deployment(&mut deployment);
         Observed {
-            deployments: vec![Arc::new(deployment)],
+            deployments: vec![Arc::new(serde_json::from_value(deployment).unwrap())],
             pods: vec![pod(json!({"initContainerStatuses": [{
                 "name": "prometheus", "image": image, "imageID": "", "ready": false,
                 "restartCount": 0, "state": state,
