@@ -98,6 +98,24 @@ def test_what_somebody_changes_in_children_is_put_right_and_what_is_theirs_stays
     assert kube.get("configmap", "edited", namespace)["data"]["theirs.txt"] == "keep"
 
 
+def test_what_was_created_with_it_goes_when_it_is_wanted_no_more(namespace: str, proxy: Proxy, operator: Operator) -> None:
+    settle(proxy, models.llm("lighter", pod={"nodeSelector": {"example.org/a": "b"}, "labels": {"example.org/c": "d"}}), namespace)
+    note = {"metadata": {"annotations": {"example.org/note": "keep"}}}
+    kube.patch("deployment", "lighter", namespace, note)
+    kube.patch("llm", "lighter", namespace, {"spec": {"pod": None}})
+    operators.wait_until_settled(proxy, "lighter", namespace)
+    deployment = kube.get("deployment", "lighter", namespace)
+    template = deployment["spec"]["template"]
+    assert "nodeSelector" not in template["spec"]
+    assert "example.org/c" not in template["metadata"]["labels"]
+    assert deployment["metadata"]["annotations"]["example.org/note"] == "keep"
+    # Its fields are declared applied once, and never again.
+    since = time.monotonic()
+    kube.patch("llm", "lighter", namespace, {"spec": {"pod": {"nodeSelector": {"example.org/a": "c"}}}})
+    operators.wait_until_settled(proxy, "lighter", namespace)
+    assert len(proxy.of("patch", "deployments", "lighter", since)) == 1
+
+
 def test_what_somebody_deletes_comes_back(namespace: str, proxy: Proxy, operator: Operator) -> None:
     settle(proxy, models.llm("robbed", **ALL), namespace)
     # A claim would wait for a controller that is not here.
