@@ -104,10 +104,43 @@ impl Default for FetchConfig {
     }
 }
 
+/// Where the model is computed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// A GPU where the server is built for one and finds one, and else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first GPU of NVIDIA that the process sees.
+    Cuda,
+}
+
+impl std::str::FromStr for Device {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            _ => Err(UnknownDevice(text.to_owned())),
+        }
+    }
+}
+
+/// A device that does not exist.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+#[error("unknown device \"{0}\": write auto, cpu or cuda")]
+pub struct UnknownDevice(String);
+
 /// Batching and memory.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct EngineConfig {
+    /// Where the model is computed.
+    pub device: Device,
     /// Sequences computed at once.
     pub max_batch_size: usize,
     /// How long an idle engine waits for company before the first step.
@@ -128,7 +161,8 @@ pub struct EngineConfig {
     /// Threads for tensor work; default: the cores that the cgroup allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// Memory that the process may use; default: the cgroup's limit.
+    /// Memory that the process may use; default: the cgroup's limit. On a GPU, what is free of its
+    /// own memory counts instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<ByteSize>,
 }
@@ -136,6 +170,7 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
+            device: Device::Auto,
             max_batch_size: 16,
             max_batch_wait: Duration::default(),
             max_queue_depth: 256,
@@ -353,6 +388,9 @@ pub struct LoadedModel {
     pub precision: String,
     /// Where it runs: `cpu` or `cuda`.
     pub device: String,
+    /// What computes it: `kernels`, `candle`, or one sequence at a time `candle-transformers`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub backend: String,
     /// Longest sequence (prompt and answer) in tokens.
     #[cfg_attr(feature = "kubernetes", schemars(with = "i64"))]
     pub context_length: u64,
@@ -441,10 +479,19 @@ mod tests {
     fn a_configuration_survives_being_written_and_read() {
         let mut config = ServerConfig::for_model("/models/a.gguf");
         config.model.precision = Precision::Q4_1;
+        config.engine.device = Device::Cuda;
         config.engine.kv_cache_memory = Some(ByteSize::gibibytes(2));
         config.tracing.endpoint = Some("http://collector:4317".into());
         let text = config.to_yaml().unwrap();
         assert_eq!(ServerConfig::from_yaml(&text).unwrap(), config, "{text}");
+    }
+
+    #[test]
+    fn a_device_that_does_not_exist_is_refused_with_those_that_do() {
+        assert_eq!("cuda".parse(), Ok(Device::Cuda));
+        let error = "gpu".parse::<Device>().unwrap_err().to_string();
+        assert!(error.contains("auto, cpu or cuda"), "{error}");
+        assert!(ServerConfig::from_yaml("model: {path: a}\nengine: {device: gpu}").is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod validate;
 
 use candlepower_api::{
     Precision,
-    server_config::{self, LogFormat, ServerConfig},
+    server_config::{self, Device, LogFormat, ServerConfig},
     value::{ByteSize, Duration, Percentage},
 };
 use clap::{Args, Parser};
@@ -114,6 +114,9 @@ pub struct ModelArguments {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Engine")]
 pub struct EngineArguments {
+    /// Where the model is computed: auto, cpu or cuda [default: auto].
+    #[arg(long, env = "CANDLEPOWER_DEVICE", value_name = "DEVICE")]
+    pub device: Option<Device>,
     /// Sequences computed at once [default: 16].
     #[arg(long, env = "CANDLEPOWER_MAX_BATCH_SIZE", value_name = "N")]
     pub max_batch_size: Option<usize>,
@@ -138,7 +141,7 @@ pub struct EngineArguments {
     /// Threads for tensor work [default: the cores that the cgroup allows].
     #[arg(long, env = "CANDLEPOWER_THREADS", value_name = "N")]
     pub threads: Option<usize>,
-    /// Memory that the process may use [default: the cgroup's limit].
+    /// Memory that the process may use, on a CPU [default: the cgroup's limit].
     #[arg(long, env = "CANDLEPOWER_MEMORY_LIMIT", value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
 }
@@ -334,6 +337,7 @@ impl ModelArguments {
 impl EngineArguments {
     fn apply(self, config: &mut ServerConfig) {
         let engine = &mut config.engine;
+        set(&mut engine.device, self.device);
         set(&mut engine.max_batch_size, self.max_batch_size);
         set(&mut engine.max_batch_wait, self.max_batch_wait);
         set(&mut engine.max_queue_depth, self.max_queue_depth);

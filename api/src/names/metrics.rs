@@ -129,6 +129,9 @@ pub const LABEL_ARCHITECTURE: &str = "architecture";
 pub const LABEL_PRECISION: &str = "precision";
 /// Label of [`MODEL_INFO`]: `cpu` or `cuda`.
 pub const LABEL_DEVICE: &str = "device";
+/// Label of [`MODEL_INFO`]: `kernels`, `candle`, or `candle-transformers`, which computes one
+/// sequence at a time.
+pub const LABEL_BACKEND: &str = "backend";
 /// Label of [`MODEL_INFO`]: which version of the weights, where it is known.
 pub const LABEL_REVISION: &str = "revision";
 /// Label of the GPU series: the GPU's index.

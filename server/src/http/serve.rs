@@ -151,6 +151,7 @@ fn report_loaded(state: &AppState, model: &ServedModel) {
         architecture = model.facts.architecture,
         precision = model.facts.precision,
         device = model.facts.device,
+        backend = model.facts.backend,
         context_length = model.facts.context_length,
         seconds = took.as_secs_f64(),
         "model loaded"

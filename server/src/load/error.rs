@@ -1,5 +1,5 @@
 //! Why a model did not load, with the cure.
-use super::fetch::FetchError;
+use super::{fetch::FetchError, memory::Room};
 use crate::{panics, text::TextError};
 use candlepower_api::{names::reasons::LoadFailure, value::ByteSize};
 use std::{
@@ -77,8 +77,8 @@ pub enum LoadError {
     },
     /// Weights and KV cache do not fit.
     #[error(
-        "the model does not fit: weights {} + KV cache for {minimum_tokens} tokens {} + overhead {} exceed the memory limit of {}: raise resources.memory, lower engine.kvCacheMemory, or choose a smaller precision",
-        weights.human(), kv_cache.human(), overhead.human(), limit.human()
+        "the model does not fit: weights {} + KV cache for {minimum_tokens} tokens {} + overhead {} exceed {} of {}: {}, lower engine.kvCacheMemory, or choose a smaller precision",
+        weights.human(), kv_cache.human(), overhead.human(), room.name(), room.size().human(), room.cure()
     )]
     InsufficientMemory {
         /// Bytes of the weights.
@@ -89,8 +89,8 @@ pub enum LoadError {
         minimum_tokens: usize,
         /// Bytes for everything else.
         overhead: ByteSize,
-        /// Bytes that the process may use.
-        limit: ByteSize,
+        /// What may be used.
+        room: Room,
     },
     /// It is not on a volume, and cannot be fetched.
     #[error(transparent)]

@@ -1,7 +1,7 @@
 //! The formats of weights: their names, sizes, and one into another.
 use super::q4_1;
 use candle_core::{
-    Device, Tensor,
+    DType, Device, Tensor,
     quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml},
 };
 use half::{bf16, f16};
@@ -34,7 +34,17 @@ pub fn bytes_of(format: GgmlDType, elements: usize) -> Option<usize> {
 
 /// Whether `format` holds floats, each for itself.
 pub const fn is_float(format: GgmlDType) -> bool {
-    matches!(format, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
+    float_type(format).is_some()
+}
+
+/// The tensor library's type of a format that holds floats.
+pub const fn float_type(format: GgmlDType) -> Option<DType> {
+    match format {
+        GgmlDType::F32 => Some(DType::F32),
+        GgmlDType::F16 => Some(DType::F16),
+        GgmlDType::BF16 => Some(DType::BF16),
+        _ => None,
+    }
 }
 
 /// `bytes` in the format `from` as the format `to`: floats into anything, and formats of blocks into

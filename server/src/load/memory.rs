@@ -1,27 +1,69 @@
-//! Whether a model fits the memory that this process may use.
+//! Whether a model fits the memory that it may use: the process's, or a GPU's.
 use super::error::LoadError;
 use candlepower_api::{
-    memory::{Needs, OVERHEAD, Shortage},
+    memory::{GPU_OVERHEAD, Needs, OVERHEAD, Shortage},
     value::ByteSize,
 };
 use std::fs;
 
+/// Memory that a model may use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Room {
+    /// The process's, up to this.
+    Process(ByteSize),
+    /// A GPU's: what is free of it.
+    Gpu(ByteSize),
+}
+
+impl Room {
+    /// Its bytes.
+    pub const fn size(self) -> ByteSize {
+        match self {
+            Self::Process(size) | Self::Gpu(size) => size,
+        }
+    }
+
+    /// What is kept for everything but weights and KV cache.
+    pub const fn overhead(self) -> ByteSize {
+        match self {
+            Self::Process(_) => OVERHEAD,
+            Self::Gpu(_) => GPU_OVERHEAD,
+        }
+    }
+
+    /// What it is, for messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process(_) => "the memory limit",
+            Self::Gpu(_) => "the GPU's free memory",
+        }
+    }
+
+    /// How to get more of it.
+    pub const fn cure(self) -> &'static str {
+        match self {
+            Self::Process(_) => "raise resources.memory",
+            Self::Gpu(_) => "use a larger GPU",
+        }
+    }
+}
+
 /// Tokens of KV cache to hold: as configured, or for a whole batch of full length, or what the
-/// limit leaves.
+/// room leaves.
 pub fn kv_cache_tokens(
     needs: &Needs,
     configured: Option<ByteSize>,
-    limit: ByteSize,
+    room: Room,
 ) -> Result<usize, LoadError> {
     needs
-        .kv_cache_tokens(configured, limit)
+        .kv_cache_tokens(configured, room.size())
         .map_err(|shortage| match shortage {
             Shortage::Limit { tokens, kv_cache } => LoadError::InsufficientMemory {
                 weights: ByteSize::new(needs.weights),
                 kv_cache: ByteSize::new(kv_cache),
                 minimum_tokens: tokens,
-                overhead: OVERHEAD,
-                limit,
+                overhead: needs.overhead,
+                room,
             },
             Shortage::KvCache {
                 size,
@@ -62,20 +104,24 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn needs() -> Needs {
+    fn needs(room: Room) -> Needs {
         Needs {
             weights: 500 * MIB,
             kv_bytes_per_token: MIB / 10,
             context_length: 2000,
             max_batch_size: 4,
+            overhead: room.overhead(),
         }
+    }
+
+    fn refused(room: Room, configured: Option<ByteSize>) -> String {
+        let refused = kv_cache_tokens(&needs(room), configured, room);
+        refused.unwrap_err().to_string()
     }
 
     #[test]
     fn a_model_that_does_not_fit_is_refused_with_the_sum_and_the_cure() {
-        let error = kv_cache_tokens(&needs(), None, ByteSize::mebibytes(610))
-            .unwrap_err()
-            .to_string();
+        let error = refused(Room::Process(ByteSize::mebibytes(610)), None);
         for part in [
             "500.0 MiB",
             "100.0 MiB",
@@ -88,10 +134,24 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_keeps_more_for_its_libraries_and_is_named_in_the_refusal() {
+        let error = refused(Room::Gpu(ByteSize::gibibytes(1)), None);
+        for part in [
+            "overhead 1.0 GiB",
+            "the GPU's free memory of 1.0 GiB",
+            "use a larger GPU",
+        ] {
+            assert!(error.contains(part), "{error} lacks {part}");
+        }
+        let room = Room::Gpu(ByteSize::gibibytes(4));
+        assert_eq!(kv_cache_tokens(&needs(room), None, room).unwrap(), 8000);
+    }
+
+    #[test]
     fn a_configured_cache_of_no_use_is_refused_with_what_to_write() {
-        let limit = ByteSize::gibibytes(1);
-        let useless = kv_cache_tokens(&needs(), Some(ByteSize::mebibytes(1)), limit).unwrap_err();
-        assert!(useless.to_string().contains("write at least"), "{useless}");
+        let room = Room::Process(ByteSize::gibibytes(1));
+        let useless = refused(room, Some(ByteSize::mebibytes(1)));
+        assert!(useless.contains("write at least"), "{useless}");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub fn served(
             architecture: "mock".to_owned(),
             precision: "f32".to_owned(),
             device: "cpu".to_owned(),
+            backend: "mock".to_owned(),
             context_length: engine.limits().context_length as u64,
             weights_bytes: 0,
             kv_cache_bytes: 0,

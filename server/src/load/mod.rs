@@ -1,5 +1,6 @@
 //! From a file to a model that serves: checks, weights, warm-up, and how far it has come.
 pub mod checksum;
+pub mod device;
 pub mod error;
 pub mod fetch;
 pub mod files;
@@ -11,6 +12,7 @@ pub mod memory;
 pub mod mock;
 pub mod model;
 mod open;
+mod plan;
 pub mod precision;
 mod q4_1;
 pub mod safetensors;

@@ -1,20 +1,20 @@
 //! Builds everything that serving needs from one configuration.
 use super::{
+    device,
     error::LoadError,
     fetch::{self, Located},
     files::ModelFiles,
-    memory, precision,
+    memory::Room,
+    plan::{self, Plan},
+    precision,
 };
 use crate::{
-    engine::{BLOCK_TOKENS, Batch, Engine, EngineHandle, EngineOptions, SequenceId, StepObserver},
-    model::{self, Backend, DecoderSpec, DecoderWeights},
+    engine::{Batch, Engine, EngineHandle, SequenceId, StepObserver},
+    model::{self, Backend, DecoderWeights, SequentialModel},
     text::{ChatTemplate, Tokenizer},
 };
 use candle_core::Device;
-use candlepower_api::{
-    memory::{COMFORTABLE_TOKENS, Needs},
-    server_config::{LoadReport, LoadStage, LoadedModel, ServerConfig},
-};
+use candlepower_api::server_config::{LoadReport, LoadStage, LoadedModel, ServerConfig};
 use std::{path::Path, sync::Arc, time::SystemTime};
 
 /// A model that serves.
@@ -59,43 +59,21 @@ pub fn load(
     progress: &Progress,
 ) -> Result<ServedModel, LoadError> {
     let started = SystemTime::now();
-    let device = Device::Cpu;
+    // A GPU that is missing is missed before anything is fetched.
+    let (device, reason) = device::open(config.engine.device)?;
     let located = fetch::locate(config, progress)?;
     let fetched = config.model.source.as_ref().map(|_| SystemTime::now());
     let files = open(config, &located, progress)?;
-    let weights = DecoderWeights::find(files.description(), files.weights())?;
-    let spec = weights.spec().clone();
-    let backend = Backend::choose(&spec, &device);
-    let context_length = check_context(config, &spec)?;
-    let kv_bytes_per_token = backend.kv_bytes_per_token(&spec);
-    let limit = config
-        .engine
-        .memory_limit
-        .map_or_else(memory::limit, |limit| limit.min(memory::limit()));
-    let kv_cache_tokens = |weights| {
-        let needs = Needs {
-            weights,
-            kv_bytes_per_token,
-            context_length,
-            max_batch_size: config.engine.max_batch_size,
-        };
-        memory::kv_cache_tokens(&needs, config.engine.kv_cache_memory, limit)
-    };
-    let choice = precision::choose(&weights, config.model.precision, backend, &|weights| {
-        kv_cache_tokens(weights)
-            .is_ok_and(|tokens| tokens >= context_length.min(COMFORTABLE_TOKENS))
-    })?;
-    let kv_cache_tokens = kv_cache_tokens(choice.weights)?;
-    precision::report(&choice);
-    let kv_blocks = kv_cache_tokens / BLOCK_TOKENS;
-    let context_length = context_length.min(kv_blocks * BLOCK_TOKENS);
+    let room = device::room(&device, config.engine.memory_limit)?;
+    device::report(&device, reason, room);
+    let (plan, build) = prepare(&files, config, &device, room)?;
+    precision::report(&plan.precision);
     let tokenizer = files.tokenizer(located.tokenizer.as_deref())?;
     let chat_template = files.chat_template(&tokenizer)?;
 
     let reading = SystemTime::now();
     let report = |percent| progress(LoadReport::at(LoadStage::ReadingWeights, percent));
-    let weights = weights.reading(choice.plan, &report);
-    let mut engine = model::build(backend, &weights, context_length, kv_blocks, &device)?;
+    let mut engine = build(&report)?;
     let read = SystemTime::now();
     progress(LoadReport::at(LoadStage::WarmingUp, 0));
     warm_up(engine.as_mut())?;
@@ -105,18 +83,19 @@ pub fn load(
 
     let facts = LoadedModel {
         name: served_name(config, &located.path),
-        architecture: spec.architecture,
-        precision: choice.precision,
-        device: "cpu".to_owned(),
-        context_length: context_length as u64,
-        weights_bytes: choice.weights,
-        kv_cache_bytes: (kv_blocks * BLOCK_TOKENS) as u64 * kv_bytes_per_token,
-        kv_bytes_per_token: Some(kv_bytes_per_token),
+        architecture: plan.architecture,
+        precision: plan.precision.precision,
+        device: device::name(&device).to_owned(),
+        backend: plan.backend.to_owned(),
+        context_length: plan.context_length as u64,
+        weights_bytes: plan.precision.weights,
+        kv_cache_bytes: plan.kv_cache_bytes,
+        kv_bytes_per_token: Some(plan.kv_bytes_per_token),
     };
     let engine = EngineHandle::start(
         engine,
         tokenizer.end_tokens().to_vec(),
-        EngineOptions::from(&config.engine),
+        plan.options,
         observer,
     )
     .map_err(LoadError::Thread)?;
@@ -164,20 +143,33 @@ fn revision(config: &ServerConfig, located: &Located) -> String {
         .unwrap_or_default()
 }
 
-fn check_context(config: &ServerConfig, spec: &DecoderSpec) -> Result<usize, LoadError> {
-    match config.engine.max_context_length {
-        Some(0) => Err(LoadError::InvalidConfiguration(
-            "engine.maxContextLength is 0: write a number of tokens, or leave it out".to_owned(),
-        )),
-        Some(wanted) if wanted > spec.context_length => {
-            Err(LoadError::InvalidConfiguration(format!(
-                "engine.maxContextLength is {wanted}, but the model was made for {}: write at most that",
-                spec.context_length
-            )))
-        }
-        Some(wanted) => Ok(wanted),
-        None => Ok(spec.context_length),
+/// Reads the weights into an engine, and tells how far it is.
+type Build<'a> = Box<dyn FnOnce(&(dyn Fn(u8) + Sync)) -> Result<Box<dyn Engine>, LoadError> + 'a>;
+
+/// Finds the model in `files`, decides how to serve it on `device`, and says how to build it.
+fn prepare<'a>(
+    files: &'a ModelFiles,
+    config: &ServerConfig,
+    device: &'a Device,
+    room: Room,
+) -> Result<(Plan, Build<'a>), LoadError> {
+    let (description, source) = (files.description(), files.weights());
+    if let Some(model) = SequentialModel::find(description, source)? {
+        let plan = plan::of_sequential(&model, config, room)?;
+        let context_length = plan.context_length;
+        let build = move |report: &(dyn Fn(u8) + Sync)| model.load(context_length, device, report);
+        return Ok((plan, Box::new(build)));
     }
+    let weights = DecoderWeights::find(description, source)?;
+    let backend = Backend::choose(weights.spec(), device);
+    let plan = plan::of_decoder(&weights, config, backend, room)?;
+    let (formats, context_length, kv_blocks) =
+        (plan.precision.plan, plan.context_length, plan.kv_blocks);
+    let build = move |report: &(dyn Fn(u8) + Sync)| {
+        let weights = weights.reading(formats, report);
+        model::build(backend, &weights, context_length, kv_blocks, device)
+    };
+    Ok((plan, Box::new(build)))
 }
 
 fn served_name(config: &ServerConfig, path: &Path) -> String {
@@ -196,7 +188,9 @@ fn served_name(config: &ServerConfig, path: &Path) -> String {
 }
 
 /// Computes a prompt and one more token, so that the first request finds memory and threads ready
-/// and a model that cannot compute is found before it is Ready.
+/// and a model that cannot compute is found before it is Ready. On a GPU each thread queues its work
+/// for itself: the logits that come back here end the queue of the thread that has read the weights,
+/// before the engine's own thread begins another.
 fn warm_up(engine: &mut dyn Engine) -> Result<(), LoadError> {
     let id = SequenceId(u64::MAX);
     let problem = |error: crate::engine::EngineError| LoadError::WarmUp(error.to_string());

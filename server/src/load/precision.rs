@@ -1,7 +1,7 @@
 //! Which formats the weights are held in: as asked for, or what fits the memory.
 use super::{
     error::LoadError,
-    formats::{bytes_of, format_name, is_float},
+    formats::{format_name, is_float},
 };
 use crate::model::{Backend, DecoderWeights, Role};
 use candle_core::quantized::GgmlDType;
@@ -28,13 +28,6 @@ pub struct Choice {
     /// Why this one, for the log.
     pub reason: &'static str,
 }
-
-/// What is tried in turn where nobody asked for a precision.
-const AUTOMATIC: [FormatPlan; 3] = [
-    FormatPlan::AsStored,
-    FormatPlan::Into(GgmlDType::Q8_0),
-    FormatPlan::Into(GgmlDType::Q4K),
-];
 
 impl FormatPlan {
     /// The format of a weight that is stored as `stored`, in rows of `columns` numbers.
@@ -71,11 +64,19 @@ pub fn choose(
         if !stored_floats {
             return Ok(stored.chosen("the weights are stored so"));
         }
-        for plan in AUTOMATIC {
+        let best = backend.better_float(stored.format);
+        for plan in [
+            best.map_or(FormatPlan::AsStored, FormatPlan::Into),
+            FormatPlan::Into(GgmlDType::Q8_0),
+            FormatPlan::Into(GgmlDType::Q4K),
+        ] {
             let measured = measure(weights, plan, backend)?;
             if fits(measured.bytes) {
                 return Ok(measured.chosen(match plan {
                     FormatPlan::AsStored => "the weights are stored so and fit the memory",
+                    FormatPlan::Into(format) if is_float(format) => {
+                        "the GPU computes with it, and it fits the memory"
+                    }
                     FormatPlan::Into(_) => "it is the most that fits the memory",
                 }));
             }
@@ -128,15 +129,12 @@ fn measure(
         let (rows, columns) = weights.shape(weight);
         let elements = rows * columns;
         let role = weights.role(weight);
-        let format = match role {
-            Role::Vector => GgmlDType::F32,
-            _ => weights.format(weight, plan)?,
-        };
-        let held = backend.held_as(format);
-        bytes += bytes_of(held, elements).unwrap_or(elements * size_of::<f32>()) as u64;
         if role == Role::Vector {
+            bytes += (elements * size_of::<f32>()) as u64;
             continue;
         }
+        let format = weights.format(weight, plan)?;
+        bytes += backend.matrix_bytes(format, rows, columns);
         match formats.iter_mut().find(|(known, _)| *known == format) {
             Some((_, sum)) => *sum += elements,
             None => formats.push((format, elements)),
@@ -178,7 +176,10 @@ const fn format_of(precision: Precision) -> Option<GgmlDType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{load::ModelFiles, model::testing::random};
+    use crate::{
+        load::ModelFiles,
+        model::{Target, testing::random},
+    };
 
     #[test]
     fn the_sizes_that_the_operator_computes_with_are_those_of_the_formats() {
@@ -201,11 +202,20 @@ mod tests {
         assert_eq!(format(Role::Output, 576), GgmlDType::Q8_0);
     }
 
-    fn choice(stored: GgmlDType, wanted: Precision, room: u64) -> Result<Choice, LoadError> {
+    fn choice_on(
+        backend: Backend,
+        stored: GgmlDType,
+        wanted: Precision,
+        room: u64,
+    ) -> Result<Choice, LoadError> {
         let file = random::llama(stored, None);
         let files = ModelFiles::open(file.path()).unwrap();
         let weights = DecoderWeights::find(files.description(), files.weights()).unwrap();
-        choose(&weights, wanted, Backend::Candle, &|bytes| bytes <= room)
+        choose(&weights, wanted, backend, &|bytes| bytes <= room)
+    }
+
+    fn choice(stored: GgmlDType, wanted: Precision, room: u64) -> Result<Choice, LoadError> {
+        choice_on(Backend::Candle(Target::Cpu), stored, wanted, room)
     }
 
     fn precision(stored: GgmlDType, wanted: Precision, room: u64) -> String {
@@ -232,6 +242,22 @@ mod tests {
         // Where nothing fits, the smallest is what the refusal is about.
         assert_eq!(precision(GgmlDType::F16, Precision::Auto, 0), "q4_k");
         assert_eq!(precision(GgmlDType::Q8_0, Precision::Auto, 0), "q8_0");
+    }
+
+    #[test]
+    fn automatic_takes_sixteen_bits_on_a_gpu() {
+        let on_gpu = |stored, room| {
+            let gpu = Backend::Candle(Target::Cuda);
+            choice_on(gpu, stored, Precision::Auto, room).unwrap()
+        };
+        let full = on_gpu(GgmlDType::F32, PLENTY);
+        assert_eq!(
+            (full.precision.as_str(), full.plan),
+            ("bf16", FormatPlan::Into(GgmlDType::BF16))
+        );
+        assert_eq!(on_gpu(GgmlDType::F16, PLENTY).plan, FormatPlan::AsStored);
+        assert_eq!(on_gpu(GgmlDType::Q4_1, 0).plan, FormatPlan::AsStored);
+        assert_eq!(on_gpu(GgmlDType::F32, full.weights - 1).precision, "q8_0");
     }
 
     #[test]

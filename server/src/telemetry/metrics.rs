@@ -93,6 +93,7 @@ impl Metrics {
             &*model.architecture,
             &*model.precision,
             &*model.device,
+            &*model.backend,
             revision,
         ];
         self.model.info.with_label_values(&labels).set(1.0);
@@ -223,6 +224,7 @@ impl ModelMetrics {
             names::LABEL_ARCHITECTURE,
             names::LABEL_PRECISION,
             names::LABEL_DEVICE,
+            names::LABEL_BACKEND,
             names::LABEL_REVISION,
         ];
         Ok(Self {

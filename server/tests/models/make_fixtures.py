@@ -6,8 +6,9 @@ Run by hand when an architecture is added, with torch==2.9.1 transformers==4.57.
 
 A model's weights are rounded to 16-bit floats, stored so, and computed with in 32 bits, so that its
 file is small and still exact. Every special feature of an architecture is on, and every window and
-original context is shorter than the prompt. `expected.json` holds cases: the prompt, the context
-length of the engine, and the logits after some of its positions.
+original context is shorter than the prompt, except where candle-transformers computes (SEQUENTIAL),
+which knows neither. `expected.json` holds cases: the prompt, the context length of the engine, and
+the logits after some of its positions.
 """
 
 import json
@@ -21,9 +22,16 @@ from transformers import (
     Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
+    Olmo2Config,
+    OlmoConfig,
     Phi3Config,
+    PhiConfig,
     Qwen2Config,
+    Qwen2MoeConfig,
     Qwen3Config,
+    Qwen3MoeConfig,
+    Starcoder2Config,
 )
 from transformers.models.auto import AutoModelForCausalLM
 
@@ -104,6 +112,20 @@ MODELS = {
     ),
 }
 
+SMALL = {**COMMON, "hidden_size": 32, "intermediate_size": 48}
+EXPERTS = {"moe_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2}
+
+# Architectures of which only candle-transformers has an implementation.
+SEQUENTIAL = {
+    "phi": PhiConfig(**SMALL, partial_rotary_factor=0.5, hidden_act="gelu_new", qk_layernorm=True),
+    "starcoder2": Starcoder2Config(**SMALL, use_bias=True, sliding_window=64, rope_theta=100000.0),
+    "olmo": OlmoConfig(**SMALL, clip_qkv=1.5, tie_word_embeddings=False),
+    "olmo2": Olmo2Config(**SMALL, tie_word_embeddings=False, rope_theta=500000.0),
+    "mixtral": MixtralConfig(**SMALL, num_local_experts=4, num_experts_per_tok=2, rope_theta=1000000.0),
+    "qwen2_moe": Qwen2MoeConfig(**SMALL, **EXPERTS, shared_expert_intermediate_size=40, norm_topk_prob=False),
+    "qwen3_moe": Qwen3MoeConfig(**SMALL, **EXPERTS, head_dim=16, norm_topk_prob=True),
+}
+
 # Prompts and contexts beyond the one that every model has.
 MORE_CASES = {"phi3": [(PROMPT[:24], 32)]}
 
@@ -153,7 +175,7 @@ def make(name, config, seed):
 
 
 if __name__ == "__main__":
-    for seed, (name, config) in enumerate(MODELS.items()):
+    for seed, (name, config) in enumerate({**MODELS, **SEQUENTIAL}.items()):
         if not sys.argv[1:] or name in sys.argv[1:]:
             make(name, config, seed)
             print(name)

@@ -7,7 +7,7 @@ use super::{
 };
 use candlepower_api::{
     deployment::LLMDeploymentSpec,
-    memory::OVERHEAD,
+    memory::{GPU_OVERHEAD, OVERHEAD},
     names::{conditions, reasons::LoadFailure},
     server_config::LoadedModel,
     value::ByteSize,
@@ -63,20 +63,24 @@ fn is_of_memory(reason: &str) -> bool {
     reason == LoadFailure::InsufficientMemory.as_str() || reason == conditions::OOM_KILLED
 }
 
-/// The sum, as the server holds it.
+/// The sum, as the server holds it: in the process's memory, or in the GPU's.
 fn held(model: &LoadedModel, limit: ByteSize) -> String {
+    let (overhead, whole) = if model.device == "cpu" {
+        (OVERHEAD, format!("the memory limit of {}", limit.human()))
+    } else {
+        (GPU_OVERHEAD, "the GPU's memory".to_owned())
+    };
     let sum = model
         .weights_bytes
         .saturating_add(model.kv_cache_bytes)
-        .saturating_add(OVERHEAD.bytes());
+        .saturating_add(overhead.bytes());
     format!(
-        "weights {} ({}) + KV cache {} + overhead {} = {} of the memory limit of {}",
+        "weights {} ({}) + KV cache {} + overhead {} = {} of {whole}",
         ByteSize::new(model.weights_bytes).human(),
         model.precision,
         ByteSize::new(model.kv_cache_bytes).human(),
-        OVERHEAD.human(),
+        overhead.human(),
         ByteSize::new(sum).human(),
-        limit.human()
     )
 }
 
@@ -139,6 +143,7 @@ mod tests {
             architecture: "llama".into(),
             precision: "q4_1".into(),
             device: "cpu".into(),
+            backend: "kernels".into(),
             context_length: 2048,
             weights_bytes: 90 << 20,
             kv_cache_bytes: 45 << 20,
@@ -154,6 +159,19 @@ mod tests {
         assert_eq!(
             message,
             "weights 90.0 MiB (q4_1) + KV cache 45.0 MiB + overhead 100.0 MiB = 235.0 MiB of the memory limit of 1.0 GiB"
+        );
+    }
+
+    #[test]
+    fn what_is_on_a_gpu_takes_no_memory_of_the_process() {
+        let model = LoadedModel {
+            device: "cuda".into(),
+            ..loaded()
+        };
+        let (_, _, message) = told(&seen(Fit::NotAsked), &applied(), &[], Some(&model));
+        assert_eq!(
+            message,
+            "weights 90.0 MiB (q4_1) + KV cache 45.0 MiB + overhead 1.0 GiB = 1.1 GiB of the GPU's memory"
         );
     }
 

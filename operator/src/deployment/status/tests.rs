@@ -61,6 +61,7 @@ fn report(stage: LoadStage, percent: u8) -> LoadReport {
             architecture: "llama".into(),
             precision: "q4_1".into(),
             device: "cpu".into(),
+            backend: "kernels".into(),
             context_length: 2048,
             weights_bytes: 1,
             kv_cache_bytes: 1,

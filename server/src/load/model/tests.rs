@@ -1,8 +1,11 @@
 //! From a folder as Hugging Face lays it out, or a file, to a model that serves.
 use super::*;
-use crate::model::testing::{fixture, random};
+use crate::{
+    engine::{Generation, GenerationEvent, GenerationRequest, Sampling},
+    model::testing::{fixture, random},
+};
 use candle_core::quantized::GgmlDType;
-use candlepower_api::Precision;
+use candlepower_api::{Precision, server_config::Device as Wanted};
 use std::{fs, path::Path};
 
 const TOKENIZER: &str =
@@ -41,8 +44,73 @@ fn a_folder_is_served_under_its_name() {
         ("llama", "f16")
     );
     assert_eq!(facts.context_length, 128);
+    assert_eq!(
+        (facts.device.as_str(), facts.backend.as_str()),
+        ("cpu", "kernels")
+    );
     assert!(served.chat_template.is_some());
     assert_eq!(served.tokenizer.end_tokens(), [2], "as config.json says");
+}
+
+#[test]
+fn a_model_that_only_the_library_computes_says_so() {
+    let folder = folder("qwen3_moe");
+    let facts = load_with(folder.path(), |_| {}).unwrap().facts;
+    assert_eq!(facts.backend, "candle-transformers");
+    assert_eq!(
+        (facts.architecture.as_str(), facts.precision.as_str()),
+        ("qwen3_moe", "f32")
+    );
+}
+
+async fn answer(mut generation: Generation) -> Vec<u32> {
+    let mut ids = Vec::new();
+    loop {
+        match generation.next().await {
+            GenerationEvent::Started { .. } => {}
+            GenerationEvent::Token { id, .. } => ids.push(id),
+            GenerationEvent::Finished { .. } => return ids,
+            GenerationEvent::Failed(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Requests that come together wait for each other, and get what they would have got alone.
+#[tokio::test]
+async fn a_model_of_the_library_answers_one_request_after_the_other() {
+    let folder = folder("olmo");
+    let served = load_with(folder.path(), |config| config.engine.prefill_chunk = 8).unwrap();
+    let submit = |prompt: &Vec<u32>| {
+        let request = GenerationRequest {
+            prompt: prompt.clone(),
+            max_tokens: 12,
+            deadline: None,
+            sampling: Sampling {
+                temperature: 0.0,
+                min_tokens: Sampling::NEVER_ENDS,
+                ..Sampling::default()
+            },
+        };
+        served.engine.submit(request).unwrap()
+    };
+    let prompts = [vec![1, 5, 9], (3..33).collect(), vec![3, 4]];
+    let mut alone = Vec::new();
+    for prompt in &prompts {
+        alone.push(answer(submit(prompt)).await);
+    }
+    let together: Vec<_> = prompts.iter().map(submit).collect();
+    for (generation, alone) in together.into_iter().zip(alone) {
+        assert_eq!(alone.len(), 12);
+        assert_eq!(answer(generation).await, alone);
+    }
+}
+
+#[test]
+fn a_gpu_that_the_build_does_not_know_refuses_the_model() {
+    let folder = folder("llama");
+    let refused = load_with(folder.path(), |config| config.engine.device = Wanted::Cuda);
+    let message = refused.unwrap_err().to_string();
+    assert!(message.contains("the image for CUDA"), "{message}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod phi3;
 mod qwen2;
 mod qwen3;
 
-use super::{spec::DecoderSpec, weights::Weight};
+use super::{sequential, spec::DecoderSpec, weights::Weight};
 use crate::load::{LoadError, WeightSource, gguf::Metadata};
 use gguf::GgufFields;
 pub(super) use gguf::is_factors;
@@ -68,8 +68,13 @@ pub(super) struct Decoder {
 
 /// Names of the architectures that can be served.
 pub fn supported() -> String {
-    let names: Vec<_> = ALL.iter().map(|architecture| architecture.name).collect();
-    names.join(", ")
+    let packed: Vec<_> = ALL.iter().map(|architecture| architecture.name).collect();
+    let sequential: Vec<_> = sequential::supported().collect();
+    format!(
+        "{}, or, one sequence at a time and from safetensors, {}",
+        packed.join(", "),
+        sequential.join(", ")
+    )
 }
 
 /// Finds the architecture of `source` by its description and reads its specification.
@@ -117,7 +122,7 @@ pub(super) fn describe(
     })
 }
 
-pub(super) fn unsupported(found: String) -> LoadError {
+pub(in crate::model) fn unsupported(found: String) -> LoadError {
     LoadError::UnsupportedArchitecture {
         found,
         supported: supported(),

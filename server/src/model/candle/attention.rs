@@ -22,6 +22,13 @@ impl Attention {
         first..start + count
     }
 
+    /// How many positions before its own a row sees; everything where `None`. The kernels count
+    /// windows so.
+    #[cfg(any(test, candlepower_cuda))]
+    pub(super) fn seen_before(&self) -> Option<usize> {
+        self.window.map(|window| window.saturating_sub(1))
+    }
+
     /// `queries` `[1, heads, rows, head_dim]` over `keys` and `values` `[1, kv_heads, length,
     /// head_dim]` of what they see, the last `rows` of which belong to the queries. Returns
     /// `[rows, heads × head_dim]`.
@@ -184,5 +191,9 @@ mod tests {
         assert_eq!(sliding.seen(10, 3), 7..13);
         assert_eq!(sliding.seen(2, 3), 0..5);
         assert_eq!(PLAIN.seen(10, 3), 0..13);
+        assert_eq!(
+            (sliding.seen_before(), PLAIN.seen_before()),
+            (Some(3), None)
+        );
     }
 }

@@ -2,10 +2,13 @@
 use super::{
     layer::Layer,
     matrix::{Matrix, Norm},
+    packing::Packing,
+    paged::PagedStep,
     rotary::{Rotary, RotaryRows},
+    target::Target,
 };
 use crate::{
-    engine::{Batch, Engine, EngineError, EngineLimits, batch::BLOCK_TOKENS},
+    engine::{Batch, Engine, EngineError, EngineLimits},
     load::LoadError,
     model::{
         spec::DecoderSpec,
@@ -35,18 +38,40 @@ impl CandleDecoder {
         kv_blocks: usize,
         device: &Device,
     ) -> std::result::Result<Self, LoadError> {
+        Self::load_as(
+            weights,
+            context_length,
+            kv_blocks,
+            Target::of(device),
+            device,
+        )
+    }
+
+    /// Loads onto `device` what a device of the kind `target` would hold.
+    pub(super) fn load_as(
+        weights: &DecoderWeights,
+        context_length: usize,
+        kv_blocks: usize,
+        target: Target,
+        device: &Device,
+    ) -> std::result::Result<Self, LoadError> {
         let spec = weights.spec();
-        let embeddings = Matrix::load(weights, Weight::Embeddings, device)?;
+        let embeddings = Matrix::load(weights, Weight::Embeddings, target, device)?;
         let output = if spec.tied_output {
             embeddings.clone()
         } else {
-            Matrix::load(weights, Weight::Output, device)?
+            Matrix::load(weights, Weight::Output, target, device)?
         };
-        // Weights that are held in another format than the file's are converted on all cores.
-        let layers = (0..spec.layers)
-            .into_par_iter()
-            .map(|index| Layer::load(weights, index, kv_blocks * BLOCK_TOKENS, device))
-            .collect::<std::result::Result<_, _>>()?;
+        let layer = |index| Layer::load(weights, index, kv_blocks, target, device);
+        let layers = if device.is_cpu() {
+            // Weights that are held in another format than the file's are converted on all cores.
+            let layers = (0..spec.layers).into_par_iter().map(layer);
+            layers.collect::<std::result::Result<_, _>>()?
+        } else {
+            (0..spec.layers)
+                .map(layer)
+                .collect::<std::result::Result<_, _>>()?
+        };
         let rotary = |rope| Rotary::new(rope, context_length, device);
         Ok(Self {
             embeddings,
@@ -65,20 +90,9 @@ impl CandleDecoder {
         })
     }
 
-    /// Checks that every part of the batch has KV cache.
-    fn check_blocks(&self, batch: &Batch) -> std::result::Result<(), EngineError> {
-        for part in &batch.sequences {
-            let rows = batch.positions.get(part.rows.clone()).unwrap_or_default();
-            let known = |&block| (block as usize) < self.limits.kv_blocks;
-            let covered = |&position| part.slot(position as usize).is_some();
-            if rows.is_empty() || !rows.iter().all(covered) || !part.blocks.iter().all(known) {
-                return Err(EngineError::Blocks(part.id));
-            }
-        }
-        Ok(())
-    }
-
-    fn forward(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+    fn forward(&self, batch: &Batch, packing: Packing) -> Result<Vec<Vec<f32>>> {
+        let kv_width = self.spec.kv_heads * self.spec.head_dim;
+        let step = PagedStep::new(packing, kv_width, &self.device)?;
         let tokens = Tensor::new(batch.tokens.as_slice(), &self.device)?;
         let everywhere = self.rotary.rows(&batch.positions)?;
         let local = self.local_rotary.as_ref();
@@ -91,7 +105,7 @@ impl CandleDecoder {
         }
         for (index, layer) in self.layers.iter().enumerate() {
             let rotary = self.rotary_of(index, &everywhere, local.as_ref());
-            rows = layer.forward(&rows, rotary, batch)?;
+            rows = layer.forward(&rows, rotary, &step)?;
         }
         let wanted: Vec<u32> = batch
             .sequences
@@ -128,7 +142,10 @@ impl Engine for CandleDecoder {
     }
 
     fn step(&mut self, batch: &Batch) -> std::result::Result<Vec<Vec<f32>>, EngineError> {
-        self.check_blocks(batch)?;
-        Ok(self.forward(batch)?)
+        let packing = Packing::new(batch, self.limits.kv_blocks)?;
+        if packing.sequences() == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(self.forward(batch, packing)?)
     }
 }

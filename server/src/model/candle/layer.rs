@@ -3,17 +3,18 @@ use super::{
     attention::Attention,
     cache::LayerCache,
     matrix::{Matrix, Norm, optional_norm},
+    paged::{PagedAttention, PagedStep},
     rotary::{RotaryRows, join_heads, split_heads},
+    target::Target,
 };
 use crate::{
-    engine::{Batch, batch::BatchSequence},
     load::LoadError,
     model::{
         spec::Activation,
         weights::{DecoderWeights, LayerWeight, Weight},
     },
 };
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 
 pub(super) struct Layer {
     attention_norm: Norm,
@@ -23,6 +24,7 @@ pub(super) struct Layer {
     query_norm: Option<Norm>,
     key_norm: Option<Norm>,
     attention: Attention,
+    paged: PagedAttention,
     attention_output: Matrix,
     after_attention_norm: Option<Norm>,
     feed_forward_norm: Norm,
@@ -40,11 +42,12 @@ impl Layer {
     pub(super) fn load(
         weights: &DecoderWeights,
         index: usize,
-        cache_tokens: usize,
+        kv_blocks: usize,
+        target: Target,
         device: &Device,
     ) -> std::result::Result<Self, LoadError> {
         let spec = weights.spec();
-        let matrix = |weight| Matrix::load(weights, Weight::Layer(index, weight), device);
+        let matrix = |weight| Matrix::load(weights, Weight::Layer(index, weight), target, device);
         let norm = |weight| Norm::load(weights, Weight::Layer(index, weight), device);
         let optional = |present, weight| optional_norm(weights, present, index, weight, device);
         let biased = |weight, bias| {
@@ -64,6 +67,7 @@ impl Layer {
                 soft_cap: spec.attention.soft_cap,
                 window: spec.window(index),
             },
+            paged: PagedAttention::choose(device, spec.head_dim),
             attention_output: matrix(LayerWeight::AttentionOutput)?,
             after_attention_norm: optional(norms.after, LayerWeight::AfterAttentionNorm)?,
             feed_forward_norm: norm(LayerWeight::FeedForwardNorm)?,
@@ -74,7 +78,13 @@ impl Layer {
             activation: spec.activation,
             heads: spec.heads,
             kv_heads: spec.kv_heads,
-            cache: LayerCache::new(cache_tokens, spec.kv_heads * spec.head_dim, device)?,
+            cache: LayerCache::new(
+                kv_blocks,
+                spec.kv_heads,
+                spec.head_dim,
+                target.cache_type(),
+                device,
+            )?,
         })
     }
 
@@ -82,39 +92,27 @@ impl Layer {
         &self,
         rows: &Tensor,
         rotary: &RotaryRows,
-        batch: &Batch,
+        step: &PagedStep,
     ) -> Result<Tensor> {
-        let attended = self.attend(&self.attention_norm.forward(rows)?, rotary, batch)?;
+        let attended = self.attend(&self.attention_norm.forward(rows)?, rotary, step)?;
         let rows = (rows + normed(self.after_attention_norm.as_ref(), attended)?)?;
         let fed = self.feed_forward(&self.feed_forward_norm.forward(&rows)?)?;
         rows + normed(self.after_feed_forward_norm.as_ref(), fed)?
     }
 
-    fn attend(&self, rows: &Tensor, rotary: &RotaryRows, batch: &Batch) -> Result<Tensor> {
+    fn attend(&self, rows: &Tensor, rotary: &RotaryRows, step: &PagedStep) -> Result<Tensor> {
         let rotated = |matrix: &Matrix, norm: Option<&Norm>, heads| {
             let split = split_heads(&matrix.forward(rows)?, heads)?;
             rotary.rotate(&normed(norm, split)?)
         };
         let queries = rotated(&self.query, self.query_norm.as_ref(), self.heads)?;
         let keys = rotated(&self.key, self.key_norm.as_ref(), self.kv_heads)?;
-        let keys = join_heads(&keys)?;
         let values = self.value.forward(rows)?;
-        let mut mixed = Vec::with_capacity(batch.sequences.len());
-        for part in &batch.sequences {
-            let (first, count) = (part.rows.start, part.rows.len());
-            let start = batch
-                .positions
-                .get(first)
-                .map_or(0, |&position| position as usize);
-            let own = |tensor: &Tensor| tensor.narrow(0, first, count);
-            self.cache
-                .write(part, start, &own(&keys)?, &own(&values)?)?;
-            let seen = self.attention.seen(start, count);
-            let [keys, values] = self.cache.read(part, seen, self.kv_heads)?;
-            let queries = rows_of(&queries, part)?;
-            mixed.push(self.attention.attend(&queries, &keys, &values)?);
-        }
-        self.attention_output.forward(&Tensor::cat(&mixed, 0)?)
+        self.cache.write(step, &join_heads(&keys)?, &values)?;
+        let mixed = self
+            .paged
+            .attend(&self.attention, &queries, &self.cache, step)?;
+        self.attention_output.forward(&mixed)
     }
 
     fn feed_forward(&self, rows: &Tensor) -> Result<Tensor> {
@@ -132,11 +130,4 @@ fn normed(norm: Option<&Norm>, rows: Tensor) -> Result<Tensor> {
         Some(norm) => norm.forward(&rows),
         None => Ok(rows),
     }
-}
-
-/// The rows of one sequence out of `[1, heads, rows, head_dim]`.
-fn rows_of(tensor: &Tensor, part: &BatchSequence) -> Result<Tensor> {
-    tensor
-        .narrow(D::Minus2, part.rows.start, part.rows.len())?
-        .contiguous()
 }

@@ -1,31 +1,20 @@
 //! Weights as the tensor library computes with them.
+use super::target::Target;
 use crate::{
     load::{
         LoadError,
-        formats::{convert, is_float, widen},
+        formats::{convert, float_type, widen},
     },
     model::weights::{DecoderWeights, LayerWeight, Weight, WeightMatrix},
 };
 use candle_core::{
-    Device, Module, Result, Tensor,
+    DType, Device, Module, Result, Tensor,
     quantized::{GgmlDType, QMatMul, QTensor, ggml_file::qtensor_from_ggml},
 };
 use std::borrow::Cow;
 
 /// The library's blocks are aligned to at most so many bytes.
 const ALIGNMENT: usize = 8;
-
-/// The format that weights are held in, where it is not the one they are handed out in. Floats
-/// become 32-bit floats, which the library multiplies fastest on a CPU. It has no vector code for
-/// products with Q4_1 weights, so they are held in 8 bits, which keeps their values and is several
-/// times faster (docs/decisions/0003-q4_1-in-8-bits.md).
-pub(in crate::model) const fn held_as(format: GgmlDType) -> GgmlDType {
-    match format {
-        GgmlDType::Q4_1 => GgmlDType::Q8_0,
-        format if is_float(format) => GgmlDType::F32,
-        format => format,
-    }
-}
 
 /// A matrix, and the bias of what it gives.
 #[derive(Clone, Debug)]
@@ -38,10 +27,11 @@ impl Matrix {
     pub(super) fn load(
         weights: &DecoderWeights,
         weight: Weight,
+        target: Target,
         device: &Device,
     ) -> std::result::Result<Self, LoadError> {
         let matrix = weights.matrix(weight)?;
-        let held = held_as(matrix.format);
+        let held = target.held_as(matrix.format);
         Ok(Self {
             weights: on_device(&matrix, held, device)?,
             bias: None,
@@ -61,13 +51,21 @@ impl Matrix {
         Ok(self)
     }
 
-    /// The rows of a table, one for each of `ids`.
+    /// The rows of a table, one for each of `ids`, in 32 bits.
     pub(super) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
-        self.weights.embedding(ids)
+        self.weights.embedding(ids)?.to_dtype(DType::F32)
     }
 
+    /// Rows are in 32 bits before and after. A product with floats of 16 bits is one of 16 bits,
+    /// which GPUs have units for; the sums of the layers stay exact.
     pub(super) fn forward(&self, rows: &Tensor) -> Result<Tensor> {
-        let product = self.weights.forward(rows)?;
+        let product = match &self.weights {
+            QMatMul::Tensor(weights) if weights.dtype() != rows.dtype() => {
+                let rows = rows.to_dtype(weights.dtype())?;
+                self.weights.forward(&rows)?.to_dtype(DType::F32)?
+            }
+            weights => weights.forward(rows)?,
+        };
         match &self.bias {
             Some(bias) => product.broadcast_add(bias),
             None => Ok(product),
@@ -84,6 +82,10 @@ fn on_device(matrix: &WeightMatrix, held: GgmlDType, device: &Device) -> Result<
         )?));
     }
     let bytes = convert(&matrix.bytes, matrix.format, held)?;
+    if let Some(float) = float_type(held) {
+        let tensor = Tensor::from_raw_buffer(&bytes, float, &dimensions, device)?;
+        return Ok(QMatMul::Tensor(tensor));
+    }
     // The library reads blocks where they lie. In the files they need not be aligned; what was
     // allocated is.
     let bytes = if bytes.as_ptr().align_offset(ALIGNMENT) == 0 {

@@ -21,6 +21,8 @@ const TOLERANCE: f32 = 1e-3;
 /// Of logits from weights and rows of 8 bits, beside the logits' own size; 0.098 is the largest
 /// measured. Random weights make much of little: those of a trained model change less.
 const EIGHT_BITS: f32 = 0.12;
+/// Of logits from weights, keys and values in half precision, beside the logits' own size.
+const HALF: f32 = 0.02;
 const BLOCKS: usize = 32;
 
 fn load(files: &ModelFiles, context: usize, plan: FormatPlan) -> CandleDecoder {
@@ -96,6 +98,33 @@ fn weights_of_eight_bits_stay_close_to_transformers() {
                 let logits = alone(&mut model, prompt, prompt.len());
                 let off = relative_error(&logits, &row.logits);
                 assert!(off < EIGHT_BITS, "{name} at {}: {off} off", row.position);
+            }
+        }
+    }
+}
+
+/// Everything that a GPU is given, except that tensors compute the attention: 16-bit weights as they
+/// are, and keys and values in half precision.
+#[test]
+fn what_a_gpu_holds_stays_close_to_transformers() {
+    for name in NAMES {
+        let files = fixture::files(name);
+        for case in fixture::cases(name) {
+            let weights = DecoderWeights::find(files.description(), files.weights()).unwrap();
+            let device = Device::Cpu;
+            let loaded =
+                CandleDecoder::load_as(&weights, case.context, BLOCKS, Target::Cuda, &device);
+            let mut model = loaded.unwrap();
+            let prompts: Vec<_> = case
+                .rows
+                .iter()
+                .map(|row| &case.tokens[..=row.position])
+                .collect();
+            let begun: Vec<_> = prompts.iter().map(|prompt| prompt.len() / 3).collect();
+            let logits = together(&mut model, &prompts, &begun);
+            for (row, logits) in case.rows.iter().zip(&logits) {
+                let off = relative_error(logits, &row.logits);
+                assert!(off < HALF, "{name} at {}: {off} off", row.position);
             }
         }
     }

@@ -144,6 +144,7 @@ fn a_loaded_model_shows_in_labels_and_gauges() {
         architecture: "llama".into(),
         precision: "q4_1".into(),
         device: "cpu".into(),
+        backend: "kernels".into(),
         context_length: 2048,
         weights_bytes: 1000,
         kv_cache_bytes: 0,
@@ -157,6 +158,7 @@ fn a_loaded_model_shows_in_labels_and_gauges() {
         "model_name=\"smol\"",
         "architecture=\"llama\"",
         "precision=\"q4_1\"",
+        "backend=\"kernels\"",
         "revision=\"abc\"",
     ] {
         assert!(info.contains(label), "{info}");
