@@ -1,11 +1,11 @@
 //! Model files on disk, opened as the server opens them before it reads weights.
 use crate::text;
 use candle_core::Device;
-use candlepower_api::{Precision, value::ByteSize};
+use candlepower_api::{Precision, memory::Needs, value::ByteSize};
 use candlepower_server::{
     load::{
         ModelFiles,
-        memory::{self, Needs},
+        memory::{self, Room},
         precision,
     },
     model::{Backend, DecoderWeights},
@@ -58,15 +58,15 @@ pub fn open_model(path: &Path) {
 fn plan(weights: &DecoderWeights) {
     let backend = Backend::choose(weights.spec(), &Device::Cpu);
     let kv_bytes_per_token = backend.kv_bytes_per_token(weights.spec());
+    let room = Room::Process(ByteSize::gibibytes(16));
     let needs = |weights| Needs {
         weights,
         kv_bytes_per_token,
         context_length: 4096,
         max_batch_size: 16,
+        overhead: room.overhead(),
     };
-    let fits = |weights: u64| {
-        memory::kv_cache_tokens(&needs(weights), None, ByteSize::gibibytes(16)).is_ok()
-    };
+    let fits = |weights: u64| memory::kv_cache_tokens(&needs(weights), None, room).is_ok();
     for wanted in [Precision::Auto, Precision::Q8_0] {
         let _ = precision::choose(weights, wanted, backend, &fits);
     }
