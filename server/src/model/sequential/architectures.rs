@@ -17,7 +17,8 @@ pub(super) struct Architecture {
     pub(super) takes_chunks: bool,
     /// What the library takes from the configuration, where a configuration may lack it.
     defaults: fn() -> Value,
-    /// Fields that the library does not read, and the one value at which that makes no difference.
+    /// Fields that the library does not read, or reads wrongly, and the one value at which that makes
+    /// no difference.
     neutral: fn() -> Value,
 }
 
@@ -36,7 +37,7 @@ pub(super) const ALL: &[Architecture] = &[
                 "qk_layernorm": false,
             })
         },
-        neutral: || json!({"tie_word_embeddings": false}),
+        neutral: || json!({"tie_word_embeddings": false, "qk_layernorm": false}),
     },
     Architecture {
         name: "starcoder2",
@@ -123,7 +124,7 @@ pub(super) const ALL: &[Architecture] = &[
 ];
 
 impl Architecture {
-    /// The first feature of `config` that the library would leave out in silence.
+    /// The first feature of `config` that the library would leave out in silence, or fail at.
     pub(super) fn unknown_feature(&self, config: &Map<String, Value>) -> Option<String> {
         let everywhere = json!({"rope_scaling": null, "quantization_config": null});
         let neutral = (self.neutral)();

@@ -79,6 +79,7 @@ fn a_feature_that_the_library_leaves_out_is_refused_by_name() {
             "rope_scaling",
             serde_json::json!({"type": "dynamic", "factor": 2.0}),
         ),
+        ("phi", "qk_layernorm", serde_json::json!(true)),
         ("mixtral", "head_dim", serde_json::json!(64)),
         ("qwen2_moe", "mlp_only_layers", serde_json::json!([1])),
         ("qwen3_moe", "use_sliding_window", serde_json::json!(true)),
