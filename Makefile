@@ -19,8 +19,8 @@ CARGO_FLAGS := --release --workspace --all-features --locked
 SHELL_SCRIPTS := $(shell git ls-files -co --exclude-standard | xargs -r grep -lE '^\#!.*(bash|/sh)$$' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test rules-test build images \
-        cluster-test faults e2e measure cost perf truth scale chaos fuzz example pictures up monitoring down
+.PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test rules-test build \
+        check-cuda images cluster-test faults e2e measure cost perf truth scale chaos fuzz example pictures up monitoring down
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -122,6 +122,9 @@ unit: ## Unit and integration tests, with the real small model
 
 build: ## The binaries
 	@.ci/cargo build $(CARGO_FLAGS) --bins
+
+check-cuda: ## Compile and link the server for CUDA, on a machine without CUDA too (it has not run to its end yet)
+	@server/cuda/check
 
 drift: ## Generated files are up to date
 	@.ci/drift
