@@ -123,7 +123,7 @@ unit: ## Unit and integration tests, with the real small model
 build: ## The binaries
 	@.ci/cargo build $(CARGO_FLAGS) --bins
 
-check-cuda: ## Compile and link the server for CUDA, on a machine without CUDA too (it has not run to its end yet)
+check-cuda: ## Compile and link the server for CUDA but for flash-attention, without CUDA or a GPU (it has not run to its end yet)
 	@server/cuda/check
 
 drift: ## Generated files are up to date

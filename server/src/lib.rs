@@ -4,6 +4,9 @@
 //! that they share, [`telemetry`] watches.
 #![forbid(unsafe_code)]
 
+#[cfg(all(candlepower_flash_attention, not(candlepower_cuda)))]
+compile_error!("flash-attention's kernels are for CUDA: set --cfg candlepower_cuda, too");
+
 pub mod config;
 pub mod engine;
 pub mod faults;

@@ -79,6 +79,11 @@ pub fn report(device: &Device, reason: &str, room: Room) {
         memory = room.size().human(),
         "device"
     );
+    if device.is_cuda() && !cfg!(candlepower_flash_attention) {
+        tracing::warn!(
+            "this build has no flash-attention kernels: attention on the GPU is computed by tensors, one sequence after the other"
+        );
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ impl Attention {
 
     /// How many positions before its own a row sees; everything where `None`. The kernels count
     /// windows so.
-    #[cfg(any(test, candlepower_cuda))]
+    #[cfg(any(test, candlepower_flash_attention))]
     pub(super) fn seen_before(&self) -> Option<usize> {
         self.window.map(|window| window.saturating_sub(1))
     }

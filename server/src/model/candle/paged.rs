@@ -1,5 +1,5 @@
-//! Attention of a step's packed rows over the paged KV cache: by the flash-attention kernels on
-//! CUDA, and by tensors everywhere.
+//! Attention of a step's packed rows over the paged KV cache: by tensors on every device, or on CUDA
+//! by the flash-attention kernels, in a build that has them.
 use super::{attention::Attention, cache::LayerCache, packing::Packing};
 use candle_core::{D, Device, Result, Tensor};
 
@@ -11,9 +11,9 @@ pub(super) struct PagedStep {
     pub(super) slot_mapping: Tensor,
     /// `[sequences, table_width]`
     pub(super) block_table: Tensor,
-    #[cfg(candlepower_cuda)]
+    #[cfg(candlepower_flash_attention)]
     row_offsets: Tensor,
-    #[cfg(candlepower_cuda)]
+    #[cfg(candlepower_flash_attention)]
     key_offsets: Tensor,
 }
 
@@ -26,9 +26,9 @@ impl PagedStep {
         Ok(Self {
             slot_mapping: slots.broadcast_as((rows, kv_width))?.contiguous()?,
             block_table: Tensor::from_slice(&packing.block_table, table, device)?,
-            #[cfg(candlepower_cuda)]
+            #[cfg(candlepower_flash_attention)]
             row_offsets: Tensor::new(packing.row_offsets.as_slice(), device)?,
-            #[cfg(candlepower_cuda)]
+            #[cfg(candlepower_flash_attention)]
             key_offsets: Tensor::new(packing.key_offsets.as_slice(), device)?,
             packing,
         })
@@ -41,20 +41,20 @@ pub(super) enum PagedAttention {
     /// Tensors, one sequence after the other. What the kernels are compared with.
     Tensors,
     /// Flash-attention kernels, all sequences in one launch.
-    #[cfg(candlepower_cuda)]
+    #[cfg(candlepower_flash_attention)]
     Flash,
 }
 
 /// What the kernels' heads are at most, and multiples of.
-#[cfg(candlepower_cuda)]
+#[cfg(candlepower_flash_attention)]
 const WIDEST_HEAD: usize = 512;
-#[cfg(candlepower_cuda)]
+#[cfg(candlepower_flash_attention)]
 const HEAD_STEP: usize = 8;
 
 impl PagedAttention {
     /// The best for heads of `head_dim` on `device`.
     pub(super) fn choose(device: &Device, head_dim: usize) -> Self {
-        #[cfg(candlepower_cuda)]
+        #[cfg(candlepower_flash_attention)]
         if device.is_cuda() && head_dim <= WIDEST_HEAD && head_dim.is_multiple_of(HEAD_STEP) {
             return Self::Flash;
         }
@@ -73,7 +73,7 @@ impl PagedAttention {
     ) -> Result<Tensor> {
         match self {
             Self::Tensors => by_tensors(how, queries, cache, step),
-            #[cfg(candlepower_cuda)]
+            #[cfg(candlepower_flash_attention)]
             Self::Flash => by_kernels(how, queries, cache, step),
         }
     }
@@ -103,7 +103,7 @@ fn by_tensors(
     Tensor::cat(&mixed, 0)
 }
 
-#[cfg(candlepower_cuda)]
+#[cfg(candlepower_flash_attention)]
 #[expect(clippy::cast_possible_truncation, reason = "scales and caps are small")]
 fn by_kernels(
     how: &Attention,
