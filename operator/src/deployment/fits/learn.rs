@@ -6,7 +6,7 @@ use super::{
     web::Web,
 };
 use candlepower_api::{
-    deployment::LLMDeploymentSpec,
+    deployment::{Device, LLMDeploymentSpec},
     names::fetching,
     weights::{NoChoice, Weights, choose, extension},
 };
@@ -47,7 +47,7 @@ impl Question {
                 "the operator cannot read {scheme}:// sources; the server checks it before it loads the weights"
             ));
         }
-        if spec.resources.gpus > 0 {
+        if spec.resources.device() == Device::Cuda {
             return Err(
                 "the operator does not know how much memory the GPUs have; the server checks it before it loads the weights"
                     .to_owned(),
@@ -230,6 +230,12 @@ mod tests {
             (json!({"model": {"source": "oci://a/b:1"}}), "oci://"),
             (
                 json!({"model": {"source": "hf://a/b"}, "resources": {"gpus": 1}}),
+                "GPUs",
+            ),
+            (
+                json!({"model": {"source": "hf://a/b"}, "resources": {"claims": [
+                    {"name": "gpu", "resourceClaimTemplateName": "one-gpu"},
+                ]}}),
                 "GPUs",
             ),
         ] {
