@@ -52,6 +52,7 @@ def test_the_sample_becomes_ready_and_its_status_says_what_is_served(namespace: 
     assert status["load"] == {"stage": "Loaded", "percent": 100}
     model = status["model"]
     assert (model["name"], model["architecture"], model["device"]) == (NAME, "llama", "cpu")
+    assert model["backend"] == "kernels"
     assert model["contextLength"] == 2048
     assert model["weightsBytes"] > 50_000_000
 
