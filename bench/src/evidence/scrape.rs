@@ -46,14 +46,13 @@ impl Collector {
         };
         self.scraped.answered += 1;
         self.scraped.dialect = Some(dialect);
-        let names: BTreeMap<_, _> = dialect::metrics_of(dialect).collect();
-        for (quantity, value) in dialect::quantities(dialect, page) {
+        for (quantity, reading) in dialect::quantities(dialect, page) {
             let series = self.series.entry(quantity).or_insert_with(|| Series {
                 quantity,
-                metric: names.get(&quantity).cloned().unwrap_or_default(),
+                metric: reading.metric,
                 points: vec![],
             });
-            series.points.push((time, value));
+            series.points.push((time, reading.value));
         }
         if let Some(facts) = model_facts(page) {
             self.scraped.model = Some(facts);
