@@ -6,7 +6,7 @@ use super::{
     http::{Error, Server},
     series::{Quantity, Series},
 };
-use crate::record::Micros;
+use crate::{load::plan::Target, record::Micros};
 use candlepower_api::benchmark::MetricsDialect;
 use std::{
     collections::BTreeMap,
@@ -93,14 +93,18 @@ impl Drop for Scraper {
 }
 
 impl Scraper {
-    /// Begins to scrape `pages`, one for each pod, every `interval`; `dialect` is recognised where
-    /// it is not given.
+    /// Begins to scrape `pages` of `target`, one for each pod, every `interval`; `dialect` is recognised
+    /// where it is not given.
     pub fn start(
         pages: &[String],
+        target: &Target,
         dialect: Option<MetricsDialect>,
         interval: Duration,
     ) -> Result<Self, Error> {
-        let pages: Result<Vec<_>, _> = pages.iter().map(|url| Server::of_page(url)).collect();
+        let pages: Result<Vec<_>, _> = pages
+            .iter()
+            .map(|url| Server::of_page(url, target))
+            .collect();
         let mut collector = Collector::default();
         collector.scraped.dialect = dialect;
         let collector = Arc::new(Mutex::new(collector));
