@@ -238,6 +238,14 @@ BENCHMARKS_REFUSED = {
     "two targets": ({"target": {"deployment": "a", "url": "http://a"}}, ["spec.target", "write either deployment"]),
     "an address without a model": ({"target": {"url": "http://a"}}, ["spec.target", "needs the name of the model"]),
     "a bare name for an address": ({"target": {"url": "a:8000", "model": "m"}}, ["spec.target.url", "write an http://"]),
+    "an authority for an address without TLS": (
+        {"target": {"url": "http://a", "model": "m", "ca": {"secretRef": {"name": "a"}}}},
+        ["spec.target", "together with an https:// address"],
+    ),
+    "an authority from nowhere": (
+        {"target": {"url": "https://a", "model": "m", "ca": {"key": "ca.crt"}}},
+        ["spec.target.ca", "write either secretRef or configMapRef"],
+    ),
     "an unknown profile": ({"profile": "fast"}, ["spec.profile", 'Unsupported value: "fast"', '"quick"']),
     "scenarios of another profile": (
         {"scenarios": [{"name": "a", "users": 1, "duration": "1m"}]},

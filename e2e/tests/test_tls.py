@@ -11,6 +11,7 @@ import hub
 import kube
 import load
 import models
+from test_benchmark import wait_for_benchmark
 from test_benchmark_runs import finished, start
 
 NAME = "secure"
@@ -104,6 +105,25 @@ def test_a_benchmark_trusts_the_certificate_of_its_target(namespace: str, secure
     start("over-tls", namespace, {"deployment": secure}, seconds=3)
     (scenario,) = finished("over-tls", namespace)["scenarios"]
     assert float(scenario["summary"]["tokensPerSecond"]) > 1
+
+
+def test_a_benchmark_by_url_trusts_the_authority_that_it_names(namespace: str, secure: str, certificate: Path) -> None:
+    authority = {"kind": "ConfigMap", "metadata": {"name": "authority"}, "data": {"root.pem": certificate.read_text()}}
+    kube.apply({"apiVersion": "v1", **authority}, namespace)
+    url = f"https://{secure}.{namespace}.svc:8443"
+    ca = {"configMapRef": {"name": "authority"}, "key": "root.pem"}
+    start("by-url-over-tls", namespace, {"url": url, "model": secure, "ca": ca}, seconds=3)
+    (scenario,) = finished("by-url-over-tls", namespace)["scenarios"]
+    assert float(scenario["summary"]["tokensPerSecond"]) > 1
+
+
+def test_a_missing_authority_is_named(namespace: str) -> None:
+    target = {"url": "https://nowhere.example", "model": "m", "ca": {"secretRef": {"name": "missing"}}}
+    start("without-authority", namespace, target)
+    resource = wait_for_benchmark("without-authority", namespace, "Complete", "False", "VolumeNotReady", 60)
+    message = kube.condition(resource, "Complete")["message"]
+    assert '"missing" not found' in message and "spec.target.ca" in message
+    kube.kubectl("-n", namespace, "delete", "llmbench", "without-authority", "--wait=false")
 
 
 def test_another_certificate_is_shown_without_a_restart(namespace: str, secure: str, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ mod queue;
 mod requests;
 pub mod shutdown;
 mod sorted;
+mod start_failure;
 mod status;
 pub mod telemetry;
 pub mod traces;

@@ -46,8 +46,9 @@ pub const S3_KEYS: [(&str, &str); 3] = [
 ];
 /// The key of a Secret that may be absent.
 pub const S3_TOKEN_IN_SECRET: &str = "sessionToken";
-/// Folder with the certificates that the target's is checked by, where it is a deployment with TLS:
-/// [`crate::names::paths::TLS_AUTHORITY`] and [`crate::names::paths::TLS_CERTIFICATE`], as far as its Secret has them.
+/// Folder with the certificates that the target's is checked by: [`crate::names::paths::TLS_AUTHORITY`] and
+/// [`crate::names::paths::TLS_CERTIFICATE`], as far as the Secret of a deployment with TLS has them, or the former with
+/// what `target.ca` names.
 pub const TARGET_TLS_DIR: &str = "/etc/candlepower-target-tls";
 /// Folder where the job leaves the records of the requests.
 pub const RECORDS_DIR: &str = "/records";

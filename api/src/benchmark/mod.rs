@@ -13,7 +13,7 @@ pub use objectives::{LatencyObjective, Objectives};
 pub use profile::{Level, Profile};
 pub use schedule::{ConcurrencyPolicy, Records, S3Records};
 pub use status::LLMBenchmarkStatus;
-pub use target::{MetricsDialect, MetricsSource, Target};
+pub use target::{CertificateAuthority, ConfigMapReference, MetricsDialect, MetricsSource, Target};
 pub use workload::{PromptMix, Workload};
 
 use crate::value::Percentage;

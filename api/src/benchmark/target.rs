@@ -1,5 +1,8 @@
 //! `spec.target`: what to load.
-use crate::deployment::Credentials;
+use crate::{
+    deployment::{Credentials, SecretReference},
+    names::paths,
+};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("has(self.deployment) != has(self.url)").message("target: write either deployment, for an LLMDeployment, or url, for another OpenAI-compatible server"))]
 #[x_kube(validation = Rule::new("!has(self.url) || has(self.model)").message("target: a url needs the name of the model that requests ask for"))]
+#[x_kube(validation = Rule::new("!has(self.ca) || (has(self.url) && self.url.startsWith('https://'))").message("target.ca: write it together with an https:// address in url; the certificate of a deployment is trusted by itself"))]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// The name of an `LLMDeployment` in the same namespace.
@@ -26,6 +30,9 @@ pub struct Target {
     /// The Secret with the API key for the target, under the key `apiKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Credentials>,
+    /// What the certificate of an `https://` server at `url` is checked by, in place of the image's own authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<CertificateAuthority>,
     /// Where `url`'s metrics are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<MetricsSource>,
@@ -41,6 +48,37 @@ impl Target {
         let url = self.url.as_deref().unwrap_or_default();
         self.deployment.as_deref().unwrap_or(url)
     }
+}
+
+/// Certificates in PEM form: an authority's, several authorities', or the server's own.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("has(self.secretRef) != has(self.configMapRef)").message("target.ca: write either secretRef or configMapRef, with the name of what holds the certificates"))]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateAuthority {
+    /// The Secret that holds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretReference>,
+    /// The ConfigMap that holds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<ConfigMapReference>,
+    /// The key that they are under.
+    #[serde(default = "ca_crt")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("target.ca.key: write a key of the Secret or ConfigMap, such as ca.crt"))]
+    pub key: String,
+}
+
+fn ca_crt() -> String {
+    paths::TLS_AUTHORITY.to_owned()
+}
+
+/// A ConfigMap in the resource's own namespace.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapReference {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// Where another server's metrics are.

@@ -53,6 +53,28 @@ fn records_go_to_a_bucket_of_any_server() {
     }
 }
 
+/// A benchmark of a server at `url` whose authority is in a Secret, with a change.
+fn ca(url: &str, change: &Value) -> Value {
+    let mut ca = json!({"secretRef": {"name": "corporate"}});
+    let fields = change.as_object().unwrap().clone();
+    ca.as_object_mut().unwrap().extend(fields);
+    json!({"target": {"url": url, "model": "m", "ca": ca}})
+}
+
+#[test]
+fn an_authority_of_an_https_server_is_under_ca_crt_unless_another_key_is_named() {
+    assert_eq!(
+        violations(&ca("https://a", &json!({}))),
+        Vec::<String>::new()
+    );
+    let of_a_bundle = json!({"target": {"url": "https://a", "model": "m", "ca": {
+        "configMapRef": {"name": "bundle"}, "key": "trust-bundle.pem",
+    }}});
+    assert_eq!(violations(&of_a_bundle), Vec::<String>::new());
+    let spec: LLMBenchmarkSpec = serde_json::from_value(ca("https://a", &json!({}))).unwrap();
+    assert_eq!(spec.target.ca.unwrap().key, "ca.crt");
+}
+
 #[test]
 fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
     let scenario = json!({"name": "a", "users": 1, "duration": "1s"});
@@ -62,6 +84,26 @@ fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
         (
             json!({"target": {"url": "a:80", "model": "m"}}),
             "http:// or https://",
+        ),
+        (
+            ca("http://a", &json!({})),
+            "together with an https:// address",
+        ),
+        (
+            json!({"target": {"deployment": "m", "ca": {"secretRef": {"name": "a"}}}}),
+            "together with an https:// address",
+        ),
+        (
+            ca("https://a", &json!({"configMapRef": {"name": "b"}})),
+            "either secretRef or configMapRef",
+        ),
+        (
+            json!({"target": {"url": "https://a", "model": "m", "ca": {}}}),
+            "either secretRef or configMapRef",
+        ),
+        (
+            ca("https://a", &json!({"key": "../ca.crt"})),
+            "a key of the Secret or ConfigMap",
         ),
         (
             json!({"target": {"deployment": "m"}, "profile": "custom"}),

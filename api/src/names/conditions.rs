@@ -46,11 +46,11 @@ pub const ALL_PODS_SCHEDULED: &str = "AllPodsScheduled";
 pub const UNSCHEDULABLE: &str = "Unschedulable";
 /// `Ready`: a node prepares the pod.
 pub const CONTAINER_STARTING: &str = "ContainerStarting";
-/// `Ready`: a volume cannot be mounted.
+/// `Ready`, `Complete`: a volume cannot be mounted.
 pub const VOLUME_NOT_READY: &str = "VolumeNotReady";
 /// `Ready`: the image cannot be pulled.
 pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
-/// `Ready`: the container cannot be created, such as for a missing Secret.
+/// `Ready`, `Complete`: the container cannot be created, such as for a missing Secret.
 pub const CONTAINER_CONFIG_ERROR: &str = "ContainerConfigError";
 /// `Ready`, `ModelLoaded`: the kernel stopped the server for its memory.
 pub const OOM_KILLED: &str = "OOMKilled";

@@ -6,6 +6,7 @@ use crate::{
         files,
         scrape::Scraper,
     },
+    load::plan::Target,
     record::Run,
 };
 use candlepower_api::{deployment::LLMDeploymentSpec, names::paths, value::Duration};
@@ -29,24 +30,29 @@ pub(super) struct EvidenceFlags {
 
 /// Scrapes that go on.
 pub(super) struct Watch {
+    target: Target,
     pages: Vec<String>,
     scraper: Scraper,
 }
 
 impl EvidenceFlags {
-    /// Begins to scrape.
-    pub(super) fn watch(&self, target: &str) -> Result<Watch, Error> {
+    /// Begins to scrape `target`, whose metrics are at the address `metrics` where no flag says otherwise.
+    pub(super) fn watch(&self, target: Target, metrics: &str) -> Result<Watch, Error> {
         let pages = if self.metrics_url.is_empty() {
             vec![format!(
                 "{}{}",
-                target.trim_end_matches('/'),
+                metrics.trim_end_matches('/'),
                 paths::METRICS
             )]
         } else {
             self.metrics_url.clone()
         };
-        let scraper = Scraper::start(&pages, None, self.scrape_interval.as_std())?;
-        Ok(Watch { pages, scraper })
+        let scraper = Scraper::start(&pages, &target, None, self.scrape_interval.as_std())?;
+        Ok(Watch {
+            target,
+            pages,
+            scraper,
+        })
     }
 
     /// Ends the scrapes, collects the rest, and writes all of it beside the run's records.
@@ -59,6 +65,7 @@ impl EvidenceFlags {
         folder: &Path,
     ) -> Result<(), Error> {
         let sources = Sources {
+            target: watch.target,
             metrics: MetricsFrom::Scrapes {
                 pages: watch.pages,
                 scraped: watch.scraper.stop(),

@@ -10,6 +10,7 @@ use crate::{
         collect::{MetricsFrom, Sources, collect},
         files,
     },
+    load::plan::Target,
     objectives::{self, Objective},
     record::Run,
     record_files,
@@ -97,6 +98,10 @@ impl Reading {
             return Ok(known);
         }
         let sources = Sources {
+            target: Target {
+                url: run.url.clone(),
+                ..Target::default()
+            },
             metrics: match &self.prometheus_url {
                 Some(url) => MetricsFrom::Prometheus {
                     urls: vec![url.clone()],

@@ -8,7 +8,10 @@ use super::{
     scrape::Scraped,
     series::Series,
 };
-use crate::record::{Micros, Run};
+use crate::{
+    load::plan::Target,
+    record::{Micros, Run},
+};
 use candlepower_api::{benchmark::MetricsDialect, deployment::LLMDeploymentSpec};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -42,6 +45,8 @@ pub enum MetricsFrom {
 /// Where evidence is looked for.
 #[derive(Clone, Debug)]
 pub struct Sources {
+    /// What was loaded, and what opens it.
+    pub target: Target,
     /// Metrics.
     pub metrics: MetricsFrom,
     /// Jaegers that this machine reaches, or why there is none.
@@ -66,7 +71,7 @@ pub async fn collect(run: &Run, sources: Sources) -> Evidence {
         ..Evidence::default()
     };
     metrics(run, sources.metrics, &mut evidence).await;
-    listed(run, &mut evidence).await;
+    listed(run, &sources.target, &mut evidence).await;
     match sources.jaegers {
         Ok(urls) => traces(run, &urls, &mut evidence).await,
         Err(why) => evidence.lacks("traces", why),
@@ -155,8 +160,8 @@ async fn query(
     Ok(prometheus::merge(parts))
 }
 
-async fn listed(run: &Run, evidence: &mut Evidence) {
-    let found = match Server::at(&run.url) {
+async fn listed(run: &Run, target: &Target, evidence: &mut Evidence) {
+    let found = match Server::of_target(&run.url, target) {
         Ok(server) => facts::listed(&server, &run.model).await,
         Err(error) => Err(error.to_string()),
     };
@@ -236,6 +241,7 @@ mod tests {
     async fn what_does_not_answer_is_missing_with_a_reason_and_nothing_is_invented() {
         let nowhere = "http://127.0.0.1:9".to_owned();
         let sources = Sources {
+            target: Target::default(),
             metrics: MetricsFrom::Prometheus {
                 urls: vec![nowhere.clone()],
                 dialect: MetricsDialect::Candlepower,

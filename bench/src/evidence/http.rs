@@ -1,6 +1,7 @@
 //! GET from an address that this machine reaches; kube's client already speaks HTTP and TLS.
+use crate::load::{self, Untrustworthy, plan::Target};
 use http_body_util::BodyExt;
-use hyper::{Request, StatusCode, body::Bytes};
+use hyper::{Request, StatusCode, Uri, body::Bytes};
 use kube::{Client, Config, client::Body};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// It cannot be known.
+    #[error(transparent)]
+    Trust(#[from] Untrustworthy),
     /// No answer came.
     #[error("{url} did not answer: {problem}")]
     Silent {
@@ -48,16 +52,31 @@ pub struct Server {
 impl Server {
     /// The server at `url`, such as `http://localhost:16686`.
     pub fn at(url: &str) -> Result<Self, Error> {
+        Self::of_target(url, &Target::default())
+    }
+
+    /// The same, where it is `target` or belongs to it: certificates are checked by what the target's is. The name
+    /// that this is for, and the API key, go to the target's own address alone.
+    pub fn of_target(url: &str, target: &Target) -> Result<Self, Error> {
         let address = |problem: String| Error::Address {
             url: url.to_owned(),
             problem,
         };
-        let parsed = url.trim_end_matches('/').parse::<hyper::Uri>();
+        let parsed = url.trim_end_matches('/').parse::<Uri>();
         let parsed = parsed.map_err(|error| address(error.to_string()))?;
         if parsed.scheme().is_none() {
             return Err(address("it names no scheme".to_owned()));
         }
+        let is_target = is_same_server(&parsed, &target.url);
         let mut config = Config::new(parsed);
+        if !target.trust.certificates.is_empty() {
+            let known = load::certificates(&target.trust.certificates)?;
+            config.root_cert = Some(known.iter().map(|one| one.to_vec()).collect());
+        }
+        if is_target {
+            config.tls_server_name.clone_from(&target.trust.server_name);
+            config.auth_info.token = target.api_key.clone().map(Into::into);
+        }
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(ANSWER);
         let client = Client::try_from(config).map_err(|error| address(error.to_string()))?;
@@ -67,13 +86,13 @@ impl Server {
         })
     }
 
-    /// The server of a page such as `http://localhost:8080/metrics`, and the page's path.
-    pub fn of_page(url: &str) -> Result<(Self, String), Error> {
+    /// The server of a page such as `http://localhost:8080/metrics`, which belongs to `target`, and the page's path.
+    pub fn of_page(url: &str, target: &Target) -> Result<(Self, String), Error> {
         let after_scheme = url.find("://").map_or(0, |at| at + 3);
         let path = url[after_scheme..].find('/').map(|at| after_scheme + at);
         let (server, path) = url.split_at(path.unwrap_or(url.len()));
         let path = if path.is_empty() { "/" } else { path };
-        Ok((Self::at(server)?, path.to_owned()))
+        Ok((Self::of_target(server, target)?, path.to_owned()))
     }
 
     /// Its address.
@@ -111,6 +130,14 @@ impl Server {
     }
 }
 
+fn is_same_server(one: &Uri, other: &str) -> bool {
+    let Ok(other) = other.parse::<Uri>() else {
+        return false;
+    };
+    one.authority().is_some()
+        && (one.scheme(), one.authority()) == (other.scheme(), other.authority())
+}
+
 /// A text as a value in a query.
 pub fn encode(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
@@ -119,6 +146,12 @@ pub fn encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::plan::Trust;
+    use std::net::Ipv4Addr;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     #[test]
     fn a_query_holds_only_what_it_may() {
@@ -131,12 +164,61 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_a_server_and_a_path() {
         let split = |url| {
-            let (server, path) = Server::of_page(url).unwrap();
+            let (server, path) = Server::of_page(url, &Target::default()).unwrap();
             (server.url().to_owned(), path)
         };
         let expected = ("http://a:8080".to_owned(), "/metrics?x=1".to_owned());
         assert_eq!(split("http://a:8080/metrics?x=1"), expected);
         assert_eq!(split("http://a").1, "/");
+    }
+
+    /// The address of a server that answers once, with the request's headers.
+    async fn echo() -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let length = connection.read(&mut head).await.unwrap();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+            connection.write_all(answer.as_bytes()).await.unwrap();
+            connection.write_all(&head[..length]).await.unwrap();
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn the_api_key_is_shown_to_the_target_and_to_nobody_beside_it() {
+        for is_target in [true, false] {
+            let url = echo().await;
+            let target = Target {
+                url: if is_target {
+                    format!("{url}/v1")
+                } else {
+                    "http://127.0.0.1:9".to_owned()
+                },
+                api_key: Some("secret".to_owned()),
+                ..Target::default()
+            };
+            let server = Server::of_target(&url, &target).unwrap();
+            let seen = server.get_ok("/metrics").await.unwrap();
+            let seen = String::from_utf8_lossy(&seen).to_ascii_lowercase();
+            assert!(seen.starts_with("get /metrics "), "{seen}");
+            assert_eq!(seen.contains("authorization: bearer secret"), is_target);
+        }
+    }
+
+    #[tokio::test]
+    async fn certificates_that_cannot_be_read_are_named() {
+        let target = Target {
+            trust: Trust {
+                certificates: vec!["/nowhere/ca.crt".into()],
+                server_name: None,
+            },
+            ..Target::default()
+        };
+        let error = Server::of_target("https://a", &target).err().unwrap();
+        assert!(error.to_string().contains("/nowhere/ca.crt"), "{error}");
     }
 
     #[tokio::test]

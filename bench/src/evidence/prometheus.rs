@@ -40,7 +40,8 @@ struct Matrix {
 /// The expression that puts a quantity together over pods.
 fn expression(quantity: Quantity, metric: &str, selector: &str) -> String {
     let by = if quantity.largest() { "max" } else { "sum" };
-    format!("{by}({metric}{{{selector}}})")
+    let parts = dialect::addends(metric).map(|name| format!("{by}({name}{{{selector}}})"));
+    parts.collect::<Vec<_>>().join(" + ")
 }
 
 /// One list of what several Prometheuses have, each of them for other pods.
@@ -77,8 +78,12 @@ pub async fn range(
     (from, to): (Micros, Micros),
     step: f64,
 ) -> Result<Vec<Series>, Error> {
-    let mut all = vec![];
+    let mut all: Vec<Series> = vec![];
     for (quantity, metric) in dialect::metrics_of(dialect) {
+        // Names of older versions come last.
+        if all.iter().any(|one| one.quantity == quantity) {
+            continue;
+        }
         let path = format!(
             "/api/v1/query_range?query={}&start={}&end={}&step={step}",
             encode(&expression(quantity, &metric, selector)),
@@ -167,5 +172,7 @@ mod tests {
         let sum = expression(Quantity::Running, "llm_num_requests_running", "pod=\"a\"");
         assert_eq!(sum, "sum(llm_num_requests_running{pod=\"a\"})");
         assert!(expression(Quantity::KvCacheUsage, "kv", "").starts_with("max("));
+        let prompts = expression(Quantity::PromptTokens, "a + b", "x=\"y\"");
+        assert_eq!(prompts, "sum(a{x=\"y\"}) + sum(b{x=\"y\"})");
     }
 }

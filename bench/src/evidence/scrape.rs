@@ -6,7 +6,7 @@ use super::{
     http::{Error, Server},
     series::{Quantity, Series},
 };
-use crate::record::Micros;
+use crate::{load::plan::Target, record::Micros};
 use candlepower_api::benchmark::MetricsDialect;
 use std::{
     collections::BTreeMap,
@@ -46,14 +46,13 @@ impl Collector {
         };
         self.scraped.answered += 1;
         self.scraped.dialect = Some(dialect);
-        let names: BTreeMap<_, _> = dialect::metrics_of(dialect).collect();
-        for (quantity, value) in dialect::quantities(dialect, page) {
+        for (quantity, reading) in dialect::quantities(dialect, page) {
             let series = self.series.entry(quantity).or_insert_with(|| Series {
                 quantity,
-                metric: names.get(&quantity).cloned().unwrap_or_default(),
+                metric: reading.metric,
                 points: vec![],
             });
-            series.points.push((time, value));
+            series.points.push((time, reading.value));
         }
         if let Some(facts) = model_facts(page) {
             self.scraped.model = Some(facts);
@@ -94,14 +93,18 @@ impl Drop for Scraper {
 }
 
 impl Scraper {
-    /// Begins to scrape `pages`, one for each pod, every `interval`; `dialect` is recognised where
-    /// it is not given.
+    /// Begins to scrape `pages` of `target`, one for each pod, every `interval`; `dialect` is recognised
+    /// where it is not given.
     pub fn start(
         pages: &[String],
+        target: &Target,
         dialect: Option<MetricsDialect>,
         interval: Duration,
     ) -> Result<Self, Error> {
-        let pages: Result<Vec<_>, _> = pages.iter().map(|url| Server::of_page(url)).collect();
+        let pages: Result<Vec<_>, _> = pages
+            .iter()
+            .map(|url| Server::of_page(url, target))
+            .collect();
         let mut collector = Collector::default();
         collector.scraped.dialect = dialect;
         let collector = Arc::new(Mutex::new(collector));

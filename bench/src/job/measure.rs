@@ -6,7 +6,10 @@ use crate::{
         collect::{MetricsFrom, Sources, collect},
         scrape::Scraper,
     },
-    load::{self, CancellationToken, plan::Plan},
+    load::{
+        self, CancellationToken,
+        plan::{Plan, Target},
+    },
     record::Run,
 };
 use candlepower_api::benchmark::job::{MetricsPage, Served};
@@ -38,7 +41,7 @@ pub(super) async fn measure(
     cancel: &CancellationToken,
 ) -> Result<Measured, Error> {
     wait_for_connections(&served.url, cancel).await;
-    let scraper = start(served);
+    let scraper = start(served, &plan.target);
     let run = load::run(plan, follow, cancel.clone()).await?;
     if cancel.is_cancelled() {
         return Err(Error::Interrupted);
@@ -53,6 +56,7 @@ pub(super) async fn measure(
         }
     };
     let sources = Sources {
+        target: plan.target.clone(),
         metrics,
         jaegers: jaegers(served),
         deployment: served
@@ -97,12 +101,12 @@ impl Place<'_> {
 }
 
 /// The pages themselves are read more often than any Prometheus would.
-fn start(served: &Served) -> Result<(Vec<String>, Scraper), String> {
+fn start(served: &Served, target: &Target) -> Result<(Vec<String>, Scraper), String> {
     let pages: Vec<_> = served.metrics.iter().map(|page| page.url.clone()).collect();
     if pages.is_empty() {
         return Err("no page with its metrics is known; set spec.target.metrics".to_owned());
     }
-    let scraper = Scraper::start(&pages, Some(served.dialect), SCRAPE_EVERY);
+    let scraper = Scraper::start(&pages, target, Some(served.dialect), SCRAPE_EVERY);
     let scraper = scraper.map_err(|error| error.to_string())?;
     Ok((pages, scraper))
 }

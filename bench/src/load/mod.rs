@@ -33,3 +33,4 @@ pub use live::{Phase, Progress};
 pub use run::{Error, Observer, run};
 pub use tokio_util::sync::CancellationToken;
 pub use trust::Untrustworthy;
+pub(crate) use trust::certificates;

@@ -8,7 +8,7 @@ use candlepower_api::{
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Where requests go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Target {
     /// The server's address, with or without `/v1`.
     pub url: String,

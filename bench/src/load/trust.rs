@@ -66,10 +66,8 @@ pub(super) fn connector(
 
 fn by_files(files: &[PathBuf]) -> Result<ClientConfig, Untrustworthy> {
     let mut roots = RootCertStore::empty();
-    for file in files {
-        for certificate in read(file)? {
-            roots.add(certificate)?;
-        }
+    for certificate in certificates(files)? {
+        roots.add(certificate)?;
     }
     Ok(
         ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -77,6 +75,17 @@ fn by_files(files: &[PathBuf]) -> Result<ClientConfig, Untrustworthy> {
             .with_root_certificates(roots)
             .with_no_client_auth(),
     )
+}
+
+/// What all of `files` hold.
+pub(crate) fn certificates(
+    files: &[PathBuf],
+) -> Result<Vec<CertificateDer<'static>>, Untrustworthy> {
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(read(file)?);
+    }
+    Ok(all)
 }
 
 fn read(file: &Path) -> Result<Vec<CertificateDer<'static>>, Untrustworthy> {

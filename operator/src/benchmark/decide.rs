@@ -5,7 +5,7 @@ use super::{
     schedule::{self, Schedule},
     served,
 };
-use crate::events::find;
+use crate::{events::find, start_failure::preparing_since};
 use candlepower_api::{
     benchmark::{
         ConcurrencyPolicy, LLMBenchmark,
@@ -196,13 +196,25 @@ pub(super) fn not_ready(target: &LLMDeployment) -> Option<Obstacle> {
     }
 }
 
+/// How often a node that prepares the job's pod is asked what it waits for: nothing else tells.
+const WHILE_PREPARING: Duration = Duration::from_secs(5);
 /// Clocks may be set, so that no wait is longer.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
 /// When to look again without being told of a change. `None`: only then.
-pub(super) fn next_look(decision: &Decision, now: Timestamp) -> Option<Duration> {
-    let Decision::Schedule(schedule) = decision else {
-        return None;
+pub(super) fn next_look(
+    decision: &Decision,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Duration> {
+    let schedule = match decision {
+        Decision::Schedule(schedule) => schedule,
+        Decision::Run(_) => {
+            let mut pods = observed.pods.iter();
+            let prepared = pods.any(|pod| preparing_since(pod).is_some());
+            return prepared.then_some(WHILE_PREPARING);
+        }
+        Decision::Wait(_) | Decision::End(_) | Decision::Ended => return None,
     };
     let left = schedule
         .next_due

@@ -1,6 +1,6 @@
 //! Everything that a reconcile reads, from the caches; only an end is verified with the API server.
 use super::{build::names, context::Context, mailbox::Mailbox};
-use crate::{children::is_controlled_by, error::Error};
+use crate::{children::is_controlled_by, error::Error, start_failure};
 use candlepower_api::{
     benchmark::{LLMBenchmark, LLMBenchmarkStatus, job::Summary},
     deployment::LLMDeployment,
@@ -30,6 +30,8 @@ pub(super) struct Observed {
     pub(super) job: Option<Arc<Job>>,
     /// The job's pods.
     pub(super) pods: Vec<Arc<Pod>>,
+    /// Why a node cannot start one of them.
+    pub(super) start_failure: Option<String>,
     /// What is measured, where it is a deployment.
     pub(super) target: Option<Arc<LLMDeployment>>,
     pub(super) target_pods: Vec<Arc<Pod>>,
@@ -94,6 +96,7 @@ pub(super) async fn dereference(
         job: by_name(&caches.jobs, &namespace, &names::job(&name))
             .filter(|job| is_controlled_by(job.meta(), &uid)),
         pods: labelled(&caches.pods, &namespace, labels::LLM_BENCHMARK, &name),
+        start_failure: None,
         target_pods: target
             .as_ref()
             .map(|target| pods_of(&target.name_any()))
@@ -115,6 +118,11 @@ pub(super) async fn dereference(
     };
     observed.mailbox = mailbox(&observed.config_maps, &uid);
     verify_end(&mut observed, &namespace, &name, &uid, context).await?;
+    for pod in &observed.pods {
+        if let Some(failure) = start_failure::of(&context.client, pod).await {
+            observed.start_failure = Some(failure);
+        }
+    }
     Ok(observed)
 }
 

@@ -56,5 +56,6 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     if let Outcome::Refused(refusal) = outcome {
         return Err(Error::Refused(refusal));
     }
-    Ok(decide::next_look(&decision, now).map_or_else(Action::await_change, Action::requeue))
+    let next = decide::next_look(&decision, &observed, now);
+    Ok(next.map_or_else(Action::await_change, Action::requeue))
 }

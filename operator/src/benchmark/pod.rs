@@ -1,5 +1,5 @@
 //! What the job and its pods say about themselves.
-use super::decide::Obstacle;
+use super::{build::trust::AUTHORITY_VOLUME, decide::Obstacle};
 use candlepower_api::names::conditions;
 use k8s_openapi::api::{
     batch::v1::Job,
@@ -69,8 +69,8 @@ pub(super) fn failure(end: &JobEnd, pods: &[Arc<Pod>]) -> Obstacle {
     Obstacle { reason, message }
 }
 
-/// What stands in the way of the job's pod, where something does.
-pub(super) fn pending(pods: &[Arc<Pod>]) -> Option<Obstacle> {
+/// What stands in the way of the job's pod, where something does; `start_failure` is what its node says about it.
+pub(super) fn pending(pods: &[Arc<Pod>], start_failure: Option<&str>) -> Option<Obstacle> {
     let obstacle = |reason, message| Some(Obstacle { reason, message });
     let alive = |pod: &&Arc<Pod>| {
         let phase = pod
@@ -115,10 +115,26 @@ pub(super) fn pending(pods: &[Arc<Pod>]) -> Option<Obstacle> {
     if running {
         return None;
     }
+    if let Some(failure) = start_failure {
+        let message = format!("pod {name}: its node cannot start it: {failure}");
+        return obstacle(
+            conditions::VOLUME_NOT_READY,
+            message + cure_of_volume(failure),
+        );
+    }
     obstacle(
         conditions::JOB_PENDING,
         format!("pod {name}: its node pulls the image and starts it"),
     )
+}
+
+/// Kubelet's message names the volume and what is missing.
+fn cure_of_volume(failure: &str) -> &'static str {
+    if failure.contains(&format!("volume \"{AUTHORITY_VOLUME}\"")) {
+        "; create the Secret or ConfigMap that spec.target.ca names, with the key that it names"
+    } else {
+        ""
+    }
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
@@ -223,8 +239,8 @@ mod tests {
 
     #[test]
     fn what_keeps_the_pod_from_running_is_said() {
-        let reason = |pod: Arc<Pod>| pending(&[pod]).map(|found| found.reason);
-        assert_eq!(pending(&[]).unwrap().reason, "JobPending");
+        let reason = |pod: Arc<Pod>| pending(&[pod], None).map(|found| found.reason);
+        assert_eq!(pending(&[], None).unwrap().reason, "JobPending");
         assert_eq!(
             reason(pod(json!({"phase": "Pending", "conditions": [
                 {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
@@ -246,5 +262,29 @@ mod tests {
             Some("JobPending")
         );
         assert_eq!(reason(in_state("Running", json!({"running": {}}))), None);
+    }
+
+    #[test]
+    fn what_a_node_cannot_mount_is_named_with_the_field_that_asks_for_it() {
+        let creating = || {
+            in_state(
+                "Pending",
+                json!({"waiting": {"reason": "ContainerCreating"}}),
+            )
+        };
+        let missing =
+            "MountVolume.SetUp failed for volume \"target-ca\" : secret \"corporate\" not found";
+        let found = pending(&[creating()], Some(missing)).unwrap();
+        assert_eq!(found.reason, "VolumeNotReady");
+        assert!(
+            found.message.contains(missing) && found.message.contains("spec.target.ca"),
+            "{found:?}"
+        );
+        let another = "MountVolume.MountDevice failed for volume \"pvc-1\" : rpc error";
+        let found = pending(&[creating()], Some(another)).unwrap();
+        assert!(!found.message.contains("spec.target.ca"), "{found:?}");
+        // It was in the way once.
+        let runs = in_state("Running", json!({"running": {}}));
+        assert_eq!(pending(&[runs], Some(missing)), None);
     }
 }

@@ -13,6 +13,7 @@ use super::{
     },
     status::is_settled,
 };
+use crate::start_failure;
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentStatus},
     server_config::LoadReport,
@@ -21,13 +22,13 @@ use futures::future::join_all;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, PodCondition, Service},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodCondition, Service},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
     jiff::{SignedDuration, Timestamp},
 };
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::ResourceExt;
 use std::sync::Arc;
 
 /// What the cluster looks like now.
@@ -69,9 +70,6 @@ pub(super) struct ObservedPod {
     /// Why its node cannot start it: kubelet tells only by events.
     pub(super) start_failure: Option<String>,
 }
-
-/// Preparing a pod usually takes less; before that its events are not worth a request.
-const USUAL_PREPARATION: SignedDuration = SignedDuration::from_secs(10);
 
 /// Prometheus finds and scrapes a new pod within this time: before, it is not missed.
 const USUAL_DISCOVERY: SignedDuration = SignedDuration::from_secs(120);
@@ -145,11 +143,7 @@ async fn observe(
         }
         _ => None,
     };
-    let start_failure = if is_slow_to_start(&pod, Timestamp::now()) {
-        start_failure(&context.client, &pod).await
-    } else {
-        None
-    };
+    let start_failure = start_failure::of(&context.client, &pod).await;
     ObservedPod {
         pod,
         report,
@@ -195,48 +189,6 @@ fn serving(pods: &[ObservedPod], now: Timestamp) -> Serving {
             .filter_map(|observed| observed.pod.status.as_ref()?.pod_ip.clone())
             .collect(),
         settled: pods.iter().filter(has_settled).count(),
-    }
-}
-
-/// Whether a node has had the pod for longer than usual without starting its container.
-fn is_slow_to_start(pod: &Pod, now: Timestamp) -> bool {
-    let Some(status) = &pod.status else {
-        return false;
-    };
-    let containers = status.container_statuses.as_deref().unwrap_or_default();
-    let creating = containers.is_empty()
-        || containers.iter().any(|container| {
-            let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref());
-            waiting.is_some_and(|w| w.reason.as_deref() == Some("ContainerCreating"))
-        });
-    creating
-        && status
-            .start_time
-            .as_ref()
-            .is_some_and(|start| now.duration_since(start.0) > USUAL_PREPARATION)
-}
-
-async fn start_failure(client: &Client, pod: &Pod) -> Option<String> {
-    let events: Api<Event> = Api::namespaced(client.clone(), &pod.namespace()?);
-    let of_pod = ListParams::default()
-        .fields(&format!("involvedObject.uid={},type=Warning", pod.uid()?))
-        .limit(20);
-    match events.list(&of_pod).await {
-        Ok(list) => list
-            .items
-            .into_iter()
-            .filter(|event| {
-                event
-                    .reason
-                    .as_deref()
-                    .is_some_and(|r| r.starts_with("Failed"))
-            })
-            .max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0))
-            .and_then(|event| event.message),
-        Err(error) => {
-            tracing::debug!(%error, pod = pod.name_any(), "the pod's events cannot be read");
-            None
-        }
     }
 }
 

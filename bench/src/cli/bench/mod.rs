@@ -30,7 +30,7 @@ pub(super) struct Bench {
     api_key: Option<String>,
     /// A file with certificates, of an authority or the server's own, to check an https server by; this machine's where
     /// absent.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "ca-file", value_name = "FILE")]
     ca_certificate: Option<PathBuf>,
     #[command(flatten)]
     load: flags::Load,
@@ -57,17 +57,18 @@ impl Bench {
         if let Some(warning) = &reached.way.warning {
             eprintln!("{warning}");
         }
-        let watch = self.evidence.watch(&reached.way.metrics)?;
-        let plan = load::plan::Plan {
-            target: load::plan::Target {
-                url: reached.way.url,
-                model: self.model,
-                api_key: self.api_key,
-                trust: load::plan::Trust {
-                    certificates: self.ca_certificate.into_iter().collect(),
-                    server_name: reached.way.server_name,
-                },
+        let target = load::plan::Target {
+            url: reached.way.url,
+            model: self.model,
+            api_key: self.api_key,
+            trust: load::plan::Trust {
+                certificates: self.ca_certificate.into_iter().collect(),
+                server_name: reached.way.server_name,
             },
+        };
+        let watch = self.evidence.watch(target.clone(), &reached.way.metrics)?;
+        let plan = load::plan::Plan {
+            target,
             workload: self.workload.workload(),
             scenarios,
             search,

@@ -64,7 +64,7 @@ pub(super) fn job(
                     labels: Some(names::labels(&name)),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(trust::add(target, pod(resource, settings))),
+                spec: Some(trust::add(resource, target, pod(resource, settings))),
             },
             ..JobSpec::default()
         }),

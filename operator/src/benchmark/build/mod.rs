@@ -3,7 +3,7 @@ mod access;
 mod job;
 mod mailbox;
 pub(super) mod names;
-mod trust;
+pub(super) mod trust;
 
 use crate::{children, config::benchmark::BenchmarkConfig, error::Error};
 use candlepower_api::{

@@ -107,7 +107,7 @@ fn incomplete(reason: &'static str, message: String) -> Verdict {
 /// Takes over how far the job is.
 fn running(observed: &Observed, status: &mut LLMBenchmarkStatus) -> Verdict {
     let progress = observed.mailbox.progress.as_ref();
-    if let Some(obstacle) = pod::pending(&observed.pods) {
+    if let Some(obstacle) = pod::pending(&observed.pods, observed.start_failure.as_deref()) {
         // What an earlier pod of the job had told is over.
         status.stage = Some("Starting".to_owned());
         let Obstacle { reason, message } = obstacle;

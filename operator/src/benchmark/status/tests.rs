@@ -219,6 +219,40 @@ fn summary() -> Summary {
 }
 
 #[test]
+fn a_missing_certificate_is_named_and_asked_for_again_until_the_pod_runs() {
+    let resource = testing::benchmark(json!({"target": {
+        "url": "https://a", "model": "m", "ca": {"secretRef": {"name": "corporate"}},
+    }}));
+    let prepared = json!({"metadata": {"name": "nightly-bench-x"}, "status": {
+        "phase": "Pending", "startTime": testing::NOW,
+    }});
+    let missing = Observed {
+        pods: vec![Arc::new(serde_json::from_value(prepared).unwrap())],
+        start_failure: Some(
+            "MountVolume.SetUp failed for volume \"target-ca\" : secret \"corporate\" not found"
+                .into(),
+        ),
+        target: None,
+        ..started()
+    };
+    let next_look = |observed: &Observed| {
+        let decision = decide::decide(&resource, observed, now());
+        decide::next_look(&decision, observed, now())
+    };
+    let status = derived(&resource, &missing);
+    assert_eq!(complete(&status), ("False", "VolumeNotReady"));
+    let message = &find(&status.conditions, "Complete").unwrap().message;
+    assert!(message.contains("\"corporate\" not found"), "{message}");
+    assert!(next_look(&missing).is_some());
+    let runs = Observed {
+        target: None,
+        ..started()
+    };
+    assert_eq!(complete(&derived(&resource, &runs)).1, "Running");
+    assert_eq!(next_look(&runs), None);
+}
+
+#[test]
 fn a_report_that_is_written_is_the_result() {
     let observed = Observed {
         job: job(json!([{"type": "Complete", "status": "True"}])),
