@@ -4,6 +4,8 @@ use crate::value::ByteSize;
 
 /// Everything but weights and KV cache: code, tokenizer, activations of a step, HTTP buffers.
 pub const OVERHEAD: ByteSize = ByteSize::mebibytes(100);
+/// The same in a GPU's memory: kernels, the libraries' work space, activations of a step. An estimate.
+pub const GPU_OVERHEAD: ByteSize = ByteSize::gibibytes(1);
 /// A KV cache of fewer tokens is of no use.
 pub const FEWEST_TOKENS: usize = 256;
 /// A precision is not chosen by itself where it leaves a KV cache of fewer tokens than this.
@@ -20,6 +22,8 @@ pub struct Needs {
     pub context_length: usize,
     /// Sequences computed at once.
     pub max_batch_size: usize,
+    /// Everything else: [`OVERHEAD`], or [`GPU_OVERHEAD`].
+    pub overhead: ByteSize,
 }
 
 /// Why there is no KV cache of any use.
@@ -75,14 +79,14 @@ impl Needs {
     pub const fn sum(&self, kv_cache: u64) -> u64 {
         self.weights
             .saturating_add(kv_cache)
-            .saturating_add(OVERHEAD.bytes())
+            .saturating_add(self.overhead.bytes())
     }
 
     /// Bytes that `limit` leaves for the KV cache.
     pub const fn left(&self, limit: ByteSize) -> u64 {
         limit
             .bytes()
-            .saturating_sub(OVERHEAD.bytes())
+            .saturating_sub(self.overhead.bytes())
             .saturating_sub(self.weights)
     }
 
@@ -109,6 +113,7 @@ mod tests {
             kv_bytes_per_token: MIB / 8,
             context_length: 2000,
             max_batch_size: 4,
+            overhead: OVERHEAD,
         }
     }
 
@@ -148,6 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_keeps_more_for_its_libraries() {
+        let needs = Needs {
+            overhead: GPU_OVERHEAD,
+            ..needs()
+        };
+        let tokens = needs.kv_cache_tokens(None, ByteSize::mebibytes(1024 + 600));
+        assert_eq!(tokens, Ok(800), "100 MiB at 1/8 MiB a token");
+        let shortage = needs.kv_cache_tokens(None, ByteSize::gibibytes(1));
+        assert!(matches!(shortage, Err(Shortage::Limit { .. })));
+    }
+
+    #[test]
     fn a_configured_cache_is_taken_or_refused_but_never_changed() {
         let limit = ByteSize::gibibytes(1);
         let with = |mebibytes| needs().kv_cache_tokens(Some(ByteSize::mebibytes(mebibytes)), limit);
@@ -171,6 +188,7 @@ mod tests {
             kv_bytes_per_token: u64::MAX,
             context_length: usize::MAX,
             max_batch_size: usize::MAX,
+            overhead: ByteSize::new(u64::MAX),
         };
         let shortage = absurd.kv_cache_tokens(None, ByteSize::gibibytes(1));
         assert!(matches!(shortage, Err(Shortage::Limit { .. })));

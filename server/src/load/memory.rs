@@ -1,7 +1,7 @@
 //! Whether a model fits the memory that this process may use.
 use super::error::LoadError;
 use candlepower_api::{
-    memory::{Needs, OVERHEAD, Shortage},
+    memory::{Needs, Shortage},
     value::ByteSize,
 };
 use std::fs;
@@ -20,7 +20,7 @@ pub fn kv_cache_tokens(
                 weights: ByteSize::new(needs.weights),
                 kv_cache: ByteSize::new(kv_cache),
                 minimum_tokens: tokens,
-                overhead: OVERHEAD,
+                overhead: needs.overhead,
                 limit,
             },
             Shortage::KvCache {
@@ -59,6 +59,7 @@ fn total_memory(meminfo: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candlepower_api::memory::OVERHEAD;
 
     const MIB: u64 = 1 << 20;
 
@@ -68,6 +69,7 @@ mod tests {
             kv_bytes_per_token: MIB / 10,
             context_length: 2000,
             max_batch_size: 4,
+            overhead: OVERHEAD,
         }
     }
 

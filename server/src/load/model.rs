@@ -12,7 +12,7 @@ use crate::{
 };
 use candle_core::Device;
 use candlepower_api::{
-    memory::{COMFORTABLE_TOKENS, Needs},
+    memory::{COMFORTABLE_TOKENS, Needs, OVERHEAD},
     server_config::{LoadReport, LoadStage, LoadedModel, ServerConfig},
 };
 use std::{path::Path, sync::Arc, time::SystemTime};
@@ -78,6 +78,7 @@ pub fn load(
             kv_bytes_per_token,
             context_length,
             max_batch_size: config.engine.max_batch_size,
+            overhead: OVERHEAD,
         };
         memory::kv_cache_tokens(&needs, config.engine.kv_cache_memory, limit)
     };

@@ -67,6 +67,7 @@ impl<'a> Plan<'a> {
             kv_bytes_per_token: facts.shape.kv_bytes_per_token(),
             context_length,
             max_batch_size: count(engine.max_batch_size),
+            overhead: OVERHEAD,
         };
         let is_comfortable = |weights| {
             let tokens = needs(weights).kv_cache_tokens(engine.kv_cache_memory, limit);
@@ -108,7 +109,7 @@ impl<'a> Plan<'a> {
             ByteSize::new(self.needs.weights).human(),
             self.held,
             ByteSize::new(kv_cache).human(),
-            OVERHEAD.human(),
+            self.needs.overhead.human(),
             ByteSize::new(self.needs.sum(kv_cache)).human()
         )
     }
