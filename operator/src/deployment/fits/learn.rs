@@ -47,9 +47,9 @@ impl Question {
                 "the operator cannot read {scheme}:// sources; the server checks it before it loads the weights"
             ));
         }
-        if spec.resources.gpus > 0 {
+        if !spec.resources.claims.is_empty() {
             return Err(
-                "the operator does not know how much memory the GPUs have; the server checks it before it loads the weights"
+                "the operator does not know how much memory the claimed devices have; the server checks it before it loads the weights"
                     .to_owned(),
             );
         }
@@ -229,8 +229,10 @@ mod tests {
             (json!({"model": {"source": "s3://a/b"}}), "s3://"),
             (json!({"model": {"source": "oci://a/b:1"}}), "oci://"),
             (
-                json!({"model": {"source": "hf://a/b"}, "resources": {"gpus": 1}}),
-                "GPUs",
+                json!({"model": {"source": "hf://a/b"}, "resources": {"claims": [
+                    {"name": "gpu", "resourceClaimTemplateName": "one-gpu"},
+                ]}}),
+                "claimed devices",
             ),
         ] {
             let message = question(spec).unwrap_err();
