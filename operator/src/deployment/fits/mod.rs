@@ -3,7 +3,7 @@
 //! Nobody waits for long: a source that is silent is asked for a few seconds, and then the server is left to find out.
 //! Nothing is asked about what runs already, so that a system at rest, or a new operator, asks nobody.
 //!
-//! - [`learn`]: what to ask a source, by [`web`];
+//! - [`learn`], [`registry`]: what to ask a source, by [`web`];
 //! - [`gguf`], [`facts`]: what the beginnings of files say;
 //! - [`nodes`]: which GPUs there are;
 //! - [`judge`], [`gpus`]: whether it fits a [`room`], or the GPUs, as pure functions.
@@ -13,6 +13,7 @@ mod gpus;
 mod judge;
 mod learn;
 mod nodes;
+mod registry;
 mod room;
 mod web;
 
