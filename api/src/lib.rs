@@ -4,7 +4,7 @@
 //! - [`server_config`]: the server's configuration, written by the operator and read by the server;
 //! - [`names`]: metrics, labels, spans, ports and paths that more than one part uses;
 //! - [`value`]: quantities with units, validated where they enter;
-//! - [`memory`], [`weights`]: what a model needs, and which files it is, as server and operator both compute it.
+//! - [`memory`], [`weights`], [`oci`]: what a model needs, and which files it is, as server and operator both compute it.
 //!
 //! Nothing here does I/O.
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod benchmark;
 pub mod deployment;
 pub mod memory;
 pub mod names;
+pub mod oci;
 pub mod precision;
 pub mod server_config;
 #[cfg(feature = "kubernetes")]

@@ -62,17 +62,18 @@ def bucket(file: Path, key: str, folder: Path, port: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def registry(file: Path, name: str, folder: Path, port: int) -> Iterator[tuple[str, Path]]:
-    """A registry with `file` as an artifact's file `name`, for USER and PASSWORD; gives its address and its log."""
+def registry(file: Path, name: str, folder: Path, port: int, *, is_open: bool = False) -> Iterator[tuple[str, Path]]:
+    """A registry with `file` as an artifact's file `name`, for USER and PASSWORD unless it `is_open`; gives its address and log."""
     passwords, config, log = folder / "passwords", folder / "registry.json", folder / "registry.log"
     passwords.write_text(PASSWORDS)
-    settings = {
+    settings: dict[str, Any] = {
         "version": 0.1,
         "log": {"level": "warn"},
         "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}},
         "http": {"addr": f"{hub.ADDRESS}:{port}"},
-        "auth": {"htpasswd": {"realm": "tests", "path": str(passwords)}},
     }
+    if not is_open:
+        settings["auth"] = {"htpasswd": {"realm": "tests", "path": str(passwords)}}
     config.write_text(json.dumps(settings))  # JSON is YAML
     with listening(port, log, programs()[0], "serve", config) as address:
         in_the_network("push", f"http://{address}", f"{USER}:{PASSWORD}", file, name)

@@ -1,17 +1,25 @@
 """A model that asks for a GPU: what the status says while no node has one, and where it runs when one comes.
 
-The node's GPU is a number that the test writes into the node's status; the server does not look for it.
+The node's GPU is a number that the test writes into the node's status, and its memory a label; the server looks for neither.
 """
 
 import json
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+import hub
 import kube
 import models
 
 GPU = "nvidia.com/gpu"
+PRODUCT, MEMORY = f"{GPU}.product", f"{GPU}.memory"
+PORT = 18086
+CONTEXT = 8192
+# Beside the server's own gibibyte there is room for the weights, and not for a KV cache of that many tokens.
+MEBIBYTES = 1024 + 156
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +28,14 @@ def node() -> Iterator[str]:
     name = kube.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
     yield name
     give_gpus(name, 0)
+    kube.kubectl("label", "node", name, f"{PRODUCT}-", f"{MEMORY}-")
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hub.Hub]:
+    """The hub's look-alike."""
+    with hub.running(models.real_file(), tmp_path_factory.mktemp("hub"), PORT) as running:
+        yield running
 
 
 def give_gpus(node: str, number: int) -> None:
@@ -43,6 +59,52 @@ def test_without_a_gpu_the_status_names_what_is_missing_and_with_one_it_serves(
 
     give_gpus(node, 1)
     kube.wait_for_condition("fast", namespace, "Ready", "True")
+
+
+def fetched(name: str, mirror: hub.Hub, product: str) -> dict[str, Any]:
+    """A model of the hub on a GPU of this product, with far more memory in its container than it needs."""
+    env = [{"name": "HF_ENDPOINT", "value": mirror.url}, {"name": "CANDLEPOWER_ALLOW_PLAIN_HTTP", "value": "true"}]
+    spec = {
+        "model": {"source": "hf://tests/tiny"},
+        "engine": {"maxContextLength": CONTEXT, "maxBatchSize": 1},
+        "resources": {"gpus": 1, "cpu": "1", "memory": "8Gi", "requests": {"cpu": "50m", "memory": "64Mi"}},
+        "pod": {"env": env, "nodeSelector": {PRODUCT: product}},
+    }
+    return models.llm(name, **spec)
+
+
+def has_deployment(name: str, namespace: str) -> bool:
+    return any(found["metadata"]["name"] == name for found in kube.find("deployments", namespace))
+
+
+def test_gpus_whose_memory_no_node_tells_are_left_to_the_server(namespace: str, mirror: hub.Hub) -> None:
+    kube.apply(fetched("untold", mirror, "Unknown"), namespace)
+    resource = kube.wait_for_condition("untold", namespace, "FitsMemory", "Unknown", "NotEstimated")
+    message = kube.condition(resource, "FitsMemory")["message"]
+    assert MEMORY in message and "GPU feature discovery" in message
+    assert has_deployment("untold", namespace)
+    kube.kubectl("-n", namespace, "delete", "llm", "untold", "--wait=false")
+
+
+def test_a_model_that_does_not_fit_the_gpu_is_refused_until_its_context_does(
+    namespace: str, mirror: hub.Hub, node: str
+) -> None:
+    kube.kubectl("label", "--overwrite", "node", node, f"{PRODUCT}=Tiny-GPU", f"{MEMORY}={MEBIBYTES}")
+    kube.apply(fetched("tight", mirror, "Tiny-GPU"), namespace)
+    resource = kube.wait_for_condition("tight", namespace, "Ready", "False", "MemoryTooSmall")
+    fits = kube.condition(resource, "FitsMemory")
+    assert (fits["status"], fits["reason"]) == ("False", "MemoryTooSmall")
+    for part in [f"KV cache of {CONTEXT} tokens", "overhead 1.0 GiB", "exceed one Tiny-GPU GPU (1.2 GiB)", "a GPU of at least 2 GiB"]:
+        assert part in fits["message"]
+    assert not has_deployment("tight", namespace)
+    proposed = re.search(r"lower engine.maxContextLength to (\d+)", fits["message"])
+    assert proposed and 256 <= int(proposed[1]) < CONTEXT
+
+    kube.patch("llm", "tight", namespace, {"spec": {"engine": {"maxContextLength": int(proposed[1])}}})
+    resource = kube.wait_for_condition("tight", namespace, "FitsMemory", "True")
+    assert "of one Tiny-GPU GPU (1.2 GiB)" in kube.condition(resource, "FitsMemory")["message"]
+    assert has_deployment("tight", namespace)
+    kube.kubectl("-n", namespace, "delete", "llm", "tight", "--wait=false")
 
 
 def test_a_claim_of_devices_that_no_driver_has_is_named_with_the_cure(namespace: str, claim: str) -> None:

@@ -14,7 +14,7 @@ import kube
 import models
 import stores
 
-BUCKET_PORT, REGISTRY_PORT = 18900, 18500
+BUCKET_PORT, REGISTRY_PORT, OPEN_REGISTRY_PORT = 18900, 18500, 18501
 ENGINE = {"maxContextLength": 512, "maxBatchSize": 2}
 
 
@@ -32,6 +32,14 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
     folder = tmp_path_factory.mktemp("registry")
     with stores.registry(models.real_file(), "model.gguf", folder, REGISTRY_PORT) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def open_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a registry that asks nobody for a password."""
+    folder = tmp_path_factory.mktemp("open")
+    with stores.registry(models.real_file(), "model.gguf", folder, OPEN_REGISTRY_PORT, is_open=True) as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,6 +83,18 @@ def test_a_long_file_comes_in_pieces(namespace: str, registry: tuple[str, Path])
     pieces = [int(size) for size in re.findall(r'"GET /v2/\S+/blobs/\S+ HTTP/1.1" 206 (\d+) ', log)]
     assert len(pieces) > 2
     assert sum(pieces) == models.real_file().stat().st_size
+
+
+def test_an_artifact_that_does_not_fit_is_refused_where_the_registry_tells_everybody(
+    namespace: str, open_registry: str
+) -> None:
+    model = {"source": f"oci://{open_registry}/{stores.REPOSITORY}:1"}
+    plain = {"name": "CANDLEPOWER_ALLOW_PLAIN_HTTP", "value": "true"}
+    resources = {"cpu": "1", "memory": "128Mi", "requests": {"cpu": "50m", "memory": "64Mi"}}
+    kube.apply(models.llm("large", model=model, engine=ENGINE, resources=resources, pod={"env": [plain]}), namespace)
+    resource = kube.wait_for_condition("large", namespace, "Ready", "False", "MemoryTooSmall")
+    message = kube.condition(resource, "FitsMemory")["message"]
+    assert "weights of at least" in message and "memory limit of 128.0 MiB" in message
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ pub struct Config {
     #[arg(long, env = "FIGURES_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = at_least_a_second)]
     pub figures_interval: Duration,
 
-    /// Ask hf:// and https:// sources how large their models are, and schedule none that does not fit its memory limit
+    /// Ask hf://, https:// and oci:// sources how large their models are, and schedule none that does not fit its memory limit, or
+    /// the GPUs of the nodes
     #[arg(long, env = "ESTIMATE_MEMORY", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub estimate_memory: bool,
 

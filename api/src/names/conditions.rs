@@ -7,7 +7,7 @@ pub const READY: &str = "Ready";
 pub const SCHEDULED: &str = "Scheduled";
 /// Condition: the model is in memory in every wanted pod.
 pub const MODEL_LOADED: &str = "ModelLoaded";
-/// Condition: weights, KV cache and overhead are within the memory limit.
+/// Condition: weights, KV cache and overhead are within the memory limit, or the GPU's memory.
 pub const FITS_MEMORY: &str = "FitsMemory";
 /// Condition: no field is set that this version ignores.
 pub const SPEC_SUPPORTED: &str = "SpecSupported";

@@ -86,29 +86,9 @@ pub(super) fn check(serving: Serving) -> Result<(), Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::testing;
-    use axum::http::{Request, Response, StatusCode};
-    use futures::future;
-    use kube::client::Body;
+    use crate::deployment::testing::{self, api_server};
+    use axum::http::StatusCode;
     use serde_json::json;
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
-    use tower::BoxError;
-
-    /// A client whose API server answers this, and how often it was asked.
-    fn client(status: StatusCode, body: &'static str) -> (Client, Arc<AtomicUsize>) {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counting = asked.clone();
-        let service = tower::service_fn(move |_: Request<Body>| {
-            counting.fetch_add(1, Ordering::Relaxed);
-            let answer = Response::builder().status(status);
-            let answer = answer.body(Body::from(body.as_bytes().to_vec())).unwrap();
-            future::ok::<_, BoxError>(answer)
-        });
-        (Client::new(service, "team"), asked)
-    }
 
     fn with_claims() -> LLMDeployment {
         let claims = json!([{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]);
@@ -120,21 +100,21 @@ mod tests {
 
     #[tokio::test]
     async fn the_api_server_is_asked_once_and_only_where_a_resource_has_claims() {
-        let (client, asked) = client(StatusCode::OK, SERVED);
+        let (client, asked) = api_server(|_| (StatusCode::OK, SERVED.to_owned()));
         let devices = DeviceClaims::default();
         let none = testing::resource(json!({"resources": {"gpus": 1}}));
         assert_eq!(devices.serving(&none, &client).await, Serving::Unknown);
-        assert_eq!(asked.load(Ordering::Relaxed), 0);
+        assert_eq!(asked.lock().unwrap().len(), 0);
         for _ in 0..3 {
             let answer = devices.serving(&with_claims(), &client).await;
             assert_eq!(answer, Serving::Served);
         }
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert_eq!(asked.lock().unwrap().len(), 1);
     }
 
     #[tokio::test]
     async fn claims_that_are_not_served_are_refused_with_the_cure_until_they_are() {
-        let (client, _) = client(StatusCode::NOT_FOUND, "{\"code\": 404}");
+        let (client, _) = api_server(|_| (StatusCode::NOT_FOUND, "{\"code\": 404}".to_owned()));
         let devices = DeviceClaims::default();
         let answer = devices.serving(&with_claims(), &client).await;
         let rejection = check(answer).unwrap_err();
@@ -150,7 +130,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_api_server_that_does_not_answer_refuses_nothing() {
-        let (client, _) = client(StatusCode::INTERNAL_SERVER_ERROR, "{\"code\": 500}");
+        let failed = StatusCode::INTERNAL_SERVER_ERROR;
+        let (client, _) = api_server(move |_| (failed, "{\"code\": 500}".to_owned()));
         let devices = DeviceClaims::default();
         let answer = devices.serving(&with_claims(), &client).await;
         assert_eq!(check(answer), Ok(()));

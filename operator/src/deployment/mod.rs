@@ -93,7 +93,8 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Look, 
                 let children = traces::build().in_scope(|| build::children(&valid, &plan))?;
                 let hash = &children.config_hash;
                 let late = context.told(&valid.namespace, &valid.name);
-                let fit = context.estimates.of(resource, hash, &observed, late);
+                let estimates = &context.estimates;
+                let fit = estimates.of(resource, hash, &observed, &context.client, late);
                 let Some(fit) = fit.await else {
                     return Ok(Action::requeue(WHILE_ASKING).into());
                 };

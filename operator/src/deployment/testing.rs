@@ -11,11 +11,15 @@ use super::{
     validate::{Valid, validate},
 };
 use crate::config::{Config, PullPolicy, monitoring::MonitoringConfig};
+use axum::http::{Request, Response, StatusCode};
 use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};
 use clap::Parser;
+use futures::future;
 use k8s_openapi::jiff::Timestamp;
+use kube::{Client, client::Body};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use tower::BoxError;
 
 pub(super) const NOW: &str = "2026-01-01T12:00:00Z";
 
@@ -105,6 +109,23 @@ pub(super) fn ready_pod() -> ObservedPod {
             "state": {"running": {"startedAt": "2026-01-01T11:59:00Z"}},
         }],
     }))
+}
+
+/// A client whose API server gives these answers to paths with their queries, and all that it was asked for.
+pub(super) fn api_server(
+    answer: impl Fn(&str) -> (StatusCode, String) + Send + 'static,
+) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noting = asked.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let uri = request.uri().to_string();
+        let (status, body) = answer(&uri);
+        noting.lock().unwrap().push(uri);
+        let answer = Response::builder().status(status);
+        let answer = answer.body(Body::from(body.into_bytes())).unwrap();
+        future::ok::<_, BoxError>(answer)
+    });
+    (Client::new(service, "team"), asked)
 }
 
 /// A cluster without a monitoring stack.

@@ -2,15 +2,16 @@
 use super::{
     Fit,
     facts::{Facts, Stored},
+    room::Room,
 };
 use candlepower_api::{
     Precision,
     deployment::LLMDeploymentSpec,
-    memory::{COMFORTABLE_TOKENS, Needs, OVERHEAD, Shortage},
+    memory::{COMFORTABLE_TOKENS, Needs, Shortage},
     value::ByteSize,
 };
 
-/// What the server tries in turn after the stored format where nobody asked for a precision.
+/// What the server tries in turn after the stored floats where nobody asked for a precision.
 const AUTOMATIC: [Precision; 2] = [Precision::Q8_0, Precision::Q4K];
 /// What is proposed, the most precise first.
 const PROPOSED: [Precision; 5] = [
@@ -22,17 +23,15 @@ const PROPOSED: [Precision; 5] = [
 ];
 /// Contexts are proposed in multiples of this.
 const CONTEXT_STEP: usize = 64;
-/// Memory is proposed in multiples of so many MiB.
-const MEMORY_STEP: u64 = 64;
 
-/// Judges the model of these `facts`. The weights are counted as the least that they can be, so that nothing is refused
-/// that the server could serve.
-pub(super) fn judge(facts: &Facts, spec: &LLMDeploymentSpec) -> Fit {
-    let plan = Plan::new(facts, spec);
+/// Judges whether there is `room` for the model of these `facts`. The weights are counted as the least that they can be,
+/// so that nothing is refused that the server could serve.
+pub(super) fn judge(facts: &Facts, spec: &LLMDeploymentSpec, room: Room<'_>) -> Fit {
+    let plan = Plan::new(facts, spec, room);
     let configured = spec.engine.kv_cache_memory;
     let context = plan.needs.context_length;
     let is_asked_for = spec.engine.max_context_length.is_some() && configured.is_none();
-    match plan.needs.kv_cache_tokens(configured, plan.limit) {
+    match plan.needs.kv_cache_tokens(configured, room.size()) {
         Err(Shortage::Limit { tokens, kv_cache }) => Fit::TooLarge(plan.refusal(tokens, kv_cache)),
         // The server says what is wrong with it.
         Err(Shortage::KvCache { size, tokens, .. }) => Fit::Unknown(format!(
@@ -50,34 +49,33 @@ pub(super) fn judge(facts: &Facts, spec: &LLMDeploymentSpec) -> Fit {
 struct Plan<'a> {
     facts: &'a Facts,
     needs: Needs,
-    limit: ByteSize,
+    room: Room<'a>,
     /// How the weights are held.
     held: String,
     configured: Option<ByteSize>,
 }
 
 impl<'a> Plan<'a> {
-    fn new(facts: &'a Facts, spec: &LLMDeploymentSpec) -> Self {
+    fn new(facts: &'a Facts, spec: &LLMDeploymentSpec, room: Room<'a>) -> Self {
         let engine = &spec.engine;
         let own = usize::try_from(facts.shape.context_length).unwrap_or(usize::MAX);
         let context_length = engine.max_context_length.map_or(own, count).min(own);
-        let limit = spec.resources.memory;
         let needs = |weights| Needs {
             weights,
             kv_bytes_per_token: facts.shape.kv_bytes_per_token(),
             context_length,
             max_batch_size: count(engine.max_batch_size),
-            overhead: OVERHEAD,
+            overhead: room.overhead(),
         };
         let is_comfortable = |weights| {
-            let tokens = needs(weights).kv_cache_tokens(engine.kv_cache_memory, limit);
+            let tokens = needs(weights).kv_cache_tokens(engine.kv_cache_memory, room.size());
             tokens.is_ok_and(|tokens| tokens >= context_length.min(COMFORTABLE_TOKENS))
         };
-        let (weights, held) = held(facts, spec.precision, is_comfortable);
+        let (weights, held) = held(facts, spec.precision, room, is_comfortable);
         Self {
             facts,
             needs: needs(weights),
-            limit,
+            room,
             held,
             configured: engine.kv_cache_memory,
         }
@@ -86,11 +84,7 @@ impl<'a> Plan<'a> {
     /// What is needed with a KV cache of so many tokens.
     fn sum(&self, tokens: usize) -> String {
         let kv_cache = self.needs.kv_cache(tokens);
-        let fits = format!(
-            "{} of the memory limit of {}",
-            self.terms(tokens, kv_cache),
-            self.limit.human()
-        );
+        let fits = format!("{} of {}", self.terms(tokens, kv_cache), self.room.name());
         let whole = self.needs.whole_batch();
         if tokens >= whole {
             return fits;
@@ -118,7 +112,7 @@ impl<'a> Plan<'a> {
     fn refusal(&self, tokens: usize, kv_cache: u64) -> String {
         let mut cures = Vec::new();
         if self.configured.is_some() {
-            let left = ByteSize::new(self.needs.left(self.limit)).human();
+            let left = ByteSize::new(self.needs.left(self.room.size())).human();
             cures.push(format!("lower engine.kvCacheMemory to at most {left}"));
         } else if let Some(context) = self.largest_context() {
             cures.push(format!("lower engine.maxContextLength to {context}"));
@@ -126,21 +120,19 @@ impl<'a> Plan<'a> {
         if let Some(precision) = self.largest_precision(kv_cache) {
             cures.push(format!("set precision to {precision}"));
         }
-        let needed = self.needs.sum(kv_cache);
-        let mebibytes = (needed >> 20).saturating_add(1);
-        let rounded = mebibytes.div_ceil(MEMORY_STEP).saturating_mul(MEMORY_STEP);
-        cures.push(format!("raise resources.memory to {rounded}Mi"));
+        cures.push(self.room.cure(self.needs.sum(kv_cache)));
         format!(
-            "the model does not fit: {} exceed the memory limit of {}: {}",
+            "the model does not fit: {} exceed {}: {}",
             self.terms(tokens, kv_cache),
-            self.limit.human(),
+            self.room.name(),
             cures.join(", or ")
         )
     }
 
     /// The longest context that has room, where that is of any use.
     fn largest_context(&self) -> Option<usize> {
-        let tokens = self.needs.kv_cache_tokens(None, self.limit).ok()?;
+        let tokens = self.needs.kv_cache_tokens(None, self.room.size());
+        let tokens = tokens.ok()?;
         let context = tokens.min(self.needs.context_length) / CONTEXT_STEP * CONTEXT_STEP;
         (context > 0).then_some(context)
     }
@@ -156,13 +148,18 @@ impl<'a> Plan<'a> {
                 weights,
                 ..self.needs
             };
-            weights < self.needs.weights && needs.sum(kv_cache) <= self.limit.bytes()
+            weights < self.needs.weights && needs.sum(kv_cache) <= self.room.size().bytes()
         })
     }
 }
 
 /// Bytes of the weights, at least, and how they are held: as the server chooses.
-fn held(facts: &Facts, wanted: Precision, is_comfortable: impl Fn(u64) -> bool) -> (u64, String) {
+fn held(
+    facts: &Facts,
+    wanted: Precision,
+    room: Room<'_>,
+    is_comfortable: impl Fn(u64) -> bool,
+) -> (u64, String) {
     let Stored::Floats(stored) = facts.stored else {
         return (facts.bytes, "as stored".to_owned());
     };
@@ -173,7 +170,7 @@ fn held(facts: &Facts, wanted: Precision, is_comfortable: impl Fn(u64) -> bool) 
     if wanted != Precision::Auto {
         return as_precision(wanted);
     }
-    let mut all = [stored].into_iter().chain(AUTOMATIC);
+    let mut all = [room.floats(stored)].into_iter().chain(AUTOMATIC);
     let chosen = all.find(|precision| is_comfortable(as_precision(*precision).0));
     as_precision(chosen.unwrap_or(Precision::Q4K))
 }
@@ -213,7 +210,8 @@ mod tests {
             stored,
             bytes: mebibytes * MIB,
         };
-        judge(&facts, &testing::resource(spec).spec)
+        let spec = testing::resource(spec).spec;
+        judge(&facts, &spec, Room::Container(spec.resources.memory))
     }
 
     fn refused(stored: Stored, mebibytes: u64, spec: Value) -> String {

@@ -1,12 +1,12 @@
-//! Learns of a model what its memory depends on, from its source: of a hub's repository or a web server's file the
-//! lengths, and the beginnings of the files.
+//! Learns of a model what its memory depends on, from its source: of a hub's repository, a registry's artifact or a web
+//! server's file the lengths, and the beginnings of the files.
 use super::{
     facts::{Facts, Shape, most_tensors},
-    gguf,
+    gguf, registry,
     web::Web,
 };
 use candlepower_api::{
-    deployment::{Device, LLMDeploymentSpec},
+    deployment::LLMDeploymentSpec,
     names::fetching,
     weights::{NoChoice, Weights, choose, extension},
 };
@@ -22,8 +22,10 @@ const ALLOW_PLAIN: &str = "CANDLEPOWER_ALLOW_PLAIN_HTTP";
 /// Of a file, the header's part with the dimensions is within this.
 const BEGINNING: usize = 256 << 10;
 /// Longer lists of files are not read.
-const LONGEST_LISTING: usize = 4 << 20;
-/// A `config.json` has a few KiB.
+pub(super) const LONGEST_LISTING: usize = 4 << 20;
+/// What describes safetensors.
+const CONFIG: &str = "config.json";
+/// It has a few KiB.
 const LONGEST_CONFIG: usize = 1 << 20;
 
 /// What to ask, and whom.
@@ -42,14 +44,14 @@ impl Question {
     pub(super) fn of(spec: &LLMDeploymentSpec) -> Result<Self, String> {
         let model = &spec.model;
         let scheme = model.source.split("://").next().unwrap_or_default();
-        if !matches!(scheme, "hf" | "https") {
+        if !matches!(scheme, "hf" | "https" | "oci") {
             return Err(format!(
                 "the operator cannot read {scheme}:// sources; the server checks it before it loads the weights"
             ));
         }
-        if spec.resources.device() == Device::Cuda {
+        if !spec.resources.claims.is_empty() {
             return Err(
-                "the operator does not know how much memory the GPUs have; the server checks it before it loads the weights"
+                "the operator does not know how much memory the claimed devices have; the server checks it before it loads the weights"
                     .to_owned(),
             );
         }
@@ -80,14 +82,18 @@ impl Question {
     pub(super) async fn ask(&self) -> Result<Facts, String> {
         let web = Web {
             allow_plain: self.allow_plain,
+            pass: None,
         };
-        match self.source.strip_prefix("hf://") {
-            Some(repository) => self.of_hub(web, repository).await,
-            None => of_file(web, &self.source).await,
+        match self.source.split_once("://") {
+            Some(("hf", repository)) => self.of_hub(&web, repository).await,
+            Some(("oci", artifact)) => {
+                registry::of_artifact(web, artifact, self.file.as_deref()).await
+            }
+            _ => of_file(&web, &self.source).await,
         }
     }
 
-    async fn of_hub(&self, web: Web, repository: &str) -> Result<Facts, String> {
+    async fn of_hub(&self, web: &Web, repository: &str) -> Result<Facts, String> {
         let repository = encoded(repository.trim_end_matches('/'), true);
         let hub = &self.hub;
         let revision = encoded(self.revision.as_deref().unwrap_or(MAIN), false);
@@ -96,56 +102,71 @@ impl Question {
         // The commit keeps all files of one kind together.
         let commit = listing.get("sha").and_then(Value::as_str);
         let commit = commit.map_or(revision, |commit| encoded(commit, false));
-        let files = Files(&listing);
-        let url = |name: &str| {
-            let name = encoded(name, true);
-            format!("{hub}/{repository}/resolve/{commit}/{name}")
-        };
-        match choose(&files.names(), self.file.as_deref()).map_err(|none| no_choice(&none))? {
-            Weights::Gguf(name) => of_gguf(web, &url(name), files.size(name)).await,
-            Weights::SafeTensors(names) => {
-                let bytes = names.iter().try_fold(0_u64, |sum, name| {
-                    Some(sum.saturating_add(files.size(name)?))
-                });
-                let first = names.first().copied().unwrap_or_default();
-                of_safetensors(web, &url("config.json"), &url(first), bytes).await
-            }
+        let files = listed(&listing, &format!("{hub}/{repository}/resolve/{commit}"));
+        of_files(web, &files, self.file.as_deref()).await
+    }
+}
+
+/// A file of a source.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct File<'a> {
+    pub(super) name: &'a str,
+    pub(super) url: String,
+    /// Its bytes, where the source tells.
+    pub(super) size: Option<u64>,
+}
+
+/// The files of a hub's list, which are below `folder`.
+fn listed<'a>(listing: &'a Value, folder: &str) -> Vec<File<'a>> {
+    let file = |file: &'a Value| {
+        let name = file.get("rfilename")?.as_str()?;
+        let large = file.pointer("/lfs/size").and_then(Value::as_u64);
+        Some(File {
+            name,
+            url: format!("{folder}/{}", encoded(name, true)),
+            size: large.or_else(|| file.get("size").and_then(Value::as_u64)),
+        })
+    };
+    let files = listing.get("siblings").and_then(Value::as_array);
+    files.into_iter().flatten().filter_map(file).collect()
+}
+
+/// What the weights among the `files` of a source say.
+pub(super) async fn of_files(
+    web: &Web,
+    files: &[File<'_>],
+    wanted: Option<&str>,
+) -> Result<Facts, String> {
+    let names: Vec<_> = files.iter().map(|file| file.name).collect();
+    let named = |name: &str| files.iter().find(|file| file.name == name);
+    match choose(&names, wanted).map_err(|none| no_choice(&none))? {
+        Weights::Gguf(name) => {
+            let file = named(name).ok_or_else(no_weights)?;
+            of_gguf(web, &file.url, file.size).await
+        }
+        Weights::SafeTensors(names) => {
+            let config = named(CONFIG).ok_or("its source has no config.json")?;
+            let first = names.first().and_then(|name| named(name));
+            let first = first.ok_or_else(no_weights)?;
+            let bytes = names.iter().try_fold(0_u64, |sum, name| {
+                Some(sum.saturating_add(named(name)?.size?))
+            });
+            of_safetensors(web, &config.url, &first.url, bytes).await
         }
     }
 }
 
-/// A hub's list of a repository's files.
-struct Files<'a>(&'a Value);
-
-impl<'a> Files<'a> {
-    fn list(&self) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
-        let files = self.0.get("siblings").and_then(Value::as_array);
-        let named = |file: &'a Value| Some((file.get("rfilename")?.as_str()?, file));
-        files.into_iter().flatten().filter_map(named)
-    }
-
-    fn names(&self) -> Vec<&'a str> {
-        self.list().map(|(name, _)| name).collect()
-    }
-
-    fn size(&self, wanted: &str) -> Option<u64> {
-        let (_, file) = self.list().find(|(name, _)| *name == wanted)?;
-        let large = file.pointer("/lfs/size").and_then(Value::as_u64);
-        large.or_else(|| file.get("size").and_then(Value::as_u64))
-    }
-}
-
 /// A file at an address of its own.
-async fn of_file(web: Web, url: &str) -> Result<Facts, String> {
+async fn of_file(web: &Web, url: &str) -> Result<Facts, String> {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     if extension(path) != "safetensors" {
         return of_gguf(web, url, None).await;
     }
     let (folder, _) = path.rsplit_once('/').unwrap_or_default();
-    of_safetensors(web, &format!("{folder}/config.json"), url, None).await
+    of_safetensors(web, &format!("{folder}/{CONFIG}"), url, None).await
 }
 
-async fn of_gguf(web: Web, url: &str, size: Option<u64>) -> Result<Facts, String> {
+async fn of_gguf(web: &Web, url: &str, size: Option<u64>) -> Result<Facts, String> {
     let beginning = web.beginning(url, BEGINNING).await?;
     let size = size.or(beginning.total).ok_or_else(unknown_size)?;
     let header = gguf::read(&beginning.bytes)?;
@@ -158,7 +179,7 @@ async fn of_gguf(web: Web, url: &str, size: Option<u64>) -> Result<Facts, String
 
 /// `bytes` are those of all files, where they are known.
 async fn of_safetensors(
-    web: Web,
+    web: &Web,
     config: &str,
     first: &str,
     bytes: Option<u64>,
@@ -181,19 +202,23 @@ fn unknown_size() -> String {
     "its source does not say how large it is".to_owned()
 }
 
+fn no_weights() -> String {
+    "its source has no such weights".to_owned()
+}
+
 fn no_choice(none: &NoChoice<'_>) -> String {
     match none {
-        NoChoice::Nothing { .. } => "its source has no such weights".to_owned(),
+        NoChoice::Nothing { .. } => no_weights(),
         NoChoice::Several(names) => format!("its source holds {} models", names.len()),
     }
 }
 
-fn json(bytes: &[u8]) -> Result<Value, String> {
+pub(super) fn json(bytes: &[u8]) -> Result<Value, String> {
     serde_json::from_slice(bytes).map_err(|_| "its source answers what is no JSON".to_owned())
 }
 
 /// Text as a part of an address, or with its `/` as several.
-fn encoded(text: &str, keeps_slashes: bool) -> String {
+pub(super) fn encoded(text: &str, keeps_slashes: bool) -> String {
     text.bytes().fold(String::new(), |mut address, byte| {
         if byte.is_ascii_alphanumeric()
             || b"-_.~".contains(&byte)
@@ -227,16 +252,11 @@ mod tests {
         for (spec, words) in [
             (json!({}), "pvc://"),
             (json!({"model": {"source": "s3://a/b"}}), "s3://"),
-            (json!({"model": {"source": "oci://a/b:1"}}), "oci://"),
-            (
-                json!({"model": {"source": "hf://a/b"}, "resources": {"gpus": 1}}),
-                "GPUs",
-            ),
             (
                 json!({"model": {"source": "hf://a/b"}, "resources": {"claims": [
                     {"name": "gpu", "resourceClaimTemplateName": "one-gpu"},
                 ]}}),
-                "GPUs",
+                "claimed devices",
             ),
         ] {
             let message = question(spec).unwrap_err();
@@ -279,11 +299,20 @@ mod tests {
             {"rfilename": "m.gguf", "size": 1, "lfs": {"size": 9}},
             {"rfilename": "unknown"}, {"other": 1},
         ]});
-        let files = Files(&listing);
-        assert_eq!(files.names(), ["config.json", "m.gguf", "unknown"]);
-        let sizes = ["config.json", "m.gguf", "unknown"].map(|name| files.size(name));
-        assert_eq!(sizes, [Some(3), Some(9), None]);
-        assert_eq!(Files(&json!([])).names(), [""; 0]);
+        let file = |name: &'static str, size| File {
+            name,
+            url: format!("https://hub/a/{name}"),
+            size,
+        };
+        assert_eq!(
+            listed(&listing, "https://hub/a"),
+            [
+                file("config.json", Some(3)),
+                file("m.gguf", Some(9)),
+                file("unknown", None),
+            ]
+        );
+        assert!(listed(&json!([]), "https://hub/a").is_empty());
     }
 
     #[test]

@@ -3,31 +3,44 @@
 //! Nobody waits for long: a source that is silent is asked for a few seconds, and then the server is left to find out.
 //! Nothing is asked about what runs already, so that a system at rest, or a new operator, asks nobody.
 //!
-//! - [`learn`]: what to ask a source, by [`web`];
+//! - [`learn`], [`registry`]: what to ask a source, by [`web`];
 //! - [`gguf`], [`facts`]: what the beginnings of files say;
-//! - [`judge`]: whether that fits, as a pure function.
+//! - [`nodes`]: which GPUs there are;
+//! - [`judge`], [`gpus`]: whether it fits a [`room`], or the GPUs, as pure functions.
 mod facts;
 mod gguf;
+mod gpus;
 mod judge;
 mod learn;
+mod nodes;
+mod registry;
+mod room;
 mod web;
 
 use super::{
     asking::{Answer, Asking, Known, growing},
+    build::GPU,
     dereference::Observed,
     validate::Rejection,
 };
 use candlepower_api::{
-    deployment::LLMDeployment,
+    deployment::{LLMDeployment, LLMDeploymentSpec},
     names::{conditions, labels},
 };
 use facts::Facts;
+use gpus::Gpus;
 use judge::judge;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use kube::Client;
 use learn::Question;
+use nodes::{Nodes, Untold};
+use room::Room;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
-/// How long a source may take to say everything. For so long, nothing is scheduled.
+/// What nodes say of their GPUs is asked for anew after this time: others may have come.
+pub(super) const NODES_LIFETIME: Duration = Duration::from_secs(300);
+/// How long a source, or the API server, may take to say everything. For so long, nothing is scheduled.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Sources that are asked at the same time: each may hand out some hundred KiB.
 const AT_ONCE: usize = 4;
@@ -48,12 +61,14 @@ pub(super) enum Fit {
     Fits(String),
     /// It does not fit; the message has the sum and the cure.
     TooLarge(String),
+    /// The same of all GPUs that nodes have now; others may come.
+    NoGpu(String),
 }
 
 impl Fit {
     /// Why nothing is to be scheduled.
     pub(super) fn rejection(&self) -> Option<Rejection> {
-        let Self::TooLarge(message) = self else {
+        let (Self::TooLarge(message) | Self::NoGpu(message)) = self else {
             return None;
         };
         Some(Rejection {
@@ -69,6 +84,7 @@ pub(super) struct Estimates {
     /// Whether sources may be asked.
     is_on: bool,
     known: Asking<Question, Learnt>,
+    nodes: Nodes,
     turns: Arc<Semaphore>,
 }
 
@@ -95,6 +111,7 @@ impl Estimates {
         Self {
             is_on,
             known: Asking::default(),
+            nodes: Nodes::default(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
@@ -106,9 +123,10 @@ impl Estimates {
         resource: &LLMDeployment,
         config_hash: &str,
         observed: &Observed,
+        client: &Client,
         late: impl FnOnce() + Send + 'static,
     ) -> Option<Fit> {
-        if runs(observed, config_hash) {
+        if runs(observed, config_hash, &resource.spec) {
             return Some(Fit::NotAsked);
         }
         if !self.is_on {
@@ -118,6 +136,10 @@ impl Estimates {
         let question = match Question::of(&resource.spec) {
             Ok(question) => question,
             Err(message) => return Some(Fit::Unknown(message)),
+        };
+        let gpus = match self.gpus(resource, observed, client).await {
+            Ok(gpus) => gpus,
+            Err(fit) => return Some(fit),
         };
         let (asked, turns) = (question.clone(), self.turns.clone());
         // A large future, which the reconcile is not to carry along.
@@ -133,20 +155,61 @@ impl Estimates {
         let key = question.key();
         let Known { answer, .. } = self.known.about(&key, question, ask, late).await;
         Some(match answer?.0 {
-            Ok(facts) => judge(&facts, &resource.spec),
+            Ok(facts) => decide(&facts, &resource.spec, gpus.as_ref()),
             Err(problem) => unlearnt(resource, observed, &problem),
+        })
+    }
+
+    /// The GPUs that the model may get, where it wants one; or what is to be said where they are not known.
+    async fn gpus(
+        &self,
+        resource: &LLMDeployment,
+        observed: &Observed,
+        client: &Client,
+    ) -> Result<Option<Gpus>, Fit> {
+        let spec = &resource.spec;
+        if spec.resources.gpus == 0 {
+            return Ok(None);
+        }
+        let gpus = self.nodes.gpus(&spec.pod.node_selector, client).await;
+        gpus.map(Some).map_err(|untold| match untold {
+            Untold::Silence => unlearnt(resource, observed, &untold.to_string()),
+            Untold::Forbidden | Untold::Unlabelled => unknown(&untold.to_string()),
         })
     }
 }
 
-/// Whether the Deployment's pods have this configuration.
-fn runs(observed: &Observed, config_hash: &str) -> bool {
-    let hash_of_pods = || {
-        let template = &observed.deployments.first()?.spec.as_ref()?.template;
-        let annotations = template.metadata.as_ref()?.annotations.as_ref()?;
-        annotations.get(labels::CONFIG_HASH)
-    };
-    hash_of_pods().is_some_and(|hash| hash == config_hash)
+/// Whether the model of these `facts` fits its container, or one of the GPUs.
+fn decide(facts: &Facts, spec: &LLMDeploymentSpec, gpus: Option<&Gpus>) -> Fit {
+    match gpus {
+        Some(gpus) => gpus.judge(facts, spec),
+        None => judge(facts, spec, Room::Container(spec.resources.memory)),
+    }
+}
+
+/// Whether the Deployment's pods have this configuration, on the same GPUs.
+fn runs(observed: &Observed, config_hash: &str, spec: &LLMDeploymentSpec) -> bool {
+    let deployment = observed.deployments.first();
+    let template = deployment.and_then(|it| Some(&it.spec.as_ref()?.template));
+    template.is_some_and(|it| hash_of(it) == Some(config_hash) && has_same_gpus(it, spec))
+}
+
+fn hash_of(template: &PodTemplateSpec) -> Option<&str> {
+    let annotations = template.metadata.as_ref()?.annotations.as_ref()?;
+    annotations.get(labels::CONFIG_HASH).map(String::as_str)
+}
+
+/// Whether the pods may get those GPUs that are asked for, of which their configuration does not tell.
+fn has_same_gpus(template: &PodTemplateSpec, spec: &LLMDeploymentSpec) -> bool {
+    let pod = template.spec.as_ref();
+    let limits = pod.and_then(|it| it.containers.first()?.resources.as_ref()?.limits.as_ref());
+    let is_on_gpus = limits.is_some_and(|limits| limits.contains_key(GPU));
+    if spec.resources.gpus == 0 {
+        return !is_on_gpus;
+    }
+    let selected = pod.and_then(|it| it.node_selector.as_ref());
+    let wanted = &spec.pod.node_selector;
+    is_on_gpus && selected.map_or(wanted.is_empty(), |selected| selected == wanted)
 }
 
 /// What was refused before stays so while its source is silent. Anything else is the server's to find out.
@@ -158,25 +221,40 @@ fn unlearnt(resource: &LLMDeployment, observed: &Observed, problem: &str) -> Fit
             && condition.type_ == conditions::FITS_MEMORY
             && condition.reason == conditions::MEMORY_TOO_SMALL
     });
-    match refused {
-        Some(refused) => Fit::TooLarge(refused.message.clone()),
-        None => Fit::Unknown(format!(
-            "not estimated: {problem}; the server checks it before it loads the weights"
-        )),
+    match refused.map(|refused| refused.message.clone()) {
+        Some(message) if resource.spec.resources.gpus > 0 => Fit::NoGpu(message),
+        Some(message) => Fit::TooLarge(message),
+        None => unknown(problem),
     }
+}
+
+fn unknown(problem: &str) -> Fit {
+    Fit::Unknown(format!(
+        "not estimated: {problem}; the server checks it before it loads the weights"
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::testing;
+    use crate::deployment::testing::{self, api_server};
+    use axum::http::StatusCode;
     use serde_json::json;
     use std::future::pending;
 
+    /// A client whose API server allows nothing.
+    fn client() -> Client {
+        api_server(|_| (StatusCode::FORBIDDEN, json!({"code": 403}).to_string())).0
+    }
+
     fn observed(config_hash: &str) -> Observed {
-        let deployment = json!({"spec": {"selector": {}, "template": {"metadata": {
-            "annotations": {"candlepower.dev/config-hash": config_hash},
-        }}}});
+        with_pods(config_hash, &json!({"containers": []}))
+    }
+
+    fn with_pods(config_hash: &str, pod: &serde_json::Value) -> Observed {
+        let annotations = json!({"candlepower.dev/config-hash": config_hash});
+        let template = json!({"metadata": {"annotations": annotations}, "spec": pod});
+        let deployment = json!({"spec": {"selector": {}, "template": template}});
         Observed {
             deployments: vec![Arc::new(serde_json::from_value(deployment).unwrap())],
             ..Observed::default()
@@ -186,7 +264,7 @@ mod tests {
     async fn fit(is_on: bool, spec: serde_json::Value, observed: &Observed) -> Option<Fit> {
         let resource = testing::resource(spec);
         Estimates::new(is_on)
-            .of(&resource, "new", observed, || {})
+            .of(&resource, "new", observed, &client(), || {})
             .await
     }
 
@@ -201,6 +279,60 @@ mod tests {
         assert!(matches!(mounted, Some(Fit::Unknown(message)) if message.contains("pvc://")));
     }
 
+    #[test]
+    fn pods_that_are_to_have_other_gpus_are_asked_about_although_their_configuration_stays() {
+        let limits = json!({"limits": {"nvidia.com/gpu": "1"}});
+        let container = json!({"name": "server", "resources": limits});
+        let pod = json!({"containers": [container], "nodeSelector": {"pool": "a"}});
+        let observed = with_pods("same", &pod);
+        let runs = |gpus: i32, selector: serde_json::Value| {
+            let spec = json!({"resources": {"gpus": gpus}, "pod": {"nodeSelector": selector}});
+            runs(&observed, "same", &testing::resource(spec).spec)
+        };
+        assert!(runs(1, json!({"pool": "a"})));
+        for (gpus, selector) in [
+            (1, json!({"pool": "b"})),
+            (1, json!({})),
+            (0, json!({"pool": "a"})),
+        ] {
+            assert!(!runs(gpus, selector.clone()), "{gpus} {selector}");
+        }
+    }
+
+    #[tokio::test]
+    async fn gpus_that_nobody_tells_of_are_left_to_the_server_with_the_cure_and_ask_no_source() {
+        let spec = json!({"model": {"source": "hf://a/b"}, "resources": {"gpus": 1}});
+        let fit = fit(true, spec, &Observed::default()).await;
+        let Some(Fit::Unknown(message)) = &fit else {
+            panic!("{fit:?}");
+        };
+        assert!(message.contains("the verb list on nodes"), "{message}");
+        assert!(message.contains("the server checks it"), "{message}");
+    }
+
+    #[test]
+    fn gpus_have_the_place_of_the_limit() {
+        let shape = facts::Shape {
+            layers: 32,
+            kv_heads: 8,
+            head_dim: 128,
+            context_length: 8192,
+        };
+        let facts = Facts {
+            shape,
+            stored: facts::Stored::Blocks,
+            bytes: 30 << 30,
+        };
+        let spec = json!({"resources": {"memory": "64Gi"}, "engine": {"maxBatchSize": 1}});
+        let spec = testing::resource(spec).spec;
+        assert!(matches!(decide(&facts, &spec, None), Fit::Fits(_)));
+        let labels = [("nvidia.com/gpu.memory".to_owned(), "16384".to_owned())];
+        let gpus = Gpus::new(gpus::Gpu::of_node(&labels.into()).into_iter().collect());
+        let fit = decide(&facts, &spec, gpus.as_ref());
+        assert!(matches!(fit, Fit::NoGpu(_)), "{fit:?}");
+        assert_eq!(fit.rejection().unwrap().reason, "MemoryTooSmall");
+    }
+
     #[tokio::test]
     async fn nothing_is_decided_while_a_source_is_asked_and_its_answer_is_kept() {
         let estimates = Estimates::new(true);
@@ -210,7 +342,8 @@ mod tests {
         let asking = estimates.known.about(&key, question, pending(), || {});
         asking.await;
         let nothing = Observed::default();
-        let fit = estimates.of(&resource, "new", &nothing, || {});
+        let client = client();
+        let fit = estimates.of(&resource, "new", &nothing, &client, || {});
         assert_eq!(fit.await, None);
     }
 
@@ -232,6 +365,10 @@ mod tests {
             let message = fit(&other);
             assert!(matches!(message, Fit::Unknown(message) if message.contains("it is silent")));
         }
+        let spec = json!({"model": {"source": "hf://a/b"}, "resources": {"gpus": 1}});
+        let on_gpus = testing::resource(spec);
+        let fit = unlearnt(&on_gpus, &before(3), "it is silent");
+        assert_eq!(fit, Fit::NoGpu("8 of 4".to_owned()));
     }
 
     #[test]

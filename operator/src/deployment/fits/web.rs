@@ -1,8 +1,12 @@
 //! GETs for the beginning of what a resource names, wherever that is. Whoever writes resources chooses where the operator
-//! asks: it asks without any credentials, not within its own pod or node, and repeats nothing of what it was told.
+//! asks: it asks without any credentials but those that anybody is given, not within its own pod or node, and repeats nothing of
+//! what it was told.
 use axum::http::{
     HeaderName, Request, Response, StatusCode, Uri,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE, USER_AGENT},
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE, USER_AGENT,
+        WWW_AUTHENTICATE,
+    },
     uri::{Authority, PathAndQuery},
 };
 use http_body_util::BodyExt;
@@ -26,16 +30,37 @@ pub(super) struct Beginning {
 }
 
 /// Asks servers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Web {
     /// Whether encryption may be missing.
     pub(super) allow_plain: bool,
+    /// What is shown to one of them.
+    pub(super) pass: Option<Pass>,
+}
+
+/// What a server gives to anybody, and wants to see again.
+#[derive(Debug)]
+pub(super) struct Pass {
+    /// The server, perhaps with its port.
+    pub(super) host: String,
+    pub(super) token: String,
 }
 
 impl Web {
     /// All of what is at `url`; more than `most` bytes are an error.
-    pub(super) async fn whole(self, url: &str, most: usize) -> Result<Vec<u8>, String> {
-        let answer = self.get(url, None).await?;
+    pub(super) async fn whole(&self, url: &str, most: usize) -> Result<Vec<u8>, String> {
+        self.whole_as(url, None, most).await
+    }
+
+    /// The same in one of these `kinds`.
+    pub(super) async fn whole_as(
+        &self,
+        url: &str,
+        kinds: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<u8>, String> {
+        let kinds = kinds.map(|kinds| (ACCEPT, kinds));
+        let answer = self.get(url, kinds.as_ref()).await?;
         let bytes = read(answer.into_body(), most.saturating_add(1)).await?;
         if bytes.len() > most {
             return Err(format!("{} is larger than expected", shown(url)));
@@ -44,20 +69,32 @@ impl Web {
     }
 
     /// The first `most` bytes of what is at `url`.
-    pub(super) async fn beginning(self, url: &str, most: usize) -> Result<Beginning, String> {
+    pub(super) async fn beginning(&self, url: &str, most: usize) -> Result<Beginning, String> {
         let range = format!("bytes=0-{}", most.saturating_sub(1));
-        let answer = self.get(url, Some(&range)).await?;
+        let answer = self.get(url, Some(&(RANGE, &*range))).await?;
         let total = total(&answer);
         // A server may know no ranges, and send everything.
         let bytes = read(answer.into_body(), most).await?;
         Ok(Beginning { bytes, total })
     }
 
-    /// The answer at the end of all redirects.
-    async fn get(self, url: &str, range: Option<&str>) -> Result<Response<Body>, String> {
+    /// What the server wants to see before it answers about `url`; `None` where that is nothing.
+    pub(super) async fn challenge(&self, url: &str, kinds: &str) -> Result<Option<String>, String> {
+        let answer = self.once(&parse(url)?, Some(&(ACCEPT, kinds))).await?;
+        let challenge = answer.headers().get(WWW_AUTHENTICATE);
+        let challenge = challenge.filter(|_| answer.status() == StatusCode::UNAUTHORIZED);
+        Ok(challenge.and_then(|it| Some(it.to_str().ok()?.to_owned())))
+    }
+
+    /// The answer at the end of all redirects, to a request with this header, too.
+    async fn get(
+        &self,
+        url: &str,
+        header: Option<&(HeaderName, &str)>,
+    ) -> Result<Response<Body>, String> {
         let mut uri = parse(url)?;
         for _ in 0..=MOST_REDIRECTS {
-            let answer = self.once(&uri, range).await?;
+            let answer = self.once(&uri, header).await?;
             let status = answer.status();
             if status.is_success() {
                 return Ok(answer);
@@ -72,12 +109,19 @@ impl Web {
         Err(format!("{} leads on without end", shown(url)))
     }
 
-    async fn once(self, uri: &Uri, range: Option<&str>) -> Result<Response<Body>, String> {
+    async fn once(
+        &self,
+        uri: &Uri,
+        header: Option<&(HeaderName, &str)>,
+    ) -> Result<Response<Body>, String> {
         self.check(uri).await?;
         let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut request = Request::get(path).header(USER_AGENT, AGENT);
-        if let Some(range) = range {
-            request = request.header(RANGE, range);
+        if let Some((name, value)) = header {
+            request = request.header(name, *value);
+        }
+        if let Some(token) = self.token_for(uri) {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request
             .body(Body::empty())
@@ -86,8 +130,14 @@ impl Web {
         answer.map_err(|_| format!("{} does not answer", host(uri)))
     }
 
+    /// What is shown to the server of `uri`, and to none that it leads to.
+    fn token_for(&self, uri: &Uri) -> Option<&str> {
+        let pass = self.pass.as_ref()?;
+        (uri.authority()?.as_str() == pass.host).then_some(&*pass.token)
+    }
+
     /// Refuses what no model is served from.
-    async fn check(self, uri: &Uri) -> Result<(), String> {
+    async fn check(&self, uri: &Uri) -> Result<(), String> {
         let is_encrypted = uri.scheme_str() == Some("https");
         let is_allowed = is_encrypted || self.allow_plain && uri.scheme_str() == Some("http");
         if !is_allowed {
@@ -176,10 +226,15 @@ fn follow(uri: &Uri, location: &str) -> Result<Uri, String> {
 fn refused(uri: &Uri, status: StatusCode) -> String {
     let what = host(uri);
     match status.as_u16() {
-        401 | 403 => format!("{what} wants credentials, and the operator reads no Secrets"),
+        401 | 403 => wants_credentials(what),
         404 | 410 => format!("{what} does not have it"),
         code => format!("{what} answers {code}"),
     }
+}
+
+/// What is said of a server that does not answer everybody.
+pub(super) fn wants_credentials(host: &str) -> String {
+    format!("{host} wants credentials, and the operator reads no Secrets")
 }
 
 /// Whether this is an address of the pod or the node that the operator runs in.
@@ -258,7 +313,10 @@ mod tests {
     }
 
     async fn refusal(allow_plain: bool, url: &str) -> String {
-        let web = Web { allow_plain };
+        let web = Web {
+            allow_plain,
+            pass: None,
+        };
         web.check(&uri(url)).await.unwrap_err()
     }
 
@@ -272,6 +330,25 @@ mod tests {
             let message = refusal(true, url).await;
             assert!(message.contains("own pod or node"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_token_is_shown_to_its_own_server_alone() {
+        let web = Web {
+            allow_plain: false,
+            pass: Some(Pass {
+                host: "r:5000".into(),
+                token: "t".into(),
+            }),
+        };
+        assert_eq!(
+            web.token_for(&uri("https://r:5000/v2/a/blobs/b")),
+            Some("t")
+        );
+        for other in ["https://r/v2/a", "https://cdn/r:5000/a"] {
+            assert_eq!(web.token_for(&uri(other)), None, "{other}");
+        }
+        assert_eq!(Web::default().token_for(&uri("https://r:5000/a")), None);
     }
 
     #[test]

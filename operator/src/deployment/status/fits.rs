@@ -50,7 +50,9 @@ pub(super) fn fits_memory(
     match &observed.fit {
         Fit::Fits(sum) => verdict(Truth::True, conditions::ENOUGH_MEMORY, sum),
         Fit::Unknown(why) => verdict(Truth::Unknown, conditions::NOT_ESTIMATED, why),
-        Fit::TooLarge(why) => verdict(Truth::False, conditions::MEMORY_TOO_SMALL, why),
+        Fit::TooLarge(why) | Fit::NoGpu(why) => {
+            verdict(Truth::False, conditions::MEMORY_TOO_SMALL, why)
+        }
         Fit::NotAsked => as_before(observed),
     }
 }

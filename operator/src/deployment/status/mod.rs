@@ -19,6 +19,7 @@ use super::{
     error::Error,
     events,
     figures::{self, Reading},
+    fits::{Fit, NODES_LIFETIME},
 };
 use crate::{
     conditions::{self, Conditions},
@@ -207,8 +208,12 @@ pub(super) fn next_look(
     status: &LLMDeploymentStatus,
 ) -> Option<Duration> {
     let Outcome::Applied(applied) = outcome else {
-        let may_be_upgraded = observed.device_claims == Serving::Absent;
-        return may_be_upgraded.then_some(WHILE_ABSENT);
+        // Only a change of the resource helps, unless that of something else can.
+        return match observed.fit {
+            Fit::NoGpu(_) => Some(NODES_LIFETIME),
+            _ if observed.device_claims == Serving::Absent => Some(WHILE_ABSENT),
+            _ => None,
+        };
     };
     if applied.is_partial {
         return Some(WHILE_LOADING);

@@ -272,6 +272,26 @@ fn a_server_that_serves_but_cannot_be_asked_is_ready_and_rarely_asked_again() {
 }
 
 #[test]
+fn what_fits_no_gpu_is_looked_at_again_because_other_nodes_may_come() {
+    let rejection = Rejection {
+        reason: names::MEMORY_TOO_SMALL,
+        message: "25 of 22".into(),
+    };
+    let outcome = Outcome::Rejected(rejection);
+    let look = |fit: fn(String) -> Fit| {
+        let observed = Observed {
+            fit: fit("25 of 22".into()),
+            ..Observed::default()
+        };
+        let status = derive(&resource(json!({})), &observed, &outcome, now());
+        assert_eq!(condition(&status, "FitsMemory").status, "False");
+        next_look(&observed, &outcome, &status)
+    };
+    assert_eq!(look(Fit::NoGpu), Some(NODES_LIFETIME));
+    assert_eq!(look(Fit::TooLarge), None);
+}
+
+#[test]
 fn the_pod_that_is_furthest_behind_tells_the_progress() {
     let pods = vec![
         running(Some(report(LoadStage::WarmingUp, 50))),

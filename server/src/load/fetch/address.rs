@@ -1,5 +1,6 @@
 //! What a source says: the address of one file, a repository, a bucket's key or an artifact.
 use super::error::FetchError;
+use candlepower_api::oci::Artifact;
 use url::Url;
 
 /// A source, taken apart.
@@ -92,18 +93,11 @@ fn is_name(part: &str) -> bool {
 }
 
 fn registry(rest: &str) -> Option<Address> {
-    let (host, path) = rest.split_once('/')?;
-    let (repository, reference) = match path.split_once('@') {
-        Some((repository, digest)) => (repository, digest),
-        None => path.rsplit_once(':').unwrap_or((path, "latest")),
-    };
-    let complete = [host, repository, reference]
-        .iter()
-        .all(|part| !part.is_empty());
-    complete.then(|| Address::Registry {
-        host: host.to_owned(),
-        repository: repository.to_owned(),
-        reference: reference.to_owned(),
+    let artifact = Artifact::parse(rest)?;
+    Some(Address::Registry {
+        host: artifact.host.to_owned(),
+        repository: artifact.repository.to_owned(),
+        reference: artifact.reference.to_owned(),
     })
 }
 

@@ -5,6 +5,7 @@ use super::{
     http::{Http, Wanted, check},
     listing::{Listing, RemoteFile},
 };
+use candlepower_api::oci::{MANIFESTS, file_name, parameter};
 use hyper::{
     Response, StatusCode,
     body::Incoming,
@@ -13,15 +14,6 @@ use hyper::{
 use serde::Deserialize;
 use std::{cell::RefCell, collections::HashMap};
 use url::Url;
-
-/// The kinds of manifest that are read.
-const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
-/// Annotations that hold a layer's file name.
-const TITLES: [&str; 3] = [
-    "org.opencontainers.image.title",
-    "org.cncf.model.filepath",
-    "org.cnai.model.filepath",
-];
 
 /// An artifact.
 #[derive(Debug)]
@@ -173,14 +165,8 @@ impl Registry {
 
     /// A layer that is a file by itself.
     fn file(&self, layer: &Layer) -> Option<RemoteFile> {
-        let title = TITLES
-            .iter()
-            .find_map(|title| layer.annotations.get(*title));
-        let name = match title {
-            Some(title) => title.clone(),
-            None if layer.media_type.contains("gguf") => "model.gguf".to_owned(),
-            None => return None,
-        };
+        let annotation = |name: &str| layer.annotations.get(name).map(String::as_str);
+        let name = file_name(&layer.media_type, annotation)?.to_owned();
         Some(RemoteFile {
             size: Some(layer.size),
             sha256: layer.digest.strip_prefix("sha256:").map(str::to_owned),
@@ -188,13 +174,6 @@ impl Registry {
             ..RemoteFile::named(name)
         })
     }
-}
-
-/// A value of a challenge such as `Bearer realm="https://auth",service="registry"`.
-fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
-    let (_, list) = challenge.split_once(' ')?;
-    let (_, value) = list.split_once(&format!("{name}=\""))?;
-    Some(value.split_once('"')?.0)
 }
 
 #[cfg(test)]
@@ -226,14 +205,5 @@ mod tests {
             files[1].url.as_ref().unwrap().as_str(),
             "https://r:5000/v2/a/b/blobs/sha256:bb"
         );
-    }
-
-    #[test]
-    fn a_challenge_says_where_tokens_are_given_out() {
-        let challenge =
-            r#"Bearer realm="https://auth/token",service="r",scope="repository:a:pull""#;
-        assert_eq!(parameter(challenge, "realm"), Some("https://auth/token"));
-        assert_eq!(parameter(challenge, "scope"), Some("repository:a:pull"));
-        assert_eq!(parameter(challenge, "error"), None);
     }
 }
