@@ -7,6 +7,7 @@ pub mod formats;
 pub mod gguf;
 pub mod host;
 pub mod hugging_face;
+mod lock;
 pub mod memory;
 pub mod mock;
 pub mod model;
