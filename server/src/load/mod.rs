@@ -14,6 +14,7 @@ pub mod model;
 mod open;
 pub mod precision;
 mod q4_1;
+mod quantised;
 pub mod safetensors;
 pub mod source;
 

@@ -1,9 +1,11 @@
 //! Builds everything that serving needs from one configuration.
 use super::{
     error::LoadError,
-    fetch::{self, Located},
+    fetch::{self, InUse, Located},
     files::ModelFiles,
-    memory, precision,
+    memory,
+    precision::{self, FormatPlan},
+    quantised::{self, QuantisedCopy},
 };
 use crate::{
     engine::{BLOCK_TOKENS, Batch, Engine, EngineHandle, EngineOptions, SequenceId, StepObserver},
@@ -15,7 +17,10 @@ use candlepower_api::{
     memory::{COMFORTABLE_TOKENS, Needs},
     server_config::{LoadReport, LoadStage, LoadedModel, ServerConfig},
 };
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{ops::Range, path::Path, sync::Arc, time::SystemTime};
+
+/// How much of reading the weights is done, in percent, once they are quantised in a file.
+const QUANTISED: u8 = 90;
 
 /// A model that serves.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub struct ServedModel {
     pub chat_template: Option<ChatTemplate>,
     /// The engine's thread.
     pub engine: EngineHandle,
+    /// Keeps the cache from losing the model, which a restart needs.
+    pub in_use: InUse,
     /// When the parts of loading happened.
     pub trace: LoadTrace,
 }
@@ -93,7 +100,12 @@ pub fn load(
     let chat_template = files.chat_template(&tokenizer)?;
 
     let reading = SystemTime::now();
-    let report = |percent| progress(LoadReport::at(LoadStage::ReadingWeights, percent));
+    let copy = quantised_copy(&located, &weights, choice.plan, progress);
+    let (weights, left) = match &copy {
+        Some(copy) => (weights.stored_in(copy.weights())?, QUANTISED..100),
+        None => (weights, 0..100),
+    };
+    let report = |percent| progress(part_of_reading(&left, percent));
     let weights = weights.reading(choice.plan, &report);
     let mut engine = model::build(backend, &weights, context_length, kv_blocks, &device)?;
     let read = SystemTime::now();
@@ -133,8 +145,29 @@ pub fn load(
         tokenizer,
         chat_template,
         engine,
+        in_use: located.in_use,
         trace,
     })
+}
+
+/// The weights as a file of the cache, where they are quantised and were fetched.
+fn quantised_copy(
+    located: &Located,
+    weights: &DecoderWeights,
+    plan: FormatPlan,
+    progress: &Progress,
+) -> Option<QuantisedCopy> {
+    let kept = located.kept.as_ref()?;
+    quantised::copy_of(weights, plan, kept, &|percent| {
+        progress(part_of_reading(&(0..QUANTISED), percent));
+    })
+}
+
+/// So many percent of a part of reading the weights.
+fn part_of_reading(part: &Range<u8>, percent: u8) -> LoadReport {
+    let length = u16::from(part.end.saturating_sub(part.start));
+    let done = u8::try_from(length * u16::from(percent.min(100)) / 100).unwrap_or(u8::MAX);
+    LoadReport::at(LoadStage::ReadingWeights, part.start.saturating_add(done))
 }
 
 /// Opens the model's files. A checksum that was computed while the file came is not computed again.

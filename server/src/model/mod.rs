@@ -14,4 +14,4 @@ pub use architectures::{Description, supported as supported_architectures};
 pub use backend::{Backend, build};
 pub use cpu::CpuError;
 pub use spec::DecoderSpec;
-pub use weights::{DecoderWeights, LayerWeight, Role, Weight, WeightMatrix};
+pub use weights::{DecoderWeights, LayerWeight, Role, Weight, WeightMatrix, WeightTensor};
