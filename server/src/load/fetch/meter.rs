@@ -60,7 +60,7 @@ impl<'a> Meter<'a> {
 
     /// Everything is there.
     pub(super) fn finish(&self) {
-        self.problem.borrow_mut().take();
+        *self.problem.borrow_mut() = None;
         self.tell();
     }
 

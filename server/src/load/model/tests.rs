@@ -101,3 +101,17 @@ fn a_model_that_does_not_fit_is_refused_before_its_weights_are_read() {
     });
     assert!(matches!(refused, Err(LoadError::InsufficientMemory { .. })));
 }
+
+#[test]
+fn reading_goes_on_where_quantising_ended() {
+    let percent = |part, done| part_of_reading(&part, done).percent;
+    assert_eq!(percent(0..100, 37), 37);
+    assert_eq!(
+        (percent(0..QUANTISED, 0), percent(0..QUANTISED, 100)),
+        (0, 90)
+    );
+    assert_eq!(
+        (percent(QUANTISED..100, 0), percent(QUANTISED..100, 100)),
+        (90, 100)
+    );
+}
