@@ -1,7 +1,8 @@
 """Looks like the Hugging Face hub and a web server, for pods of the local cluster.
 
 As a program: hub.py FILE LOG ADDRESS PORT [CERTIFICATE KEY] serves FILE as hf://tests/tiny and hf://tests/gated, which wants the
-token `right`, and at /files/model.gguf. hf://tests/huge fits on no disk. LOG gets a line of JSON for each request.
+token `right`, and at /files/model.gguf. hf://tests/full is a tiny model in full precision, hf://tests/huge fits on no disk. LOG gets a
+line of JSON for each request.
 """
 
 import contextlib
@@ -24,6 +25,9 @@ ADDRESS = "10.201.0.1"
 NETWORK = "/run/netns/candlepower"
 COMMIT = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
 NAME = "model.gguf"
+# A model in full precision, made for tests of numbers: it says nothing that makes sense.
+TINY = Path(__file__).resolve().parents[2] / "server" / "tests" / "models" / "qwen3"
+TOKENIZER = {"model": {"type": "BPE", "vocab": {"w": 0, "a": 1, "r": 2, "m": 3}, "merges": []}, "added_tokens": []}
 # A model that is there at once would show no progress.
 BYTES_PER_SECOND = 25_000_000
 PIECE = 1_000_000
@@ -89,6 +93,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     file: Path
     sha256: str
+    full: dict[str, bytes]
     log: Path
     lock = threading.Lock()
 
@@ -100,11 +105,17 @@ class Handler(BaseHTTPRequestHandler):
             log.write(line + "\n")
 
     def answer(self, path: str) -> int:
-        listed = re.fullmatch(r"/api/models/tests/(tiny|gated|huge)/revision/(.+)", path)
+        listed = re.fullmatch(r"/api/models/tests/(tiny|gated|huge|full)/revision/(.+)", path)
         file = re.fullmatch(rf"/(?:files|tests/(tiny|gated)/resolve/{COMMIT})/{NAME}", path)
         found = listed or file
         if found and found[1] == "gated" and self.headers.get("Authorization") != "Bearer right":
             return self.refuse(401, "Invalid username or password.")
+        part = path.removeprefix(f"/tests/full/resolve/{COMMIT}/")
+        if part in self.full:
+            return self.send(self.full[part])
+        if listed and listed[1] == "full":
+            siblings = [{"rfilename": name, "size": len(content)} for name, content in self.full.items()]
+            return self.tell({"sha": COMMIT, "siblings": siblings})
         if listed and listed[2] in ("main", "v1"):
             size = EXBIBYTE if listed[1] == "huge" else self.file.stat().st_size
             large = {"sha256": self.sha256, "size": size}
@@ -120,7 +131,9 @@ class Handler(BaseHTTPRequestHandler):
         return status
 
     def tell(self, what: dict[str, Any]) -> int:
-        body = json.dumps(what).encode()
+        return self.send(json.dumps(what).encode())
+
+    def send(self, body: bytes) -> int:
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -151,6 +164,8 @@ class Handler(BaseHTTPRequestHandler):
 def main(file: str, log: str, address: str, port: str, *certificate: str) -> None:
     Handler.file, Handler.log = Path(file), Path(log)
     Handler.sha256 = hashlib.sha256(Handler.file.read_bytes()).hexdigest()
+    Handler.full = {name: (TINY / name).read_bytes() for name in ("config.json", "model.safetensors")}
+    Handler.full["tokenizer.json"] = json.dumps(TOKENIZER).encode()
     server = ThreadingHTTPServer((address, int(port)), Handler)
     server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if certificate:

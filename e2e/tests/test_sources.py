@@ -54,10 +54,17 @@ def applied(namespace: str, plain: hub.Hub, secure: hub.Hub) -> None:
         "no-secret": {"model": gated("nowhere"), "pod": mirror},
         "no-revision": {"model": {"source": "hf://tests/tiny", "revision": "v9"}, "pod": mirror},
         "no-room": {"model": {"source": "hf://tests/huge"}, "cache": {"size": "1Gi"}, "pod": mirror},
+        "quantised": {
+            "model": {"source": "hf://tests/full"},
+            "precision": "q8_0",
+            "engine": {"maxContextLength": 128, "maxBatchSize": 2},
+            "cache": {"size": "1Gi"},
+            "pod": mirror,
+        },
         "web": {"model": {"source": f"{secure.url}/files/model.gguf"}, "cache": {"existingClaim": "weights"}, "pod": trust},
     }
     for name, spec in cases.items():
-        kube.apply(models.llm(name, engine=ENGINE, **spec), namespace)
+        kube.apply(models.llm(name, **({"engine": ENGINE} | spec)), namespace)
 
 
 def secret(name: str, token: str, namespace: str) -> None:
@@ -82,20 +89,43 @@ def test_a_repository_of_the_hub_is_fetched_and_its_progress_is_shown(namespace:
     assert kube.get("deployment", "kept", namespace)["spec"]["strategy"]["type"] == "Recreate"
 
 
-def test_a_new_pod_fetches_nothing_again(namespace: str, plain: hub.Hub) -> None:
-    (pod,) = kube.pods("kept", namespace)
-    files = len(plain.requests("gated/resolve"))
+def replace_pod(name: str, namespace: str) -> None:
+    """Deletes the only pod of a resource, and waits until the next one serves."""
+    (pod,) = kube.pods(name, namespace)
     old = pod["metadata"]["uid"]
     kube.kubectl("-n", namespace, "delete", "pod", pod["metadata"]["name"], "--wait=true")
 
     def replaced() -> tuple[bool, Any]:
-        resource = kube.get("llm", "kept", namespace)
-        uids = [pod["metadata"]["uid"] for pod in kube.pods("kept", namespace)]
+        resource = kube.get("llm", name, namespace)
+        uids = [pod["metadata"]["uid"] for pod in kube.pods(name, namespace)]
         ready = kube.condition(resource, "Ready").get("status") == "True"
         return ready and len(uids) == 1 and old not in uids, resource["status"]
 
     kube.wait_for("a new pod that serves", replaced, 120)
+
+
+def log_of(name: str, namespace: str) -> str:
+    """What the server of a resource's only pod has logged."""
+    (pod,) = kube.pods(name, namespace)
+    return kube.kubectl("-n", namespace, "logs", pod["metadata"]["name"], "-c", "server")
+
+
+def test_a_new_pod_fetches_nothing_again(namespace: str, plain: hub.Hub) -> None:
+    files = len(plain.requests("gated/resolve"))
+    replace_pod("kept", namespace)
     assert len(plain.requests("gated/resolve")) == files
+
+
+def test_a_new_pod_quantises_nothing_again(namespace: str, plain: hub.Hub) -> None:
+    resource = kube.wait_for_condition("quantised", namespace, "Ready", "True", seconds=180)
+    assert resource["status"]["model"]["precision"] == "q8_0"
+    assert "the weights are quantised, and kept in the cache" in log_of("quantised", namespace)
+    files = len(plain.requests("full/resolve"))
+    replace_pod("quantised", namespace)
+    log = log_of("quantised", namespace)
+    assert "the quantised weights come from the cache" in log
+    assert "the weights are quantised" not in log
+    assert len(plain.requests("full/resolve")) == files
 
 
 def test_a_file_of_a_web_server_is_fetched_by_https(namespace: str, secure: hub.Hub) -> None:

@@ -1,6 +1,7 @@
 //! A served model without weights: what tests, measurements and fuzzing put behind the real router.
 use super::{
     error::LoadError,
+    fetch::InUse,
     model::{LoadTrace, ServedModel},
 };
 use crate::{
@@ -48,6 +49,7 @@ pub fn served(
             String::new(),
         )?),
         engine,
+        in_use: InUse::default(),
         trace: LoadTrace {
             started: now,
             download: None,

@@ -8,13 +8,16 @@ pub mod formats;
 pub mod gguf;
 pub mod host;
 pub mod hugging_face;
+mod lock;
 pub mod memory;
 pub mod mock;
 pub mod model;
 mod open;
 mod plan;
 pub mod precision;
+mod prepare;
 mod q4_1;
+mod quantised;
 pub mod safetensors;
 pub mod source;
 

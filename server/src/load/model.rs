@@ -2,18 +2,15 @@
 use super::{
     device,
     error::LoadError,
-    fetch::{self, Located},
+    fetch::{self, InUse, Located},
     files::ModelFiles,
-    memory::Room,
-    plan::{self, Plan},
     precision,
+    prepare::prepare,
 };
 use crate::{
     engine::{Batch, Engine, EngineHandle, SequenceId, StepObserver},
-    model::{self, Backend, DecoderWeights, SequentialModel},
     text::{ChatTemplate, Tokenizer},
 };
-use candle_core::Device;
 use candlepower_api::server_config::{LoadReport, LoadStage, LoadedModel, ServerConfig};
 use std::{path::Path, sync::Arc, time::SystemTime};
 
@@ -30,6 +27,8 @@ pub struct ServedModel {
     pub chat_template: Option<ChatTemplate>,
     /// The engine's thread.
     pub engine: EngineHandle,
+    /// Keeps the cache from losing the model, which a restart needs.
+    pub in_use: InUse,
     /// When the parts of loading happened.
     pub trace: LoadTrace,
 }
@@ -66,14 +65,13 @@ pub fn load(
     let files = open(config, &located, progress)?;
     let room = device::room(&device, config.engine.memory_limit)?;
     device::report(&device, reason, room);
-    let (plan, build) = prepare(&files, config, &device, room)?;
+    let (plan, build) = prepare(&files, located.kept.as_ref(), config, &device, room)?;
     precision::report(&plan.precision);
     let tokenizer = files.tokenizer(located.tokenizer.as_deref())?;
     let chat_template = files.chat_template(&tokenizer)?;
 
     let reading = SystemTime::now();
-    let report = |percent| progress(LoadReport::at(LoadStage::ReadingWeights, percent));
-    let mut engine = build(&report)?;
+    let mut engine = build(progress)?;
     let read = SystemTime::now();
     progress(LoadReport::at(LoadStage::WarmingUp, 0));
     warm_up(engine.as_mut())?;
@@ -112,6 +110,7 @@ pub fn load(
         tokenizer,
         chat_template,
         engine,
+        in_use: located.in_use,
         trace,
     })
 }
@@ -141,35 +140,6 @@ fn revision(config: &ServerConfig, located: &Located) -> String {
         .or(located.version.as_ref())
         .cloned()
         .unwrap_or_default()
-}
-
-/// Reads the weights into an engine, and tells how far it is.
-type Build<'a> = Box<dyn FnOnce(&(dyn Fn(u8) + Sync)) -> Result<Box<dyn Engine>, LoadError> + 'a>;
-
-/// Finds the model in `files`, decides how to serve it on `device`, and says how to build it.
-fn prepare<'a>(
-    files: &'a ModelFiles,
-    config: &ServerConfig,
-    device: &'a Device,
-    room: Room,
-) -> Result<(Plan, Build<'a>), LoadError> {
-    let (description, source) = (files.description(), files.weights());
-    if let Some(model) = SequentialModel::find(description, source)? {
-        let plan = plan::of_sequential(&model, config, room)?;
-        let context_length = plan.context_length;
-        let build = move |report: &(dyn Fn(u8) + Sync)| model.load(context_length, device, report);
-        return Ok((plan, Box::new(build)));
-    }
-    let weights = DecoderWeights::find(description, source)?;
-    let backend = Backend::choose(weights.spec(), device);
-    let plan = plan::of_decoder(&weights, config, backend, room)?;
-    let (formats, context_length, kv_blocks) =
-        (plan.precision.plan, plan.context_length, plan.kv_blocks);
-    let build = move |report: &(dyn Fn(u8) + Sync)| {
-        let weights = weights.reading(formats, report);
-        model::build(backend, &weights, context_length, kv_blocks, device)
-    };
-    Ok((plan, Box::new(build)))
 }
 
 fn served_name(config: &ServerConfig, path: &Path) -> String {

@@ -17,4 +17,4 @@ pub use candle::Target;
 pub use cpu::CpuError;
 pub use sequential::SequentialModel;
 pub use spec::DecoderSpec;
-pub use weights::{DecoderWeights, LayerWeight, Role, Weight, WeightMatrix};
+pub use weights::{DecoderWeights, LayerWeight, Role, Weight, WeightMatrix, WeightTensor};

@@ -7,7 +7,7 @@ use super::{
     spec::DecoderSpec,
 };
 use crate::load::{
-    LoadError, WeightSource,
+    LoadError, StoredTensor, WeightSource,
     formats::{bytes_of, convert, widen},
     precision::FormatPlan,
 };
@@ -79,6 +79,17 @@ pub struct WeightMatrix<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
+/// A stored tensor, which holds one weight or several of the same role.
+#[derive(Clone, Debug)]
+pub struct WeightTensor<'a> {
+    /// Its name where it is stored.
+    pub name: String,
+    /// What is stored.
+    pub stored: StoredTensor<'a>,
+    /// The format in which its weights are handed out. Norms and biases keep the one they have.
+    pub format: GgmlDType,
+}
+
 /// The weights of one decoder in their files, all known to be there and of the right shape.
 pub struct DecoderWeights<'a> {
     source: &'a dyn WeightSource,
@@ -102,13 +113,12 @@ impl<'a> DecoderWeights<'a> {
             read: AtomicU64::new(0),
             total: 0,
         };
-        let mut used = HashSet::new();
-        let mut total = 0;
-        for weight in weights.list() {
-            total += weights.stored(weight)?.1.len() as u64;
-            used.insert(weights.place(weight).tensor);
-        }
-        weights.total = total.max(1);
+        weights.total = weights.stored_bytes()?;
+        let used: HashSet<_> = weights
+            .list()
+            .into_iter()
+            .map(|weight| weights.place(weight).tensor)
+            .collect();
         let surplus = source
             .names()
             .filter(|&name| !used.contains(name) && !weights.may_be_left(name));
@@ -127,6 +137,13 @@ impl<'a> DecoderWeights<'a> {
         self.plan = plan;
         self.progress = progress;
         self
+    }
+
+    /// The same weights out of `source`, which holds their tensors by the same names.
+    pub fn stored_in(mut self, source: &'a dyn WeightSource) -> Result<Self, LoadError> {
+        self.source = source;
+        self.total = self.stored_bytes()?;
+        Ok(self)
     }
 
     /// The same weights for a decoder that computes something else.
@@ -224,6 +241,29 @@ impl<'a> DecoderWeights<'a> {
         Ok(plan.format(self.role(weight), stored, self.shape(weight).1))
     }
 
+    /// The tensors that hold the weights, each once, with the formats that `plan` gives them.
+    pub fn tensors(&self, plan: FormatPlan) -> Result<Vec<WeightTensor<'a>>, LoadError> {
+        let mut seen = HashSet::new();
+        let mut tensors = Vec::new();
+        for weight in self.list() {
+            let name = self.place(weight).tensor;
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let stored = self.tensor(&name)?;
+            let format = match self.role(weight) {
+                Role::Vector => stored.format,
+                role => plan.format(role, stored.format, self.shape(weight).1),
+            };
+            tensors.push(WeightTensor {
+                name,
+                stored,
+                format,
+            });
+        }
+        Ok(tensors)
+    }
+
     /// A matrix, converted where the plan asks for it.
     pub fn matrix(&self, weight: Weight) -> Result<WeightMatrix<'a>, LoadError> {
         let (stored, bytes) = self.stored(weight)?;
@@ -263,15 +303,16 @@ impl<'a> DecoderWeights<'a> {
     /// Format and bytes of a weight where it is stored.
     fn stored(&self, weight: Weight) -> Result<(GgmlDType, &'a [u8]), LoadError> {
         let Place { tensor: name, rows } = self.place(weight);
-        let corrupt = |problem: String| LoadError::corrupt(self.source.path(), problem);
-        let tensor = self.source.tensor(&name)?;
-        let tensor = tensor.ok_or_else(|| corrupt(format!("the tensor {name} is missing")))?;
+        let tensor = self.tensor(&name)?;
         let (wanted_rows, columns) = self.shape(weight);
         let wrong = || {
             let dimensions = tensor.dimensions;
-            corrupt(format!(
-                "the tensor {name} is {dimensions:?}, where {wanted_rows} × {columns} belong"
-            ))
+            LoadError::corrupt(
+                self.source.path(),
+                format!(
+                    "the tensor {name} is {dimensions:?}, where {wanted_rows} × {columns} belong"
+                ),
+            )
         };
         let (found_rows, found_columns) = tensor.matrix().ok_or_else(wrong)?;
         let part = rows.is_some();
@@ -285,6 +326,21 @@ impl<'a> DecoderWeights<'a> {
         }
         let bytes = tensor.rows(rows).ok_or_else(wrong)?;
         Ok((tensor.format, bytes))
+    }
+
+    fn tensor(&self, name: &str) -> Result<StoredTensor<'a>, LoadError> {
+        self.source.tensor(name)?.ok_or_else(|| {
+            LoadError::corrupt(self.source.path(), format!("the tensor {name} is missing"))
+        })
+    }
+
+    /// Bytes of all weights where they are stored, and at least one.
+    fn stored_bytes(&self) -> Result<u64, LoadError> {
+        let mut bytes = 0;
+        for weight in self.list() {
+            bytes += self.stored(weight)?.1.len() as u64;
+        }
+        Ok(bytes.max(1))
     }
 
     fn place(&self, weight: Weight) -> Place {

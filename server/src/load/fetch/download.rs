@@ -9,7 +9,7 @@ use super::{
     part::{PartialFile, storage, with_suffix},
     ranges::{self, Lines},
     retry::Patience,
-    space,
+    store::Entry,
 };
 use http_body_util::BodyExt;
 use hyper::{
@@ -18,10 +18,7 @@ use hyper::{
     header::{HeaderValue, IF_NONE_MATCH},
 };
 use serde::{Deserialize, Serialize};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 use tokio::time::timeout;
 
 /// Wrong checksums of one file in a row until it is the source that is wrong.
@@ -60,13 +57,13 @@ pub(super) struct Download<'a> {
     pub(super) patience: Patience,
     pub(super) meter: &'a Meter<'a>,
     pub(super) lines: &'a Lines,
-    pub(super) folder: PathBuf,
+    pub(super) entry: &'a Entry,
 }
 
 impl Download<'_> {
     /// Fetches `file`. Nothing where it does not exist and need not.
     pub(super) async fn file(&self, file: &RemoteFile) -> Result<Option<Fetched>, FetchError> {
-        let target = self.folder.join(&file.name);
+        let target = self.entry.files().join(&file.name);
         if let Some(finished) = self.finished(file, &target).await? {
             self.meter.has(finished.size);
             return Ok(Some(finished));
@@ -256,7 +253,7 @@ impl Download<'_> {
         }
         if let (None, Some(told)) = (file.size, told) {
             self.meter.expect_once(&file.name, told);
-            space::check(&self.folder, told.saturating_sub(part.length()))?;
+            self.entry.make_room(told.saturating_sub(part.length()))?;
         }
         Ok(file.size.or(told))
     }
@@ -336,10 +333,12 @@ fn noted(target: &Path) -> Option<Fetched> {
 pub(super) fn named(failure: Failure, url: &str) -> Failure {
     match failure {
         Failure::Passing {
+            reason,
             problem,
             pause,
             progressed,
         } => Failure::Passing {
+            reason,
             problem: format!("{url}: {problem}"),
             pause,
             progressed,

@@ -77,15 +77,26 @@ pub enum FetchError {
 
 fn storage_cure(problem: &io::Error) -> &'static str {
     match problem.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "raise spec.cache.size, or remove what is not needed there"
-        }
+        _ if is_full(problem) => "raise spec.cache.size, or remove what is not needed there",
         io::ErrorKind::NotFound => "make the folder, or name another with --cache",
         _ => "let the user 65532 write there, or name another folder with --cache",
     }
 }
 
+/// Whether the volume has no room, or the quota on it is used up.
+fn is_full(problem: &io::Error) -> bool {
+    matches!(
+        problem.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 impl FetchError {
+    /// Whether the volume filled while it was written.
+    pub(super) fn is_of_full_volume(&self) -> bool {
+        matches!(self, Self::Storage { problem, .. } if is_full(problem))
+    }
+
     /// The reason that conditions show.
     pub fn reason(&self) -> LoadFailure {
         match self {
@@ -94,12 +105,8 @@ impl FetchError {
             Self::Denied { .. } => LoadFailure::ModelAccessDenied,
             Self::Checksum { .. } | Self::OtherChecksum { .. } => LoadFailure::ChecksumMismatch,
             Self::NoRoom { .. } => LoadFailure::InsufficientDisk,
-            Self::Storage { problem, .. } => match problem.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    LoadFailure::InsufficientDisk
-                }
-                _ => LoadFailure::InvalidConfiguration,
-            },
+            Self::Storage { .. } if self.is_of_full_volume() => LoadFailure::InsufficientDisk,
+            Self::Storage { .. } => LoadFailure::InvalidConfiguration,
             Self::Client(_) => LoadFailure::EngineFailure,
         }
     }
@@ -110,6 +117,8 @@ impl FetchError {
 pub(super) enum Failure {
     /// The next one may succeed.
     Passing {
+        /// What kind of problem it is.
+        reason: LoadFailure,
         /// What happened.
         problem: String,
         /// How long the server asks to wait.
@@ -124,7 +133,18 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn passing(problem: impl Into<String>) -> Self {
         Self::Passing {
+            reason: LoadFailure::Unreachable,
             problem: problem.into(),
+            pause: None,
+            progressed: false,
+        }
+    }
+
+    /// `error`, whose cause may go by itself or be put right while the process waits.
+    pub(super) fn waiting(error: &FetchError) -> Self {
+        Self::Passing {
+            reason: error.reason(),
+            problem: error.to_string(),
             pause: None,
             progressed: false,
         }
@@ -133,7 +153,13 @@ impl Failure {
     /// The same, after more had come than ever before, or not.
     pub(super) fn after(self, got_further: bool) -> Self {
         match self {
-            Self::Passing { problem, pause, .. } => Self::Passing {
+            Self::Passing {
+                reason,
+                problem,
+                pause,
+                ..
+            } => Self::Passing {
+                reason,
                 problem,
                 pause,
                 progressed: got_further,
@@ -158,4 +184,36 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::File, io::Write};
+
+    fn writing(problem: io::Error) -> FetchError {
+        FetchError::Storage {
+            path: "/cache/a".into(),
+            problem,
+        }
+    }
+
+    #[test]
+    fn a_device_without_room_is_a_full_volume_whose_message_names_the_cure() {
+        let mut full = File::options().write(true).open("/dev/full").unwrap();
+        let error = writing(full.write_all(b"weights").unwrap_err());
+        assert!(error.is_of_full_volume());
+        assert_eq!(error.reason(), LoadFailure::InsufficientDisk);
+        assert!(error.to_string().contains("spec.cache.size"), "{error}");
+    }
+
+    #[test]
+    fn a_quota_is_a_full_volume_and_a_refusal_is_not() {
+        let error = writing(io::ErrorKind::QuotaExceeded.into());
+        assert!(error.is_of_full_volume());
+        assert_eq!(error.reason(), LoadFailure::InsufficientDisk);
+        let error = writing(io::ErrorKind::PermissionDenied.into());
+        assert!(!error.is_of_full_volume());
+        assert_eq!(error.reason(), LoadFailure::InvalidConfiguration);
+    }
 }

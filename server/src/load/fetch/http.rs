@@ -3,6 +3,7 @@ use super::{
     error::{Failure, FetchError, causes},
     retry::Patience,
 };
+use candlepower_api::names::reasons::LoadFailure;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{
     Request, Response, StatusCode,
@@ -256,6 +257,7 @@ fn busy(what: &str, said: &str, headers: &HeaderMap) -> Failure {
         text.trim().parse().ok()
     });
     Failure::Passing {
+        reason: LoadFailure::Unreachable,
         problem: format!("{what} answers {said}"),
         pause: seconds.map(Duration::from_secs),
         progressed: false,

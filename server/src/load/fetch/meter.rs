@@ -49,6 +49,21 @@ impl<'a> Meter<'a> {
         meter
     }
 
+    /// Counts from the beginning. What was in the way is told until something comes.
+    pub(super) fn begin(&self) {
+        self.total.set(0);
+        self.done.set(0);
+        self.mark.set(None);
+        self.speed.set(None);
+        self.known.borrow_mut().clear();
+    }
+
+    /// Everything is there.
+    pub(super) fn finish(&self) {
+        *self.problem.borrow_mut() = None;
+        self.tell();
+    }
+
     /// This much more is to come.
     pub(super) fn expect(&self, bytes: u64) {
         self.total.set(self.total.get().saturating_add(bytes));
@@ -93,9 +108,9 @@ impl<'a> Meter<'a> {
     }
 
     /// Nothing comes, and why.
-    pub(super) fn trouble(&self, problem: &str) {
+    pub(super) fn trouble(&self, reason: LoadFailure, problem: &str) {
         *self.problem.borrow_mut() = Some(LoadProblem {
-            reason: LoadFailure::Unreachable,
+            reason,
             message: format!("{problem}; it is tried again and again"),
         });
         self.mark.set(None);
@@ -162,7 +177,7 @@ mod tests {
         let meter = Meter::new(&progress);
         meter.expect(200);
         meter.has(50);
-        meter.trouble("no answer");
+        meter.trouble(LoadFailure::Unreachable, "no answer");
         meter.came(50);
         let told = told.lock().unwrap();
         let percents: Vec<_> = told.iter().map(|report| report.percent).collect();
@@ -173,6 +188,29 @@ mod tests {
         );
         assert_eq!(told[3].problem, None);
         assert_eq!(told[3].stage, LoadStage::Downloading);
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_told_through_a_new_beginning_until_all_is_there() {
+        let told = Mutex::new(Vec::new());
+        let progress = |report: LoadReport| told.lock().unwrap().push(report);
+        let meter = Meter::new(&progress);
+        meter.expect_once("a", 100);
+        meter.has(100);
+        meter.trouble(LoadFailure::InsufficientDisk, "no room");
+        meter.begin();
+        meter.expect_once("a", 100);
+        meter.has(50);
+        meter.has(50);
+        meter.finish();
+        let told = told.lock().unwrap();
+        let shown = |report: &LoadReport| {
+            let reason = report.problem.as_ref().map(|problem| problem.reason);
+            (report.percent, reason)
+        };
+        let full = Some(LoadFailure::InsufficientDisk);
+        let shown: Vec<_> = told[2..].iter().map(shown).collect();
+        assert_eq!(shown, [(100, full), (50, full), (100, full), (100, None)]);
     }
 
     #[test]

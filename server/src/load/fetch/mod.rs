@@ -5,10 +5,12 @@ mod bucket;
 mod download;
 mod environment;
 mod error;
+mod evict;
 mod headers;
 mod http;
 mod hub;
 mod listing;
+mod located;
 mod meter;
 mod origin;
 mod part;
@@ -21,11 +23,14 @@ mod store;
 mod web;
 
 pub use error::FetchError;
+pub use located::{Kept, Located};
+pub use store::InUse;
 
 use self::{
     address::Address,
     download::{Download, Fetched},
     environment::Environment,
+    error::Failure,
     http::Http,
     listing::{Listing, Part, RemoteFile, Selection, select},
     meter::Meter,
@@ -35,7 +40,10 @@ use self::{
     store::{Entry, Key, Record},
 };
 use super::model::Progress;
-use candlepower_api::server_config::{ServerConfig, as_source};
+use candlepower_api::{
+    names::reasons::LoadFailure,
+    server_config::{ServerConfig, as_source},
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::{
     path::{Path, PathBuf},
@@ -46,19 +54,6 @@ use tokio::runtime::Builder;
 /// Files that come at the same time.
 const AT_ONCE: usize = 4;
 
-/// Where the model and its tokenizer are on this machine.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Located {
-    /// The model's file or folder.
-    pub path: PathBuf,
-    /// Its tokenizer, where it is not the model's own.
-    pub tokenizer: Option<PathBuf>,
-    /// The commit or digest of what was fetched, where there is one.
-    pub version: Option<String>,
-    /// The SHA-256 that was computed just now, while the model's one file came.
-    pub sha256: Option<String>,
-}
-
 /// Where the model of `config` is on this machine, fetched if need be.
 pub fn locate(config: &ServerConfig, progress: &Progress) -> Result<Located, FetchError> {
     let model = &config.model;
@@ -68,8 +63,7 @@ pub fn locate(config: &ServerConfig, progress: &Progress) -> Result<Located, Fet
         return Ok(Located {
             path: model.path.clone(),
             tokenizer: model.tokenizer.clone(),
-            version: None,
-            sha256: None,
+            ..Located::default()
         });
     }
     let runtime = Builder::new_current_thread()
@@ -104,8 +98,10 @@ struct Fetcher<'a> {
 /// An entry of the folder, and whether it came just now.
 struct Found {
     path: PathBuf,
+    made: PathBuf,
     record: Record,
     is_new: bool,
+    in_use: InUse,
 }
 
 impl<'a> Fetcher<'a> {
@@ -136,8 +132,7 @@ impl<'a> Fetcher<'a> {
         let mut located = Located {
             path: model.path.clone(),
             tokenizer: model.tokenizer.clone(),
-            version: None,
-            sha256: None,
+            ..Located::default()
         };
         if let Some(source) = &model.source {
             let revision = model.revision.as_deref();
@@ -147,11 +142,17 @@ impl<'a> Fetcher<'a> {
             let opened = found.record.opened().filter(|_| found.is_new);
             located.sha256 = opened.map(|file| file.sha256.clone());
             located.path = found.path;
+            located.kept = Some(Kept {
+                digest: found.record.digest(),
+                made: found.made,
+            });
+            located.in_use = found.in_use;
             located.version = found.record.version;
         }
         if let Some(source) = tokenizer {
             let found = self.find(source, None, Part::Tokenizer, None).await?;
             located.tokenizer = Some(found.path);
+            located.in_use = located.in_use.and(found.in_use);
         }
         Ok(located)
     }
@@ -186,11 +187,14 @@ impl<'a> Fetcher<'a> {
             return Ok(found);
         }
         entry.forget();
-        let record = self.fetch(&entry, &origin, key, part, sha256).await?;
+        let fetched = self.fetch(&entry, &origin, &key, part, sha256, &meter);
+        let record = fetched.await?;
         Ok(Found {
             path: entry.path(&record),
+            made: entry.made(),
             record,
             is_new: true,
+            in_use: entry.hold().await,
         })
     }
 
@@ -203,6 +207,8 @@ impl<'a> Fetcher<'a> {
         part: Part<'_>,
         sha256: Option<&str>,
     ) -> Result<Option<Found>, FetchError> {
+        // First, so that it is not removed in between.
+        let in_use = entry.hold().await;
         let Some(record) = entry.record() else {
             return Ok(None);
         };
@@ -215,8 +221,10 @@ impl<'a> Fetcher<'a> {
         tracing::info!(source = record.key.source, "the model was fetched before");
         Ok(Some(Found {
             path: entry.path(&record),
+            made: entry.made(),
             record,
             is_new: false,
+            in_use,
         }))
     }
 
@@ -239,7 +247,7 @@ impl<'a> Fetcher<'a> {
         let Some((file, tag)) = tagged else {
             return Ok(true);
         };
-        let download = self.download(origin, None, &meter, entry.files());
+        let download = self.download(origin, None, &meter, entry);
         Ok(!download.is_unchanged(&file, tag).await?)
     }
 
@@ -259,7 +267,7 @@ impl<'a> Fetcher<'a> {
         origin: &'b Origin,
         version: Option<&'b str>,
         meter: &'b Meter<'b>,
-        folder: PathBuf,
+        entry: &'b Entry,
     ) -> Download<'b> {
         Download {
             origin,
@@ -268,24 +276,53 @@ impl<'a> Fetcher<'a> {
             patience: self.patience,
             meter,
             lines: &self.lines,
-            folder,
+            entry,
         }
     }
 
-    /// Fetches all files that make the model.
+    /// Fetches all files that make the model. A volume that fills on the way may be enlarged: that is
+    /// waited for, and what came is kept. One that has too little room from the beginning is refused.
     async fn fetch(
         &self,
         entry: &Entry,
         origin: &Origin,
-        key: Key,
+        key: &Key,
         part: Part<'_>,
         sha256: Option<&str>,
+        meter: &Meter<'_>,
+    ) -> Result<Record, FetchError> {
+        let mut has_filled = false;
+        self.patience
+            .persist(meter, async || {
+                // Anew each time: what the system says that it wrote may be lost on a full volume, and
+                // what is noted on it is true.
+                let fetched = self.attempt(entry, origin, key, part, sha256, meter);
+                fetched.await.map_err(|error| {
+                    has_filled |= error.is_of_full_volume();
+                    if has_filled && error.reason() == LoadFailure::InsufficientDisk {
+                        Failure::waiting(&error)
+                    } else {
+                        Failure::Final(error)
+                    }
+                })
+            })
+            .await
+    }
+
+    async fn attempt(
+        &self,
+        entry: &Entry,
+        origin: &Origin,
+        key: &Key,
+        part: Part<'_>,
+        sha256: Option<&str>,
+        meter: &Meter<'_>,
     ) -> Result<Record, FetchError> {
         let started = Instant::now();
         let source = &key.source;
         tracing::info!(source, "fetching the model");
-        let meter = Meter::new(self.progress);
-        let listing = self.list(origin, part, &meter).await?;
+        meter.begin();
+        let listing = self.list(origin, part, meter).await?;
         let selection = select(&listing.files, source, part)?;
         if let Some(sha256) = sha256 {
             check_sha256(&selection, source, sha256)?;
@@ -294,10 +331,9 @@ impl<'a> Fetcher<'a> {
         let bytes = files.iter().filter_map(|file| file.size).sum();
         entry.plan(bytes)?;
         meter.expect(bytes);
-        let folder = entry.files();
-        space::check(&folder, missing(&files, &folder))?;
+        entry.make_room(missing(&files, &entry.files()))?;
         let version = listing.version.as_deref();
-        let download = self.download(origin, version, &meter, folder);
+        let download = self.download(origin, version, meter, entry);
         let fetched: Vec<Option<Fetched>> = stream::iter(&files)
             .map(|file| download.file(file))
             .buffered(AT_ONCE)
@@ -307,10 +343,10 @@ impl<'a> Fetcher<'a> {
             version: listing.version,
             files: fetched.into_iter().flatten().collect(),
             open,
-            key,
+            key: key.clone(),
         };
         entry.complete(&record)?;
-        meter.tell();
+        meter.finish();
         tracing::info!(
             source = record.key.source,
             version = record.version,

@@ -3,6 +3,7 @@ use super::{
     error::{Failure, FetchError},
     meter::Meter,
 };
+use candlepower_api::names::reasons::LoadFailure;
 use std::{
     hash::{BuildHasher, RandomState},
     time::Duration,
@@ -17,7 +18,7 @@ pub(super) struct Patience {
     pub(super) longest: Duration,
     /// For the next byte.
     pub(super) silence: Duration,
-    /// Failures in a row until they are worth telling people.
+    /// Failures in a row until they are worth telling people. A full volume always is.
     pub(super) told_after: u32,
 }
 
@@ -53,14 +54,15 @@ impl Patience {
     ) -> Result<T, FetchError> {
         let mut failures = 0_u32;
         loop {
-            let (problem, pause, progressed) = match attempt().await {
+            let (reason, problem, pause, progressed) = match attempt().await {
                 Ok(value) => return Ok(value),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing {
+                    reason,
                     problem,
                     pause,
                     progressed,
-                }) => (problem, pause, progressed),
+                }) => (reason, problem, pause, progressed),
             };
             failures = if progressed {
                 1
@@ -76,8 +78,8 @@ impl Patience {
                 seconds = pause.as_secs_f64(),
                 "fetching broke off; it is tried again"
             );
-            if failures >= self.told_after {
-                meter.trouble(&problem);
+            if failures >= self.told_after || reason == LoadFailure::InsufficientDisk {
+                meter.trouble(reason, &problem);
             }
             tokio::time::sleep(pause).await;
         }

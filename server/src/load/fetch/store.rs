@@ -2,26 +2,32 @@
 use super::{
     download::Fetched,
     error::FetchError,
+    evict,
     meter::Meter,
     part::{self, storage, with_suffix},
 };
+use crate::load::checksum::hexadecimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// Says that an entry is whole, and what it is.
-const RECORD: &str = "entry.json";
+pub(super) const RECORD: &str = "entry.json";
 /// Says how much there will be, for those who wait.
-const PLAN: &str = "plan.json";
+pub(super) const PLAN: &str = "plan.json";
 /// Held by the process that fetches.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
+/// Held by every process that serves the model, and as old as its last use.
+pub(super) const USE: &str = "use";
 /// The model's files.
-const FILES: &str = "files";
+pub(super) const FILES: &str = "files";
+/// What was made of them.
+pub(super) const MADE: &str = "quantised";
 /// How often those who wait look.
 const LOOK: Duration = Duration::from_millis(500);
 /// Longest part of an entry's name that is for people.
@@ -52,6 +58,15 @@ impl Record {
     pub(super) fn opened(&self) -> Option<&Fetched> {
         self.files.iter().find(|file| file.name == self.open)
     }
+
+    /// The SHA-256 of all that was fetched.
+    pub(super) fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        for file in &self.files {
+            hasher.update(format!("{} {}\n", file.sha256, file.name));
+        }
+        hexadecimal(&hasher.finalize())
+    }
 }
 
 #[derive(Deserialize, Serialize)]
@@ -75,6 +90,16 @@ impl Entry {
     /// Where the files are.
     pub(super) fn files(&self) -> PathBuf {
         self.folder.join(FILES)
+    }
+
+    /// Where what is made of the files may be kept.
+    pub(super) fn made(&self) -> PathBuf {
+        self.folder.join(MADE)
+    }
+
+    /// Makes room for so many more bytes.
+    pub(super) fn make_room(&self, needed: u64) -> Result<(), FetchError> {
+        evict::make_room(&self.folder, needed)
     }
 
     /// What to open of a whole entry.
@@ -131,6 +156,30 @@ impl Entry {
         }
     }
 
+    /// Keeps the entry from being removed for as long as what this gives lives, and notes that it is
+    /// used. A volume that cannot be written or knows no locks loses nothing anyway.
+    pub(super) async fn hold(&self) -> InUse {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(self.folder.join(USE));
+        let Ok(file) = file else {
+            return InUse::default();
+        };
+        loop {
+            match file.try_lock_shared() {
+                Ok(()) => break,
+                // Whoever removes it is done soon.
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
+                Err(TryLockError::Error(_)) => return InUse::default(),
+            }
+        }
+        let _ = file.set_modified(SystemTime::now());
+        InUse(vec![file])
+    }
+
     /// Says how much there will be.
     pub(super) fn plan(&self, bytes: u64) -> Result<(), FetchError> {
         self.write(PLAN, &Plan { bytes })
@@ -168,6 +217,18 @@ impl Entry {
 
 /// Held while fetching; a process that ends lets go of it.
 pub(super) struct Lock(#[expect(dead_code, reason = "it is held, not used")] Option<File>);
+
+/// Keeps entries of the folder from being removed while it lives.
+#[derive(Debug, Default)]
+pub struct InUse(Vec<File>);
+
+impl InUse {
+    /// What `other` keeps, too.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+}
 
 /// Bytes that are there in a folder and its folders.
 fn size(folder: &Path) -> u64 {

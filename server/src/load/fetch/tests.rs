@@ -1,5 +1,6 @@
 //! Fetching from servers that break off, lie, refuse and lead elsewhere.
 mod failing;
+mod full;
 mod hub;
 mod kept;
 mod others;
