@@ -7,8 +7,10 @@
 //! | scales of all blocks | minima, if any | block 0 | block 1 | … |
 //!
 //! A block's quants are lines of 64 bytes: four columns of each of the sixteen rows, which is what
-//! one integer multiply-add takes. Formats of four bits and more put two such lines in one, then
-//! lines of the fifth and sixth bits.
+//! one integer multiply-add takes. Formats of less than eight bits put two such lines in one: the
+//! first whole, and above it as many bits of the second as there is room for. Of five and six bits,
+//! the second's other bits fill lines that follow, so that one half of the weights needs no more
+//! than a mask.
 //!
 //! A float group is one column: sixteen values.
 use crate::format::Format;
@@ -25,6 +27,18 @@ pub(crate) enum Bits {
     Five,
     Six,
     Eight,
+}
+
+impl Bits {
+    /// As a number.
+    pub(crate) const fn width(self) -> usize {
+        match self {
+            Self::Four => 4,
+            Self::Five => 5,
+            Self::Six => 6,
+            Self::Eight => 8,
+        }
+    }
 }
 
 /// How a group keeps its scales.

@@ -143,18 +143,19 @@ fn write_quants<L: Layout>(group: &mut [u8], lane: usize, index: usize, quants: 
         }
         return;
     }
-    let (nibbles, high) = block.split_at_mut(16 * LANES);
-    for (eight, line) in quants.chunks(8).zip(nibbles.chunks_mut(4 * LANES)) {
+    let width = L::BITS.width();
+    // Of the second four columns, so many bits have no room beside the first four.
+    let rest = 2 * width - 8;
+    let (together, high) = block.split_at_mut(16 * LANES);
+    let lines = together.chunks_mut(4 * LANES).zip(quants.chunks(8));
+    for (eighth, (line, eight)) in lines.enumerate() {
+        let (high_line, shift) = (eighth * rest / 8, eighth * rest % 8);
         for column in 0..4 {
-            line[lane * 4 + column] = (eight[column] & 15) | (eight[column + 4] & 15) << 4;
-        }
-    }
-    // The fifth bits of all eight lines fit one line, bit by bit; fifth and sixth bits take two.
-    let (width, lines) = if L::BITS == Bits::Six { (2, 4) } else { (1, 8) };
-    for (quants, line) in quants.chunks(4 * lines).zip(high.chunks_mut(4 * LANES)) {
-        for (index, four) in quants.chunks(4).enumerate() {
-            for (column, quant) in four.iter().enumerate() {
-                line[lane * 4 + column] |= quant >> 4 << (index * width);
+            let (first, second) = (eight[column], eight[column + 4]);
+            let at = lane * 4 + column;
+            line[at] = first | second << width;
+            if rest > 0 {
+                high[high_line * 4 * LANES + at] |= second >> (8 - width) << shift;
             }
         }
     }

@@ -37,26 +37,20 @@ pub(super) fn quants<L: Layout>(group: &[u8], block: usize) -> [u8; BLOCK * LANE
         quants.copy_from_slice(bytes);
         return quants;
     }
-    let (nibbles, high) = bytes.split_at(16 * LANES);
-    for (line, pair) in nibbles
-        .chunks_exact(4 * LANES)
-        .zip(quants.chunks_exact_mut(8 * LANES))
-    {
-        let (low, high) = pair.split_at_mut(4 * LANES);
-        for ((byte, low), high) in line.iter().zip(low).zip(high) {
-            *low = byte & 15;
-            *high = byte >> 4;
+    let width = L::BITS.width();
+    let rest = 2 * width - 8;
+    let (together, high) = bytes.split_at(16 * LANES);
+    let lines = together.chunks_exact(4 * LANES);
+    for (eighth, (line, pair)) in lines.zip(quants.chunks_exact_mut(8 * LANES)).enumerate() {
+        let (first, second) = pair.split_at_mut(4 * LANES);
+        for ((byte, first), second) in line.iter().zip(first).zip(&mut *second) {
+            *first = byte & ((1 << width) - 1);
+            *second = byte >> width;
         }
-    }
-    let (width, lines) = if L::BITS == Bits::Six { (2, 4) } else { (1, 8) };
-    for (high, quants) in high
-        .chunks_exact(4 * LANES)
-        .zip(quants.chunks_exact_mut(lines * 4 * LANES))
-    {
-        for (index, line) in quants.chunks_exact_mut(4 * LANES).enumerate() {
-            for (byte, quant) in high.iter().zip(line) {
-                *quant |= (byte >> (index * width) & ((1 << width) - 1)) << 4;
-            }
+        let (high_line, shift) = (eighth * rest / 8, eighth * rest % 8);
+        let high = high.chunks_exact(4 * LANES).nth(high_line);
+        for (byte, second) in high.into_iter().flatten().zip(second) {
+            *second |= (byte >> shift & ((1 << rest) - 1)) << (8 - width);
         }
     }
     quants

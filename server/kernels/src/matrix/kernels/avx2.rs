@@ -256,29 +256,33 @@ unsafe fn lines<L: Layout, const EIGHTH: usize>(quants: *const u8) -> [__m256i; 
         let sign = _mm256_set1_epi8(i8::MIN);
         return [2 * EIGHTH, 2 * EIGHTH + 1].map(|index| _mm256_xor_si256(line(index), sign));
     }
-    let mask = _mm256_set1_epi8(15);
-    let nibbles = line(EIGHTH);
-    let first = _mm256_and_si256(nibbles, mask);
-    let second = _mm256_and_si256(_mm256_srli_epi16::<4>(nibbles), mask);
-    let (bits, high) = match L::BITS {
-        Bits::Four | Bits::Eight => return [first, second],
-        Bits::Five => (0x10, line(4)),
-        Bits::Six => (0x30, line(4 + EIGHTH / 2)),
-    };
-    // The bits above the nibbles, moved to their places from wherever this eighth has them.
-    let (one, other) = match (L::BITS, EIGHTH) {
-        (Bits::Five, 0) => (_mm256_slli_epi16::<4>(high), _mm256_slli_epi16::<3>(high)),
-        (Bits::Five, 1) => (_mm256_slli_epi16::<2>(high), _mm256_slli_epi16::<1>(high)),
-        (Bits::Five, 2) => (high, _mm256_srli_epi16::<1>(high)),
-        (Bits::Five, _) => (_mm256_srli_epi16::<2>(high), _mm256_srli_epi16::<3>(high)),
-        (_, 0 | 2) => (_mm256_slli_epi16::<4>(high), _mm256_slli_epi16::<2>(high)),
-        _ => (high, _mm256_srli_epi16::<2>(high)),
-    };
-    let bits = _mm256_set1_epi8(bits);
-    [
-        _mm256_or_si256(first, _mm256_and_si256(one, bits)),
-        _mm256_or_si256(second, _mm256_and_si256(other, bits)),
-    ]
+    let together = line(EIGHTH);
+    let low = |bits: i8| _mm256_and_si256(together, _mm256_set1_epi8(bits));
+    let rest = |shifted: __m256i, bits: i8| _mm256_and_si256(shifted, _mm256_set1_epi8(bits));
+    // The second line's upper bits are moved to their places from wherever this eighth has them.
+    match L::BITS {
+        Bits::Four | Bits::Eight => [low(0x0F), rest(_mm256_srli_epi16::<4>(together), 0x0F)],
+        Bits::Five => {
+            let high = line(4);
+            let high = match EIGHTH {
+                0 => _mm256_slli_epi16::<3>(high),
+                1 => _mm256_slli_epi16::<1>(high),
+                2 => _mm256_srli_epi16::<1>(high),
+                _ => _mm256_srli_epi16::<3>(high),
+            };
+            let second = rest(_mm256_srli_epi16::<5>(together), 0x07);
+            [low(0x1F), _mm256_or_si256(second, rest(high, 0x18))]
+        }
+        Bits::Six => {
+            let high = line(4 + EIGHTH / 2);
+            let high = match EIGHTH {
+                0 | 2 => _mm256_slli_epi16::<2>(high),
+                _ => _mm256_srli_epi16::<2>(high),
+            };
+            let second = rest(_mm256_srli_epi16::<6>(together), 0x03);
+            [low(0x3F), _mm256_or_si256(second, rest(high, 0x3C))]
+        }
+    }
 }
 
 /// The scales of a block, or of a half block if these have their own.
