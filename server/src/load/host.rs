@@ -27,7 +27,7 @@ struct Source {
 #[derive(Clone)]
 enum State {
     Absent,
-    Loading(LoadReport),
+    Loading(Box<LoadReport>),
     Served(Arc<ServedModel>),
     Failed(Arc<LoadError>),
 }
@@ -61,7 +61,7 @@ impl ModelHost {
         let first = self.state.send_if_modified(|state| {
             let absent = matches!(state, State::Absent);
             if absent {
-                *state = State::Loading(LoadReport::at(first_stage, 0));
+                *state = State::Loading(Box::new(LoadReport::at(first_stage, 0)));
             }
             absent
         });
@@ -73,7 +73,7 @@ impl ModelHost {
             .name("load".to_owned())
             .spawn(move || {
                 let progress = |report| {
-                    state.send_replace(State::Loading(report));
+                    state.send_replace(State::Loading(Box::new(report)));
                 };
                 let load = || model::load(&source.config, Arc::clone(&source.observer), &progress);
                 // Whoever waits for the model would wait for ever.
@@ -94,7 +94,7 @@ impl ModelHost {
     pub fn report(&self) -> LoadReport {
         match &*self.state.borrow() {
             State::Absent => LoadReport::at(LoadStage::Waiting, 0),
-            State::Loading(report) => report.clone(),
+            State::Loading(report) => LoadReport::clone(report),
             State::Served(model) => LoadReport {
                 model: Some(model.facts.clone()),
                 ..LoadReport::at(LoadStage::Loaded, 100)

@@ -138,18 +138,18 @@ pub(super) async fn of_files(
     wanted: Option<&str>,
 ) -> Result<Facts, String> {
     let names: Vec<_> = files.iter().map(|file| file.name).collect();
-    let named = |name: &str| files.iter().find(|file| file.name == name);
+    let find = |name: &str| files.iter().find(|file| file.name == name);
     match choose(&names, wanted).map_err(|none| no_choice(&none))? {
         Weights::Gguf(name) => {
-            let file = named(name).ok_or_else(no_weights)?;
+            let file = find(name).ok_or_else(no_weights)?;
             of_gguf(web, &file.url, file.size).await
         }
         Weights::SafeTensors(names) => {
-            let config = named(CONFIG).ok_or("its source has no config.json")?;
-            let first = names.first().and_then(|name| named(name));
+            let config = find(CONFIG).ok_or("its source has no config.json")?;
+            let first = names.first().and_then(|name| find(name));
             let first = first.ok_or_else(no_weights)?;
             let bytes = names.iter().try_fold(0_u64, |sum, name| {
-                Some(sum.saturating_add(named(name)?.size?))
+                Some(sum.saturating_add(find(name)?.size?))
             });
             of_safetensors(web, &config.url, &first.url, bytes).await
         }

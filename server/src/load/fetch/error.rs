@@ -100,13 +100,12 @@ impl FetchError {
     /// The reason that conditions show.
     pub fn reason(&self) -> LoadFailure {
         match self {
-            Self::Invalid(_) => LoadFailure::InvalidConfiguration,
             Self::NotFound { .. } => LoadFailure::ModelNotFound,
             Self::Denied { .. } => LoadFailure::ModelAccessDenied,
             Self::Checksum { .. } | Self::OtherChecksum { .. } => LoadFailure::ChecksumMismatch,
+            _ if self.is_of_full_volume() => LoadFailure::InsufficientDisk,
             Self::NoRoom { .. } => LoadFailure::InsufficientDisk,
-            Self::Storage { .. } if self.is_of_full_volume() => LoadFailure::InsufficientDisk,
-            Self::Storage { .. } => LoadFailure::InvalidConfiguration,
+            Self::Invalid(_) | Self::Storage { .. } => LoadFailure::InvalidConfiguration,
             Self::Client(_) => LoadFailure::EngineFailure,
         }
     }

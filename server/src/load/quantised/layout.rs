@@ -42,7 +42,7 @@ impl Layout {
         let mut lengths = Vec::new();
         let mut offset = 0_usize;
         for tensor in tensors {
-            let elements = tensor.dimensions.iter();
+            let mut elements = tensor.dimensions.iter();
             let elements = elements.try_fold(1_usize, |product, &dimension| {
                 product.checked_mul(dimension)
             })?;

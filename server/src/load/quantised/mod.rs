@@ -207,7 +207,7 @@ impl<'a> Wanted<'a> {
             .write(true)
             .open(&path)
             .map_err(storage(&path))?;
-        let mut furthest = None;
+        let mut furthest: Option<(u64, Instant)> = None;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(file)),
