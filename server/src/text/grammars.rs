@@ -17,9 +17,10 @@ use std::{
     sync::Arc,
 };
 
-/// The spaces that an answer may have between two parts. Without a limit, small models write
-/// nothing else for the rest of their answer.
-const SPACES: &str = r"[ \n\r\t]{1,32}";
+/// The spaces that an answer may have between two parts: a few, or a new line with its indentation.
+/// Without a limit, small models write nothing else for the rest of their answer; with one that lets
+/// them write empty lines, nothing else between any two parts.
+const SPACES: &str = r"[ \t]{1,4}|\r?\n[ \t]{0,40}";
 
 /// What an answer has to follow.
 #[derive(Clone, Debug, PartialEq)]
