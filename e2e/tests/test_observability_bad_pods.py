@@ -74,11 +74,18 @@ def rounds() -> tuple[float, float]:
 def test_the_status_names_them_and_the_figures_of_the_others_go_on(namespace: str, pod: dict[str, Any], bad_pods: None) -> None:
     operator = kube.operator_pod()
     with kube.forwarded(namespace, f"pod/{pod['metadata']['name']}", "http") as url, load.steady(url, NAME):
-        resource = kube.wait_for_condition(NAME, namespace, "ObservabilityReady", "False", "NotScraped", seconds=30)
-        message = kube.condition(resource, "ObservabilityReady")["message"]
-        for kind, words in KINDS.items():
-            assert f"{kind}: " in message
-            assert words in message
+
+        def named() -> tuple[bool, Any]:
+            resource = kube.get("llm", NAME, namespace)
+            message = kube.condition(resource, "ObservabilityReady").get("message", "")
+            return all(f"{kind}: " in message for kind in KINDS), resource
+
+        # A pod that began to serve after the others is named a round later.
+        resource = kube.wait_for("the names of all bad pods", named, 30)
+        condition = kube.condition(resource, "ObservabilityReady")
+        assert (condition["status"], condition["reason"]) == ("False", "NotScraped")
+        for words in KINDS.values():
+            assert words in condition["message"]
         number, seconds = rounds()
         told = resource["status"].get("performance", {}).get("observedAt", "")
 
