@@ -1,5 +1,15 @@
 //! Locks on files, by which processes that share a volume leave each other's files alone.
-use std::{fs::File, path::Path};
+use std::{fs::File, io, path::Path};
+
+/// Opens the file at `path`, which is there to be locked, and makes it where it is missing.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+}
 
 /// Locks the file at `path`, so that no other process begins to use it. Nothing where one does, or
 /// where nobody can know because the volume knows no locks.

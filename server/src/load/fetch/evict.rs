@@ -78,14 +78,8 @@ impl Unused {
     fn model(folder: &Path) -> Option<Self> {
         let used = last_use(folder)?;
         let fetching = lock::if_unused(&folder.join(LOCK))?;
-        let path = folder.join(USE);
         // Entries of earlier versions have none.
-        let using = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .ok()?;
+        let using = lock::open(&folder.join(USE)).ok()?;
         using.try_lock().ok()?;
         let _ = using.set_modified(used);
         // In this order: what is removed by half is not whole.

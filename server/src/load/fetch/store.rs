@@ -6,7 +6,7 @@ use super::{
     meter::Meter,
     part::{self, storage, with_suffix},
 };
-use crate::load::checksum::hexadecimal;
+use crate::load::{checksum::hexadecimal, lock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -128,12 +128,7 @@ impl Entry {
         let files = self.files();
         fs::create_dir_all(&files).map_err(storage(&files))?;
         let path = self.folder.join(LOCK);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(storage(&path))?;
+        let file = lock::open(&path).map_err(storage(&path))?;
         let mut told = false;
         loop {
             match file.try_lock() {
@@ -159,13 +154,7 @@ impl Entry {
     /// Keeps the entry from being removed for as long as what this gives lives, and notes that it is
     /// used. A volume that cannot be written or knows no locks loses nothing anyway.
     pub(super) async fn hold(&self) -> InUse {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(self.folder.join(USE));
-        let Ok(file) = file else {
+        let Ok(file) = lock::open(&self.folder.join(USE)) else {
             return InUse::default();
         };
         loop {

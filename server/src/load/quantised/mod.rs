@@ -201,12 +201,7 @@ impl<'a> Wanted<'a> {
     /// Waits until no other process quantises the model. Nothing where the volume knows no locks.
     fn lock(&self, progress: &dyn Fn(u8)) -> Result<Option<File>, CopyError> {
         let path = self.kept.made.join(LOCK);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(storage(&path))?;
+        let file = lock::open(&path).map_err(storage(&path))?;
         let mut furthest: Option<(u64, Instant)> = None;
         loop {
             match file.try_lock() {
