@@ -95,6 +95,28 @@ fn a_full_kv_cache_is_named_instead_of_the_queue_that_it_causes() {
 }
 
 #[test]
+fn requests_that_still_wait_when_the_window_ends_count_by_their_number() {
+    let report = Plant::report(&[Plant::with(|plant| {
+        plant.seconds = 9;
+        plant.prefill = 5_000.0;
+        // The first ones found a place at once, and only they have ended.
+        plant.queue = 500.0;
+        set(&mut plant.gauges, Quantity::Running, 4.0);
+        set(&mut plant.gauges, Quantity::Waiting, 5.0);
+        set(&mut plant.gauges, Quantity::KvCacheUsage, 0.98);
+    })]);
+    let first = &report.findings[0];
+    assert_eq!(
+        (first.class, first.severity, first.share_of.as_str()),
+        (
+            Class::KvCachePressure,
+            Severity::Critical,
+            "the requests' time"
+        )
+    );
+}
+
+#[test]
 fn weights_that_fill_the_memory_are_named() {
     let plant = Plant::with(|plant| set(&mut plant.gauges, Quantity::MemoryLimit, 120e6));
     assert_eq!(primary_of(plant), Some(Class::Capacity));

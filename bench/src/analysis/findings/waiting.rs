@@ -50,41 +50,74 @@ pub(super) fn throttled(view: View<'_>) -> Option<Finding> {
     ]))
 }
 
-/// Share of TTFT (or of requests) that waits for a place, and the figures for it.
-fn queue(view: &View<'_>) -> Option<(f64, &'static str, Vec<Proof>)> {
+/// A share, what it is a share of, and the figures for it.
+type Share = (f64, &'static str, Vec<Proof>);
+
+/// Share of TTFT, or of the requests' time, that is spent waiting for a place.
+fn queue(view: &View<'_>) -> Option<Share> {
+    let (times, lengths) = (queue_times(view), queue_lengths(view));
+    if matches!(times, Some((seconds, _)) if seconds < QUEUE_SECONDS) {
+        return None;
+    }
+    let times = times.map(|(_, share)| share);
+    match (times, lengths) {
+        (Some(times), Some(lengths)) => {
+            let (mut worse, other) = if lengths.0 > times.0 {
+                (lengths, times)
+            } else {
+                (times, lengths)
+            };
+            worse.2.extend(other.2);
+            Some(worse)
+        }
+        (times, lengths) => times.or(lengths),
+    }
+}
+
+/// Mean seconds that requests waited, and what share that is.
+fn queue_times(view: &View<'_>) -> Option<(f64, Share)> {
+    let waited = |seconds, source| proof("mean time in the queue", ms(seconds), source);
+    if let Some((seconds, ttft)) = view.level.observed.queue_seconds.zip(view.ttft()) {
+        let evidence = vec![
+            waited(seconds, Source::Metrics),
+            proof("mean TTFT", ms(ttft), Source::Client),
+        ];
+        return Some((seconds, (seconds / ttft, "the mean TTFT", evidence)));
+    }
+    let (seconds, share) = view.operation(spans::QUEUE)?;
+    let evidence = vec![waited(seconds, Source::Traces)];
+    Some((seconds, (share, "the requests' time", evidence)))
+}
+
+/// The share of the requests in flight that wait at any moment, which is the share of the requests'
+/// time that is spent waiting (Little's law). Mean times leave out what waits still when the window
+/// ends: where requests are long and few, those are the ones that wait longest.
+fn queue_lengths(view: &View<'_>) -> Option<Share> {
     let observed = &view.level.observed;
-    let mut evidence = vec![];
-    if let Some((waiting, most)) = observed.waiting.zip(observed.waiting_max) {
-        let value = format!("{waiting:.1} on average, {most:.0} at most");
-        evidence.push(proof("requests that waited", value, Source::Metrics));
-    }
-    if let Some(running) = observed.running {
-        let most = observed.running_max.unwrap_or(running);
-        let value = format!("{running:.1} on average, {most:.0} at most");
-        evidence.push(proof("requests that were computed", value, Source::Metrics));
-    }
-    if let Some((seconds, ttft)) = observed.queue_seconds.zip(view.ttft()) {
-        if seconds < QUEUE_SECONDS {
-            return None;
-        }
-        evidence.push(proof(
-            "mean time in the queue",
-            ms(seconds),
-            Source::Metrics,
-        ));
-        evidence.push(proof("mean TTFT", ms(ttft), Source::Client));
-        return Some((seconds / ttft, "the mean TTFT", evidence));
-    }
-    if let Some((seconds, share)) = view.operation(spans::QUEUE) {
-        if seconds < QUEUE_SECONDS {
-            return None;
-        }
-        evidence.push(proof("mean time in the queue", ms(seconds), Source::Traces));
-        return Some((share, "the requests' time", evidence));
-    }
-    let (waiting, running) = observed.waiting.zip(observed.running)?;
-    let share = waiting / (waiting + running).max(f64::MIN_POSITIVE);
-    Some((share, "the requests in the server", evidence))
+    let waiting = observed.waiting?;
+    let in_flight = view.level.concurrency;
+    let counted = |mean: f64, most: Option<f64>| {
+        let most = most.unwrap_or(mean);
+        format!("{mean:.1} on average, {most:.0} at most")
+    };
+    let mut evidence = vec![proof(
+        "requests that waited",
+        counted(waiting, observed.waiting_max),
+        Source::Metrics,
+    )];
+    evidence.extend(observed.running.map(|running| {
+        let value = counted(running, observed.running_max);
+        proof("requests that were computed", value, Source::Metrics)
+    }));
+    evidence.push(proof(
+        "requests in flight",
+        format!("{in_flight:.1} on average"),
+        Source::Client,
+    ));
+    (in_flight > 0.0).then(|| {
+        let share = (waiting / in_flight).min(1.0);
+        (share, "the requests' time", evidence)
+    })
 }
 
 /// Requests wait for a place in the batch.
