@@ -3,12 +3,14 @@
 import contextlib
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import kube
 import models
 import monitoring
+import runs
 
 LABEL = "candlepower.dev/e2e"
 
@@ -17,7 +19,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Removes what a killed run has left."""
     if distributes(session):
         remove_namespaces()
-        remove_monitoring()
+        if not any(is_of_another(namespace) for namespace in marked("namespaces")):
+            remove_monitoring()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -60,9 +63,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def marked(kind: str) -> list[dict[str, Any]]:
+    """Objects of tests, of whatever run."""
+    return kube.find(kind, "default", LABEL)
+
+
+def is_of_another(found: dict[str, Any]) -> bool:
+    """Whether an object belongs to another run that is alive."""
+    run = found["metadata"]["labels"].get(runs.LABEL, "")
+    return run != runs.THIS and runs.is_alive(run)
+
+
 def remove_namespaces() -> None:
-    kube.kubectl("delete", "namespaces", "-l", LABEL, "--timeout=120s")
-    kube.kubectl("delete", "persistentvolumes", "-l", LABEL, "--timeout=60s")
+    """Removes what this run has made, and what others have left that are not alive."""
+    for kind, timeout in [("namespaces", "120s"), ("persistentvolumes", "60s")]:
+        names = [found["metadata"]["name"] for found in marked(kind) if not is_of_another(found)]
+        if names:
+            kube.kubectl("delete", kind, *names, "--ignore-not-found", f"--timeout={timeout}")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +87,7 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the module's own that enforces the strictest pod security."""
     subject = request.module.__name__.removeprefix("test_").replace("_", "-")
     name = f"e2e-{subject}-{secrets.token_hex(2)}"
-    labels = {LABEL: subject, "pod-security.kubernetes.io/enforce": "restricted"}
+    labels = {LABEL: subject, runs.LABEL: runs.THIS, "pod-security.kubernetes.io/enforce": "restricted"}
     kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}, name)
     yield name
     kube.kubectl("delete", "namespace", name, "--wait=false")
@@ -80,7 +97,7 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
 def claim(namespace: str) -> str:
     """The claim `models` in the namespace, with the real model in it."""
     kube.run(kube.E2E / "cluster" / "model", "claim", namespace)
-    kube.kubectl("label", "persistentvolume", f"models-{namespace}", f"{LABEL}=true")
+    kube.kubectl("label", "persistentvolume", f"models-{namespace}", f"{LABEL}=true", f"{runs.LABEL}={runs.THIS}")
     return "models"
 
 

@@ -35,6 +35,12 @@ PIECE = 1_000_000
 EXBIBYTE = 1 << 60
 
 
+def full_files() -> dict[str, bytes]:
+    """The files of hf://tests/full, the same at each revision."""
+    files = {name: (TINY / name).read_bytes() for name in ("config.json", "model.safetensors")}
+    return files | {"tokenizer.json": json.dumps(TOKENIZER).encode()}
+
+
 class Hub:
     """A running look-alike."""
 
@@ -164,8 +170,7 @@ class Handler(BaseHTTPRequestHandler):
 def main(file: str, log: str, address: str, port: str, *certificate: str) -> None:
     Handler.file, Handler.log = Path(file), Path(log)
     Handler.sha256 = hashlib.sha256(Handler.file.read_bytes()).hexdigest()
-    Handler.full = {name: (TINY / name).read_bytes() for name in ("config.json", "model.safetensors")}
-    Handler.full["tokenizer.json"] = json.dumps(TOKENIZER).encode()
+    Handler.full = full_files()
     server = ThreadingHTTPServer((address, int(port)), Handler)
     server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if certificate:

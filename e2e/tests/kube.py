@@ -72,8 +72,9 @@ def condition(resource: dict[str, Any], kind: str) -> dict[str, Any]:
     return {}
 
 
-def wait_for(what: str, look: Callable[[], tuple[bool, Any]], seconds: float = 60) -> Any:
-    """Calls `look` until its first result is true, and gives back the second; that is also told on failure."""
+def wait_for(what: str, look: Callable[[], tuple[bool, Any]], seconds: float = 60, pause: float = 0.25) -> Any:
+    """Calls `look` until its first result is true, and gives back the second; that is also told on failure. Each look takes
+    some of the processors' time, so pause for longer where it takes minutes."""
     deadline = time.monotonic() + seconds
     while True:
         done, state = look()
@@ -82,10 +83,12 @@ def wait_for(what: str, look: Callable[[], tuple[bool, Any]], seconds: float = 6
         if time.monotonic() > deadline:
             shown = state if isinstance(state, str) else json.dumps(state, indent=1)
             raise AssertionError(f"not within {seconds:.0f} s: {what}; this is how it stands:\n{shown}")
-        time.sleep(0.25)
+        time.sleep(pause)
 
 
-def wait_for_condition(name: str, namespace: str, kind: str, status: str, reason: str = "", seconds: float = 90) -> dict[str, Any]:
+def wait_for_condition(
+    name: str, namespace: str, kind: str, status: str, reason: str = "", seconds: float = 90, pause: float = 0.25
+) -> dict[str, Any]:
     """Waits until an LLMDeployment has the condition, and gives back the whole resource."""
 
     def look() -> tuple[bool, Any]:
@@ -95,13 +98,31 @@ def wait_for_condition(name: str, namespace: str, kind: str, status: str, reason
             return True, resource
         return False, resource.get("status", {})
 
-    return wait_for(f"{kind}={status} {reason} of {name}", look, seconds)
+    return wait_for(f"{kind}={status} {reason} of {name}", look, seconds, pause)
 
 
 def pods(name: str, namespace: str) -> list[dict[str, Any]]:
     """The pods of an LLMDeployment that are not on their way out."""
     found = find("pods", namespace, f"candlepower.dev/llmdeployment={name}")
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def wait_for_another_pod(name: str, namespace: str, old: str, seconds: float = 60) -> None:
+    """Waits until an LLMDeployment is ready with one pod, which is not the one with the UID `old`."""
+
+    def look() -> tuple[bool, Any]:
+        resource = get("llm", name, namespace)
+        uids = [pod["metadata"]["uid"] for pod in pods(name, namespace)]
+        ready = condition(resource, "Ready").get("status") == "True"
+        return ready and len(uids) == 1 and old not in uids, resource.get("status", {})
+
+    wait_for(f"another pod of {name} that serves", look, seconds)
+
+
+def log_of(name: str, namespace: str) -> str:
+    """What the server in an LLMDeployment's only pod has logged."""
+    (pod,) = pods(name, namespace)
+    return kubectl("-n", namespace, "logs", pod["metadata"]["name"], "-c", "server")
 
 
 def install_chart(values: Path | None = None) -> None:

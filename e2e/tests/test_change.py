@@ -15,14 +15,7 @@ def uid_of_the_pod(name: str, namespace: str) -> str:
 def test_another_batch_size_replaces_the_pod(namespace: str, served: str) -> None:
     old = uid_of_the_pod(served, namespace)
     kube.patch("llm", served, namespace, {"spec": {"engine": {"maxBatchSize": 4}}})
-
-    def replaced() -> tuple[bool, Any]:
-        resource = kube.get("llm", served, namespace)
-        ready = kube.condition(resource, "Ready").get("status") == "True"
-        pods = [pod["metadata"]["uid"] for pod in kube.pods(served, namespace)]
-        return ready and len(pods) == 1 and old not in pods, resource["status"]
-
-    kube.wait_for("a new pod in place of the old one", replaced)
+    kube.wait_for_another_pod(served, namespace, old)
     configuration = kube.get("configmap", served, namespace)["data"]["server.yaml"]
     assert "maxBatchSize: 4" in configuration
 

@@ -16,10 +16,16 @@ import models
 
 GPU = "nvidia.com/gpu"
 PRODUCT, MEMORY = f"{GPU}.product", f"{GPU}.memory"
+# The operator remembers for a minute what it was told of nodes with certain labels. With this one's value it has not asked yet.
+POOL = "pool"
 PORT = 18086
 CONTEXT = 8192
 # Beside the server's own gibibyte there is room for the weights, and not for a KV cache of that many tokens.
 MEBIBYTES = 1024 + 156
+SMALL = {PRODUCT: "Tiny-GPU", MEMORY: str(MEBIBYTES)}
+LARGE = {PRODUCT: "Large-GPU", MEMORY: "24576"}
+# The operator looks again after a minute whether there are other nodes.
+ANOTHER_LOOK = 120
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,7 @@ def node() -> Iterator[str]:
     name = kube.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
     yield name
     give_gpus(name, 0)
-    kube.kubectl("label", "node", name, f"{PRODUCT}-", f"{MEMORY}-")
+    kube.kubectl("label", "node", name, f"{PRODUCT}-", f"{MEMORY}-", f"{POOL}-")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +42,18 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hub.Hub]:
     """The hub's look-alike."""
     with hub.running(models.real_file(), tmp_path_factory.mktemp("hub"), PORT) as running:
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def large(namespace: str, mirror: hub.Hub, node: str) -> str:
+    """The name of a resource that fits no GPU. The tests go on while the operator waits with its next look at it."""
+    label(node, SMALL | {POOL: namespace})
+    kube.apply(fetched("large", mirror, {POOL: namespace}), namespace)
+    return "large"
+
+
+def label(node: str, labels: dict[str, str]) -> None:
+    kube.kubectl("label", "--overwrite", "node", node, *(f"{name}={value}" for name, value in labels.items()))
 
 
 def give_gpus(node: str, number: int) -> None:
@@ -61,14 +79,14 @@ def test_without_a_gpu_the_status_names_what_is_missing_and_with_one_it_serves(
     kube.wait_for_condition("fast", namespace, "Ready", "True")
 
 
-def fetched(name: str, mirror: hub.Hub, product: str) -> dict[str, Any]:
-    """A model of the hub on a GPU of this product, with far more memory in its container than it needs."""
+def fetched(name: str, mirror: hub.Hub, nodes: dict[str, str]) -> dict[str, Any]:
+    """A model of the hub on a GPU of the nodes with these labels, with far more memory in its container than it needs."""
     env = [{"name": "HF_ENDPOINT", "value": mirror.url}, {"name": "CANDLEPOWER_ALLOW_PLAIN_HTTP", "value": "true"}]
     spec = {
         "model": {"source": "hf://tests/tiny"},
         "engine": {"maxContextLength": CONTEXT, "maxBatchSize": 1},
         "resources": {"gpus": 1, "cpu": "1", "memory": "8Gi", "requests": {"cpu": "50m", "memory": "64Mi"}},
-        "pod": {"env": env, "nodeSelector": {PRODUCT: product}},
+        "pod": {"env": env, "nodeSelector": nodes},
     }
     return models.llm(name, **spec)
 
@@ -78,7 +96,7 @@ def has_deployment(name: str, namespace: str) -> bool:
 
 
 def test_gpus_whose_memory_no_node_tells_are_left_to_the_server(namespace: str, mirror: hub.Hub) -> None:
-    kube.apply(fetched("untold", mirror, "Unknown"), namespace)
+    kube.apply(fetched("untold", mirror, {PRODUCT: "Unknown"}), namespace)
     resource = kube.wait_for_condition("untold", namespace, "FitsMemory", "Unknown", "NotEstimated")
     message = kube.condition(resource, "FitsMemory")["message"]
     assert MEMORY in message and "GPU feature discovery" in message
@@ -89,8 +107,8 @@ def test_gpus_whose_memory_no_node_tells_are_left_to_the_server(namespace: str, 
 def test_a_model_that_does_not_fit_the_gpu_is_refused_until_its_context_does(
     namespace: str, mirror: hub.Hub, node: str
 ) -> None:
-    kube.kubectl("label", "--overwrite", "node", node, f"{PRODUCT}=Tiny-GPU", f"{MEMORY}={MEBIBYTES}")
-    kube.apply(fetched("tight", mirror, "Tiny-GPU"), namespace)
+    label(node, SMALL)
+    kube.apply(fetched("tight", mirror, {PRODUCT: SMALL[PRODUCT]}), namespace)
     resource = kube.wait_for_condition("tight", namespace, "Ready", "False", "MemoryTooSmall")
     fits = kube.condition(resource, "FitsMemory")
     assert (fits["status"], fits["reason"]) == ("False", "MemoryTooSmall")
@@ -123,3 +141,25 @@ def test_a_claim_of_devices_that_no_driver_has_is_named_with_the_cure(namespace:
     assert "device class nothing.example.com" in message and "ResourceClaimTemplate one-gpu" in message
     assert resource["status"]["imageDevice"] == "cuda"
     kube.kubectl("-n", namespace, "delete", "llm", "claimed", "--wait=false")
+
+
+def test_what_fits_no_gpu_is_served_by_itself_once_a_larger_node_is_there(namespace: str, node: str, large: str) -> None:
+    resource = kube.wait_for_condition(large, namespace, "Ready", "False", "MemoryTooSmall")
+    fits = kube.condition(resource, "FitsMemory")
+    assert (fits["status"], fits["reason"]) == ("False", "MemoryTooSmall")
+    assert "exceed one Tiny-GPU GPU (1.2 GiB)" in fits["message"]
+    assert not has_deployment(large, namespace)
+    generation = resource["metadata"]["generation"]
+
+    label(node, LARGE)
+    resource = kube.wait_for_condition(
+        large, namespace, "FitsMemory", "True", "EnoughMemory", seconds=ANOTHER_LOOK, pause=1
+    )
+    assert "of one Large-GPU GPU (24.0 GiB)" in kube.condition(resource, "FitsMemory")["message"]
+    # It would fit, and none is free yet.
+    resource = kube.wait_for_condition(large, namespace, "Ready", "False", "Unschedulable")
+    assert f"Insufficient {GPU}" in kube.condition(resource, "Ready")["message"]
+
+    give_gpus(node, 2)
+    resource = kube.wait_for_condition(large, namespace, "Ready", "True", seconds=180)
+    assert resource["metadata"]["generation"] == generation

@@ -92,22 +92,8 @@ def test_a_repository_of_the_hub_is_fetched_and_its_progress_is_shown(namespace:
 def replace_pod(name: str, namespace: str) -> None:
     """Deletes the only pod of a resource, and waits until the next one serves."""
     (pod,) = kube.pods(name, namespace)
-    old = pod["metadata"]["uid"]
     kube.kubectl("-n", namespace, "delete", "pod", pod["metadata"]["name"], "--wait=true")
-
-    def replaced() -> tuple[bool, Any]:
-        resource = kube.get("llm", name, namespace)
-        uids = [pod["metadata"]["uid"] for pod in kube.pods(name, namespace)]
-        ready = kube.condition(resource, "Ready").get("status") == "True"
-        return ready and len(uids) == 1 and old not in uids, resource["status"]
-
-    kube.wait_for("a new pod that serves", replaced, 120)
-
-
-def log_of(name: str, namespace: str) -> str:
-    """What the server of a resource's only pod has logged."""
-    (pod,) = kube.pods(name, namespace)
-    return kube.kubectl("-n", namespace, "logs", pod["metadata"]["name"], "-c", "server")
+    kube.wait_for_another_pod(name, namespace, pod["metadata"]["uid"], 120)
 
 
 def test_a_new_pod_fetches_nothing_again(namespace: str, plain: hub.Hub) -> None:
@@ -119,10 +105,10 @@ def test_a_new_pod_fetches_nothing_again(namespace: str, plain: hub.Hub) -> None
 def test_a_new_pod_quantises_nothing_again(namespace: str, plain: hub.Hub) -> None:
     resource = kube.wait_for_condition("quantised", namespace, "Ready", "True", seconds=180)
     assert resource["status"]["model"]["precision"] == "q8_0"
-    assert "the weights are quantised, and kept in the cache" in log_of("quantised", namespace)
+    assert "the weights are quantised, and kept in the cache" in kube.log_of("quantised", namespace)
     files = len(plain.requests("full/resolve"))
     replace_pod("quantised", namespace)
-    log = log_of("quantised", namespace)
+    log = kube.log_of("quantised", namespace)
     assert "the quantised weights come from the cache" in log
     assert "the weights are quantised" not in log
     assert len(plain.requests("full/resolve")) == files
