@@ -13,10 +13,13 @@ use crate::sorted::sorted;
 use board::{Board, View};
 use candlepower_api::deployment::Alerts;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Values from which a figure is bad, as the alerts have them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Limits {
     /// Seconds.
     first_token: f64,
@@ -58,13 +61,38 @@ pub fn of_resource(subject: &Subject<'_>) -> BTreeMap<String, String> {
         namespace: subject.namespace,
         name: subject.name,
     };
-    of_models(Limits::from(&subject.spec.alerts))
+    drawn(Limits::from(&subject.spec.alerts))
         .iter()
-        .map(|board| {
+        .map(|(board, panels)| {
             let file = format!("{}-{}-{}.json", subject.namespace, subject.name, board.name);
-            (file, sorted(board.json(view)).to_string())
+            (file, board.text(view, panels))
         })
         .collect()
+}
+
+/// Boards, each with the text of its panels.
+type Drawn = Arc<[(Board, String); 3]>;
+
+/// Sets of limits whose boards are remembered.
+const REMEMBERED: usize = 16;
+
+/// The boards of models. Most resources have the default limits, and to draw the panels anew for each would be most of
+/// the work of a reconcile.
+fn drawn(limits: Limits) -> Drawn {
+    static KNOWN: Mutex<Vec<(Limits, Drawn)>> = Mutex::new(Vec::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, drawn)) = known.iter().find(|(of, _)| *of == limits) {
+        return drawn.clone();
+    }
+    let drawn = Arc::new(of_models(limits).map(|board| {
+        let panels = board.panels_text();
+        (board, panels)
+    }));
+    if known.len() >= REMEMBERED {
+        known.remove(0);
+    }
+    known.push((limits, drawn.clone()));
+    drawn
 }
 
 /// The dashboards of all resources, with the alerts' default thresholds, by name.

@@ -1,5 +1,6 @@
 //! A whole dashboard: its panels in rows, its variables and its identity.
 use super::panel::{DATASOURCE, DataSource, Panel, TRACES};
+use crate::sorted::sorted;
 use candlepower_api::names::{metrics, operator_metrics as operator};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -39,8 +40,29 @@ pub(super) struct Board {
     pub(super) rows: Vec<(&'static str, Vec<Panel>)>,
 }
 
+/// Stands in a dashboard's text where its panels belong. No string of JSON can hold it, because of the quotes.
+const PANELS: &str = r#""panels":null"#;
+
 impl Board {
     pub(super) fn json(&self, view: View<'_>) -> Value {
+        let mut frame = self.frame(view);
+        frame["panels"] = self.panels().into();
+        frame
+    }
+
+    /// [`Self::json`] as text, with panels by [`Self::panels_text`].
+    pub(super) fn text(&self, view: View<'_>, panels: &str) -> String {
+        let frame = sorted(self.frame(view)).to_string();
+        frame.replacen(PANELS, &format!(r#""panels":{panels}"#), 1)
+    }
+
+    /// The panels, which do not depend on whose figures are shown.
+    pub(super) fn panels_text(&self) -> String {
+        sorted(self.panels().into()).to_string()
+    }
+
+    /// Everything but the panels.
+    fn frame(&self, view: View<'_>) -> Value {
         let title = match view {
             View::All => format!("Candlepower / {}", self.title),
             View::Resource { namespace, name } => {
@@ -65,7 +87,7 @@ impl Board {
                 "asDropdown": true, "includeVars": true, "keepTime": true,
             }],
             "templating": {"list": self.variables(view)},
-            "panels": self.panels(),
+            "panels": null,
         })
     }
 

@@ -300,3 +300,35 @@ fn a_query_that_finds_nothing_is_not_shown_as_zero() {
         assert!(!query.contains("vector("), "{query}");
     }
 }
+
+#[test]
+fn a_board_is_the_same_text_whether_its_panels_were_remembered_or_not() {
+    let limits = Limits::from(&spec(&json!({"errorRate": {"threshold": "7%"}})).alerts);
+    let view = View::Resource {
+        namespace: "team",
+        name: "tiny",
+    };
+    for _ in 0..2 {
+        let remembered = drawn(limits);
+        for (board, (_, panels)) in of_models(limits).iter().zip(&*remembered) {
+            assert_eq!(
+                board.text(view, panels),
+                sorted(board.json(view)).to_string()
+            );
+        }
+    }
+}
+
+#[test]
+fn each_resource_has_its_own_limits_however_many_there_are() {
+    for percent in 1..=REMEMBERED + 2 {
+        let own = spec(&json!({"errorRate": {"threshold": format!("{percent}%")}}));
+        let boards = of(&own, "tiny");
+        let text = serde_json::to_string(&boards).unwrap();
+        let expected = Limits::from(&own.alerts).errors;
+        assert!(
+            text.contains(&format!("\"value\":{expected}")),
+            "{expected}"
+        );
+    }
+}
