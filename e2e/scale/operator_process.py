@@ -12,12 +12,6 @@ TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1 << 20
 
 
-def image_environment() -> list[str]:
-    """The variables that its image sets."""
-    lines = (Path(__file__).parents[2] / "operator" / "Containerfile").read_text().splitlines()
-    return [pair for line in lines if line.startswith("ENV ") for pair in line.split()[1:]]
-
-
 class Operator:
     """One run of the operator."""
 
@@ -25,7 +19,7 @@ class Operator:
         self.log = log
         self.listen = listen
         self.began = time.time()
-        command = ["env", f"KUBECONFIG={kubeconfig}", *image_environment(), str(binary), "--listen", listen, *flags]
+        command = ["env", f"KUBECONFIG={kubeconfig}", str(binary), "--listen", listen, *flags]
         self.process = start(command, log)
 
     def wait_until_ready(self) -> None:
