@@ -1,26 +1,25 @@
 //! Watches, and what their caches keep in memory: objects without the parts that nothing here reads.
-use crate::{backoff::WatchBackoff, metrics::ControllerMetrics};
-use candlepower_api::{benchmark::job, names::labels};
+use crate::{
+    backoff::WatchBackoff,
+    children::{Cached, Kind},
+    metrics::ControllerMetrics,
+};
+use candlepower_api::names::labels;
 use futures::{Stream, StreamExt, future, stream};
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{ConfigMap, Pod, PodSpec},
+    api::core::v1::{Pod, PodSpec},
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, Resource,
     runtime::{
         WatchStreamExt,
-        reflector::{self, Lookup, ObjectRef, Store},
+        reflector::{self, ObjectRef, Store},
         watcher,
     },
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
-use std::{
-    fmt::{Debug, Write},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt::Debug, hash::Hash, sync::Arc};
 
 /// Of one namespace, or of all.
 pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -30,6 +29,14 @@ where
     match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
+    }
+}
+
+/// The same of children.
+pub(crate) fn api_of_children(client: &Client, kind: Kind, namespace: Option<&str>) -> Api<Cached> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
+        None => Api::all_with(client.clone(), &kind),
     }
 }
 
@@ -44,42 +51,47 @@ pub(crate) fn cached<K>(
     impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
 )
 where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    reflected(watcher(api, config), slim, metrics)
+    let slim = move |object: &mut K, _: &Store<K>| slim(object);
+    reflected(watcher(api, config), (), slim, metrics)
 }
 
-/// The same for a watch that exists already.
-pub(crate) fn reflected<K, S>(
+/// The same for a watch that exists already, of objects of this `kind`. While one is made ready to be kept, the cache holds
+/// it as it was before.
+pub(crate) fn reflected<K, S, F>(
     events: S,
-    slim: fn(&mut K),
+    kind: K::DynamicType,
+    slim: F,
     metrics: &ControllerMetrics,
 ) -> (
     Store<K>,
-    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, S>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, S, F>,
 )
 where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    F: Fn(&mut K, &Store<K>) + Send,
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Clone + Debug + Eq + Hash + Send + Sync + Unpin,
     S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
 {
-    let (reader, writer) = reflector::store();
-    metrics.watches(&<K as Resource>::kind(&()));
+    let writer = reflector::store::Writer::new(kind.clone());
+    let reader = writer.as_reader();
+    let name = K::kind(&kind).into_owned();
+    metrics.watches(&name);
     let metrics = metrics.clone();
+    let before = reader.clone();
     let reflected = events
         .backoff(WatchBackoff::default())
-        .modify(slim)
+        .modify(move |object| slim(object, &before))
         .reflect(writer);
-    let changes = with_losses(reflected, reader.clone())
+    let changes = with_losses(reflected, kind, reader.clone())
         .touched_objects()
         .filter_map(move |change| {
             // The watch has a back-off of its own. The controller's would slow down all other
             // watches, too.
             if let Err(error) = &change {
-                let kind = <K as Resource>::kind(&());
-                tracing::warn!(%kind, %error, "a watch broke off and starts again");
-                metrics.watch_failed(&kind);
+                tracing::warn!(kind = name, %error, "a watch broke off and starts again");
+                metrics.watch_failed(&name);
             }
             future::ready(change.ok().map(Ok))
         });
@@ -90,11 +102,12 @@ where
 /// watch that begins anew does not tell what went meanwhile.
 fn with_losses<K, S>(
     events: S,
+    kind: K::DynamicType,
     store: Store<K>,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
 where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
-    K: Clone + Send + Sync + 'static,
+    K: Resource + Clone + Send + Sync + 'static,
+    K::DynamicType: Clone + Eq + Hash + Send + Sync,
     S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
 {
     let mut before = Vec::new();
@@ -103,7 +116,10 @@ where
         match &event {
             Ok(watcher::Event::Init) => before = store.state(),
             Ok(watcher::Event::InitDone) => {
-                let gone = |object: &Arc<K>| store.get(&ObjectRef::from_obj(&**object)).is_none();
+                let gone = |object: &Arc<K>| {
+                    let reference = ObjectRef::from_obj_with(&**object, kind.clone());
+                    store.get(&reference).is_none()
+                };
                 lost = std::mem::take(&mut before);
                 lost.retain(gone);
             }
@@ -132,61 +148,52 @@ pub(crate) fn slim<K: Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
 }
 
-/// Keeps of a pod what the status is derived from: identity, state, and the devices that it claims.
+/// Keeps of a pod what statuses are derived from: identity, state, and the devices that it claims.
 pub(crate) fn slim_pod(pod: &mut Pod) {
     slim(pod);
-    pod.metadata.owner_references = None;
+    let metadata = &mut pod.metadata;
+    metadata.owner_references = None;
+    metadata.generate_name = None;
+    keep(
+        &mut metadata.labels,
+        &[labels::LLM_DEPLOYMENT, labels::LLM_BENCHMARK],
+    );
+    keep(&mut metadata.annotations, &[labels::CONFIG_HASH]);
     pod.spec = pod.spec.take().map(|spec| PodSpec {
         node_name: spec.node_name,
         resource_claims: spec.resource_claims,
         ..PodSpec::default()
     });
-}
-
-/// Keeps of a ConfigMap's long values only what tells whether they changed. A benchmark's summary is
-/// kept whole, because statuses are made from it.
-pub(crate) fn slim_config_map(config_map: &mut ConfigMap) {
-    slim(config_map);
-    let of_benchmark = config_map.labels().contains_key(labels::LLM_BENCHMARK);
-    for (key, value) in config_map.data.iter_mut().flatten() {
-        let kept = of_benchmark && job::READ_BY_OPERATOR.contains(&key.as_str());
-        if value.len() > LONGEST_VALUE && !kept {
-            *value = digest(value);
-        }
+    let Some(status) = &mut pod.status else {
+        return;
+    };
+    status.host_ip = None;
+    status.host_ips = None;
+    status.pod_ips = None;
+    let init_containers = status.init_container_statuses.iter_mut();
+    let containers = status.container_statuses.iter_mut().chain(init_containers);
+    for container in containers.flatten() {
+        container.image_id.clear();
+        container.image_id.shrink_to_fit();
+        container.container_id = None;
+        container.resources = None;
+        container.allocated_resources = None;
+        container.volume_mounts = None;
     }
 }
 
-/// The same of an object that is to be written, so that it can be compared with a cached one.
-pub(crate) fn as_cached(wanted: &Value) -> Value {
-    let mut cached = wanted.clone();
-    if let Some(data) = cached.pointer_mut("/data").and_then(Value::as_object_mut) {
-        for value in data.values_mut() {
-            if let Some(text) = value.as_str().filter(|text| text.len() > LONGEST_VALUE) {
-                *value = digest(text).into();
-            }
-        }
+/// Leaves only these keys.
+fn keep(map: &mut Option<BTreeMap<String, String>>, keys: &[&str]) {
+    if let Some(map) = map {
+        map.retain(|key, _| keys.contains(&key.as_str()));
     }
-    if let Some(groups) = cached.pointer_mut("/spec/groups") {
-        *groups = serde_json::json!([{"name": digest(&groups.to_string())}]);
-    }
-    cached
-}
-
-/// Longer values are not kept in memory: those of a thousand resources would fill it.
-const LONGEST_VALUE: usize = 128;
-
-pub(crate) fn digest(text: &str) -> String {
-    let mut digest = "sha256:".to_owned();
-    for byte in Sha256::digest(text) {
-        // Writing to a string cannot fail.
-        let _ = write!(digest, "{byte:02x}");
-    }
-    digest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::ResourceExt;
     use serde_json::json;
 
     fn config_map(name: &str) -> ConfigMap {
@@ -209,7 +216,7 @@ mod tests {
             InitDone,
         ];
         let reflected = stream::iter(events.map(Ok)).reflect(writer);
-        let told: Vec<_> = with_losses(reflected, reader)
+        let told: Vec<_> = with_losses(reflected, (), reader)
             .filter_map(|event| {
                 let deleted = match event.unwrap() {
                     watcher::Event::Delete(object) => Some(object.name_any()),
@@ -223,28 +230,35 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_kept_as_its_digest_and_still_compares() {
-        let long = |last: &str| json!({"data": {"short": "a", "long": "x".repeat(5000) + last}});
-        let mut cached: ConfigMap = serde_json::from_value(long("1")).unwrap();
-        slim_config_map(&mut cached);
-        let cached = serde_json::to_value(&cached).unwrap();
-        assert_eq!(cached["data"]["short"], "a");
-        assert!(cached["data"]["long"].as_str().unwrap().len() < 80);
-        assert_eq!(as_cached(&long("1"))["data"], cached["data"]);
-        assert_ne!(as_cached(&long("2"))["data"], cached["data"]);
-    }
-
-    #[test]
-    fn of_a_benchmarks_report_only_what_the_operator_reads_is_kept() {
-        let long = "x".repeat(5000);
-        let mut cached: ConfigMap = serde_json::from_value(json!({
-            "metadata": {"labels": {"candlepower.dev/llmbenchmark": "a"}},
-            "data": {"summary.json": long, "report.json": long},
+    fn of_a_pod_only_what_statuses_are_derived_from_is_kept() {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {
+                "name": "a", "labels": {labels::LLM_DEPLOYMENT: "tiny", "pod-template-hash": "x"},
+                "annotations": {labels::CONFIG_HASH: "abc", "other": "x"},
+            },
+            "spec": {"nodeName": "n", "containers": [{"name": "server"}]},
+            "status": {"podIP": "10.0.0.7", "hostIP": "10.0.0.1", "containerStatuses": [{
+                "name": "server", "image": "i", "imageID": "sha256:1", "containerID": "c",
+                "ready": true, "restartCount": 1,
+            }]},
         }))
         .unwrap();
-        slim_config_map(&mut cached);
-        let data = cached.data.unwrap();
-        assert_eq!(data["summary.json"], long);
-        assert!(data["report.json"].len() < 80);
+        slim_pod(&mut pod);
+        let kept = serde_json::to_value(&pod).unwrap();
+        assert_eq!(
+            kept["metadata"]["labels"],
+            json!({labels::LLM_DEPLOYMENT: "tiny"})
+        );
+        assert_eq!(
+            kept["metadata"]["annotations"],
+            json!({labels::CONFIG_HASH: "abc"})
+        );
+        assert_eq!(kept["spec"], json!({"containers": [], "nodeName": "n"}));
+        assert_eq!(kept["status"]["podIP"], "10.0.0.7");
+        let container = &kept["status"]["containerStatuses"][0];
+        assert_eq!(
+            (&container["restartCount"], &container["imageID"]),
+            (&json!(1), &json!(""))
+        );
     }
 }

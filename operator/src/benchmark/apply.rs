@@ -15,7 +15,6 @@ use candlepower_api::{
     },
     deployment::LLMDeployment,
 };
-use k8s_openapi::api::batch::v1::Job;
 use kube::{ResourceExt, api::PropagationPolicy};
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -78,7 +77,7 @@ impl Hand<'_> {
     /// Nothing runs: no copy of the deployment may be left.
     async fn tidy(&self) -> Result<Outcome, Failure> {
         self.writer
-            .delete_orphans(&self.observed.copies, &[])
+            .delete_orphans::<LLMDeployment, _>(&self.observed.copies, &[])
             .await?;
         Ok(Outcome::Applied { run: None })
     }
@@ -99,10 +98,10 @@ impl Hand<'_> {
         if self.observed.job.is_none() {
             let target = self.observed.target.as_deref();
             let worker = build::worker(self.resource, target, &self.context.settings);
-            self.writer.put(&worker.account, &[]).await?;
-            self.writer.put(&worker.role, &[]).await?;
-            self.writer.put(&worker.binding, &[]).await?;
-            self.writer.put::<Job>(&worker.job, &[]).await?;
+            self.writer.make(&worker.account).await?;
+            self.writer.make(&worker.role).await?;
+            self.writer.make(&worker.binding).await?;
+            self.writer.make(&worker.job).await?;
         }
         Ok(Outcome::Applied { run: None })
     }
@@ -111,7 +110,7 @@ impl Hand<'_> {
     async fn grant(&self) -> Result<Option<Answer>, Failure> {
         let Some(wish) = &self.observed.mailbox.wish else {
             self.writer
-                .delete_orphans(&self.observed.copies, &[])
+                .delete_orphans::<LLMDeployment, _>(&self.observed.copies, &[])
                 .await?;
             return Ok(None);
         };
@@ -124,7 +123,7 @@ impl Hand<'_> {
             Some(Err(_)) | None => Vec::new(),
         };
         self.writer
-            .delete_orphans(&self.observed.copies, &kept)
+            .delete_orphans::<LLMDeployment, _>(&self.observed.copies, &kept)
             .await?;
         let copy = copy
             .as_ref()
@@ -164,7 +163,9 @@ impl Hand<'_> {
         }
         let mut kept: Vec<_> = schedule.kept.clone();
         kept.extend(schedule.run.iter().map(|run| run.name_any()));
-        self.writer.delete_orphans(&existing, &kept).await?;
+        self.writer
+            .delete_orphans::<LLMBenchmark, _>(&existing, &kept)
+            .await?;
         Ok(Outcome::Applied {
             run: schedule.run.as_ref().map(|run| run.name_any()),
         })

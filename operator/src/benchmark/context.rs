@@ -1,14 +1,11 @@
 //! What every reconcile of one controller shares.
 use super::Guarded;
 use crate::{
-    config::benchmark::BenchmarkConfig, deployment, error::Error, metrics::ControllerMetrics,
-    written::WrittenStatuses,
+    children::Cached, config::benchmark::BenchmarkConfig, deployment, error::Error,
+    metrics::ControllerMetrics, written::WrittenStatuses,
 };
 use candlepower_api::benchmark::LLMBenchmarkStatus;
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{ConfigMap, Pod},
-};
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
     Client,
     runtime::{events::Recorder, reflector::Store},
@@ -30,7 +27,7 @@ pub(super) struct Caches {
     pub(super) benchmarks: Store<Guarded>,
     pub(super) jobs: Store<Job>,
     pub(super) deployments: Store<deployment::Guarded>,
-    pub(super) config_maps: Store<ConfigMap>,
+    pub(super) config_maps: Store<Cached>,
     pub(super) pods: Store<Pod>,
     pub(super) filled: watch::Sender<bool>,
 }
@@ -60,6 +57,7 @@ impl Caches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::children::Kind;
     use kube::runtime::{
         reflector::{self, store::Writer},
         watcher::Event,
@@ -78,7 +76,7 @@ mod tests {
         let (benchmarks, _benchmarks) = empty();
         let (jobs, mut jobs_writer) = empty::<Job>();
         let (deployments, _deployments) = empty();
-        let (config_maps, _config_maps) = empty();
+        let config_maps = Writer::new(Kind::ConfigMap).as_reader();
         let (pods, _pods) = empty();
         let caches = Caches {
             benchmarks,

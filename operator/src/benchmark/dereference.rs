@@ -1,6 +1,10 @@
 //! Everything that a reconcile reads, from the caches; only an end is verified with the API server.
 use super::{build::names, context::Context, mailbox::Mailbox};
-use crate::{children::is_controlled_by, error::Error, start_failure};
+use crate::{
+    children::{Cached, Kind, is_controlled_by},
+    error::Error,
+    start_failure,
+};
 use candlepower_api::{
     benchmark::{LLMBenchmark, LLMBenchmarkStatus, job::Summary},
     deployment::LLMDeployment,
@@ -25,7 +29,7 @@ use std::{fmt::Debug, sync::Arc};
 pub(super) struct Observed {
     /// The status that was written last.
     pub(super) previous: LLMBenchmarkStatus,
-    pub(super) config_maps: Vec<Arc<ConfigMap>>,
+    pub(super) config_maps: Vec<Arc<Cached>>,
     pub(super) mailbox: Mailbox,
     pub(super) job: Option<Arc<Job>>,
     /// The job's pods.
@@ -87,12 +91,10 @@ pub(super) async fn dereference(
         .collect();
     let mut observed = Observed {
         previous: context.written.newest(&uid, status),
-        config_maps: labelled(
-            &caches.config_maps,
-            &namespace,
-            labels::LLM_BENCHMARK,
-            &name,
-        ),
+        config_maps: caches.config_maps.state_filter(|one| {
+            one.benchmark.as_deref() == Some(&name)
+                && one.meta().namespace.as_ref() == Some(&namespace)
+        }),
         job: by_name(&caches.jobs, &namespace, &names::job(&name))
             .filter(|job| is_controlled_by(job.meta(), &uid)),
         pods: labelled(&caches.pods, &namespace, labels::LLM_BENCHMARK, &name),
@@ -152,7 +154,7 @@ async fn verify_end(
         let report = get::<ConfigMap>(context, namespace, &names::report(name)).await?;
         observed.mailbox = report
             .filter(|report| is_controlled_by(report.meta(), uid))
-            .map(|report| Mailbox::of(&report))
+            .map(|report| Mailbox::of(&report.data.unwrap_or_default()))
             .unwrap_or_default();
     }
     Ok(())
@@ -172,22 +174,24 @@ where
     })
 }
 
-fn mailbox(config_maps: &[Arc<ConfigMap>], uid: &str) -> Mailbox {
+fn mailbox(config_maps: &[Arc<Cached>], uid: &str) -> Mailbox {
     let ours = config_maps
         .iter()
         .find(|one| is_controlled_by(one.meta(), uid));
-    ours.map(|one| Mailbox::of(one)).unwrap_or_default()
+    ours.map(|one| Mailbox::of(&one.mail)).unwrap_or_default()
 }
 
 /// The result of another benchmark in the namespace.
 fn summary_of(context: &Context, namespace: &str, benchmark: &str) -> Option<Summary> {
-    let report = by_name(
-        &context.caches.config_maps,
-        namespace,
-        &names::report(benchmark),
-    )?;
-    let labelled = report.labels().get(labels::LLM_BENCHMARK)? == benchmark;
-    labelled.then(|| Mailbox::of(&report).summary).flatten()
+    let reference = ObjectRef::new_with(&names::report(benchmark), Kind::ConfigMap);
+    let report = context
+        .caches
+        .config_maps
+        .get(&reference.within(namespace))?;
+    let labelled = report.benchmark.as_deref() == Some(benchmark);
+    labelled
+        .then(|| Mailbox::of(&report.mail).summary)
+        .flatten()
 }
 
 fn deployments(context: &Context, namespace: &str) -> Vec<Arc<LLMDeployment>> {

@@ -1,7 +1,7 @@
 //! What the job has written into the ConfigMap of its report.
 use candlepower_api::benchmark::job::{PROGRESS, Progress, SUMMARY, Summary, WISH, Wish};
-use k8s_openapi::api::core::v1::ConfigMap;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 
 /// What the job has written so far.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,18 +12,19 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(super) fn of(config_map: &ConfigMap) -> Self {
+    /// By the ConfigMap's data.
+    pub(super) fn of(data: &BTreeMap<String, String>) -> Self {
         Self {
-            wish: read(config_map, WISH),
-            progress: read(config_map, PROGRESS),
-            summary: read(config_map, SUMMARY),
+            wish: read(data, WISH),
+            progress: read(data, PROGRESS),
+            summary: read(data, SUMMARY),
         }
     }
 }
 
 /// A job of another version may write what is not understood here; that is as good as nothing.
-fn read<T: DeserializeOwned>(config_map: &ConfigMap, key: &str) -> Option<T> {
-    let text = config_map.data.as_ref()?.get(key)?;
+fn read<T: DeserializeOwned>(data: &BTreeMap<String, String>, key: &str) -> Option<T> {
+    let text = data.get(key)?;
     serde_json::from_str(text)
         .inspect_err(|error| tracing::warn!(key, %error, "what the job wrote cannot be read"))
         .ok()

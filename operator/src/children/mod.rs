@@ -1,11 +1,17 @@
 //! Writes the children of a resource: only those that differ, and never over an object that somebody else made.
+mod cached;
 mod compare;
+mod kind;
 mod ownership;
+mod workload;
 mod write;
 
+pub(crate) use cached::Cached;
+pub(crate) use kind::Kind;
 pub(crate) use ownership::{is_controlled_by, owner_reference};
+pub(crate) use workload::Workload;
 
-use crate::{error::Error, metrics::ControllerMetrics, watches::as_cached};
+use crate::{error::Error, metrics::ControllerMetrics};
 use candlepower_api::names::labels;
 use compare::{contains, hash};
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::OwnerReference};
@@ -48,17 +54,59 @@ pub(crate) struct Writer<'a> {
     pub(crate) has_written: AtomicBool,
 }
 
+/// An object as it is known to be in the cluster.
+pub(crate) trait Live {
+    /// Who it is.
+    fn identity(&self) -> &ObjectMeta;
+
+    /// The hash in its annotation: of what was wanted of it when it was written last.
+    fn applied(&self) -> Option<&str>;
+
+    /// Whether it says all that is wanted of it.
+    fn says(&self, wanted: &Value) -> serde_json::Result<bool>;
+}
+
+impl Live for Cached {
+    fn identity(&self) -> &ObjectMeta {
+        self.meta()
+    }
+
+    fn applied(&self) -> Option<&str> {
+        self.applied.as_deref()
+    }
+
+    fn says(&self, wanted: &Value) -> serde_json::Result<bool> {
+        Self::says(self, wanted)
+    }
+}
+
+/// Few are of a kind that is cached whole.
+impl<K: Resource + Serialize> Live for K {
+    fn identity(&self) -> &ObjectMeta {
+        self.meta()
+    }
+
+    fn applied(&self) -> Option<&str> {
+        let hash = self.annotations().get(labels::APPLIED_HASH);
+        hash.map(String::as_str)
+    }
+
+    fn says(&self, wanted: &Value) -> serde_json::Result<bool> {
+        Ok(contains(&serde_json::to_value(self)?, wanted))
+    }
+}
+
 impl Writer<'_> {
     /// Writes `desired` unless the cluster holds it already, and gives back what it holds then.
-    pub(crate) async fn apply<K>(&self, desired: &K, observed: &[Arc<K>]) -> Result<K, Failure>
+    pub(crate) async fn apply<K, L>(&self, desired: &K, observed: &[Arc<L>]) -> Result<L, Failure>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-        K: Clone + DeserializeOwned + Serialize,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
+        L: Live + Clone + DeserializeOwned,
     {
         let live = find(observed, desired);
         match self.difference(desired, live)? {
             None => live
-                .map(|live| K::clone(live))
+                .map(|live| L::clone(live))
                 .ok_or(Failure::Error(Error::Incomplete("copy in the cache"))),
             Some(child) => {
                 let written = self.write(&child, Answer::Whole).await?;
@@ -68,9 +116,10 @@ impl Writer<'_> {
     }
 
     /// The same for an object that need not be looked at afterwards.
-    pub(crate) async fn put<K>(&self, desired: &K, observed: &[Arc<K>]) -> Result<(), Failure>
+    pub(crate) async fn put<K, L>(&self, desired: &K, observed: &[Arc<L>]) -> Result<(), Failure>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
+        L: Live,
     {
         let live = find(observed, desired);
         match self.difference(desired, live)? {
@@ -79,11 +128,20 @@ impl Writer<'_> {
         }
     }
 
+    /// The same for an object of which nothing is known: it is there already, or it is made.
+    pub(crate) async fn make<K>(&self, desired: &K) -> Result<(), Failure>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
+    {
+        let observed: &[Arc<Cached>] = &[];
+        self.put(desired, observed).await
+    }
+
     /// Writes `desired` where it is wanted, and deletes what is there where it is not.
     pub(crate) async fn apply_optional<K>(
         &self,
         desired: Option<&K>,
-        observed: &[Arc<K>],
+        observed: &[Arc<Cached>],
     ) -> Result<(), Failure>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
@@ -92,21 +150,22 @@ impl Writer<'_> {
             self.put(desired, observed).await?;
         }
         let wanted: Vec<_> = desired.map(ResourceExt::name_any).into_iter().collect();
-        self.delete_orphans(observed, &wanted).await
+        self.delete_orphans::<K, _>(observed, &wanted).await
     }
 
-    /// Deletes children that carry the resource's label but are no longer asked for.
-    pub(crate) async fn delete_orphans<K>(
+    /// Deletes children of kind `K` that carry the resource's label but are no longer asked for.
+    pub(crate) async fn delete_orphans<K, L>(
         &self,
-        observed: &[Arc<K>],
+        observed: &[Arc<L>],
         wanted: &[String],
     ) -> Result<(), Failure>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        L: Live,
     {
         let orphans: Vec<_> = observed
             .iter()
-            .map(|child| child.meta())
+            .map(|child| child.identity())
             .filter(|child| {
                 !child
                     .name
@@ -123,34 +182,33 @@ impl Writer<'_> {
     }
 
     /// What is to be written so that the cluster holds `desired`; nothing where `live` is like it.
-    fn difference<K>(&self, desired: &K, live: Option<&Arc<K>>) -> Result<Option<Child>, Failure>
+    fn difference<K, L>(&self, desired: &K, live: Option<&Arc<L>>) -> Result<Option<Child>, Failure>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
+        L: Live,
     {
+        let wanted = json(desired)?;
         let child = Child {
             kind: ApiResource::erase::<K>(&()),
             name: desired.name_any(),
-            wanted: json(desired)?,
+            hash: hash(&wanted),
+            wanted,
             way: Way::Create,
         };
         match live {
-            Some(live) => self.compare(child, live.meta(), || json(&**live)),
+            Some(live) => self.compare(child, &**live),
             None => Ok(Some(mark(child))),
         }
     }
 
     // From here on no kind has code of its own, of which the binary would hold a copy for each.
 
-    fn compare(
-        &self,
-        child: Child,
-        live: &ObjectMeta,
-        content: impl FnOnce() -> Result<Value, Failure>,
-    ) -> Result<Option<Child>, Failure> {
-        self.is_ours(live, &child.kind, &child.name)?;
-        let known = Known::of(live);
-        let is_known = known.hash == Some(&hash(&child.wanted));
-        if is_known && contains(&content()?, &as_cached(&child.wanted)) {
+    fn compare(&self, child: Child, live: &dyn Live) -> Result<Option<Child>, Failure> {
+        self.is_ours(live.identity(), &child.kind, &child.name)?;
+        let known = Known::of(live.applied());
+        let is_known = known.hash == Some(&child.hash);
+        let says = |live: &dyn Live| live.says(&child.wanted);
+        if is_known && says(live).map_err(|error| Failure::Error(error.into()))? {
             return Ok(None);
         }
         let way = known.way;
@@ -170,9 +228,8 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(live: &'a ObjectMeta) -> Self {
-        let annotations = live.annotations.as_ref();
-        match annotations.and_then(|known| known.get(labels::APPLIED_HASH)) {
+    fn of(annotation: Option<&'a str>) -> Self {
+        match annotation {
             Some(text) => text.strip_prefix(CREATED).map_or(
                 Self {
                     hash: Some(text),
@@ -194,18 +251,17 @@ impl<'a> Known<'a> {
 
 /// Notes in the annotation what is written, and how.
 fn mark(mut child: Child) -> Child {
-    let hash = hash(&child.wanted);
     let note = match child.way {
-        Way::Create => format!("{CREATED}{hash}"),
-        Way::Adopt | Way::Apply => hash,
+        Way::Create => format!("{CREATED}{}", child.hash),
+        Way::Adopt | Way::Apply => child.hash.clone(),
     };
     child.wanted["metadata"]["annotations"][labels::APPLIED_HASH] = note.into();
     child
 }
 
-fn find<'o, K: Resource>(observed: &'o [Arc<K>], desired: &K) -> Option<&'o Arc<K>> {
+fn find<'o, L: Live>(observed: &'o [Arc<L>], desired: &impl Resource) -> Option<&'o Arc<L>> {
     let name = &desired.meta().name;
-    observed.iter().find(|live| live.meta().name == *name)
+    observed.iter().find(|live| live.identity().name == *name)
 }
 
 fn json<K: Serialize>(object: &K) -> Result<Value, Failure> {
@@ -219,17 +275,18 @@ mod tests {
     use serde_json::json;
 
     fn child(way: Way) -> Child {
+        let wanted = json!({"metadata": {"name": "a"}});
         Child {
             kind: ApiResource::erase::<Service>(&()),
             name: "a".into(),
-            wanted: json!({"metadata": {"name": "a"}}),
+            hash: hash(&wanted),
+            wanted,
             way,
         }
     }
 
-    fn written(way: Way) -> ObjectMeta {
-        let wanted = mark(child(way)).wanted;
-        serde_json::from_value(wanted["metadata"].clone()).unwrap()
+    fn written(way: Way) -> Cached {
+        serde_json::from_value(mark(child(way)).wanted).unwrap()
     }
 
     #[test]
@@ -241,7 +298,7 @@ mod tests {
             (Way::Apply, Way::Apply),
         ] {
             let live = written(way);
-            let known = Known::of(&live);
+            let known = Known::of(live.applied());
             assert_eq!(known.hash, Some(hash.as_str()), "{way:?}");
             assert_eq!(known.way, next, "{way:?}");
         }
@@ -249,8 +306,7 @@ mod tests {
 
     #[test]
     fn an_object_whose_annotation_was_removed_is_adopted() {
-        let known = ObjectMeta::default();
-        let known = Known::of(&known);
+        let known = Known::of(None);
         assert_eq!((known.hash, known.way), (None, Way::Adopt));
     }
 }

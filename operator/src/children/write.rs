@@ -28,6 +28,8 @@ pub(super) struct Child {
     pub(super) kind: ApiResource,
     pub(super) name: String,
     pub(super) wanted: Value,
+    /// Of what is wanted.
+    pub(super) hash: String,
     pub(super) way: Way,
 }
 

@@ -8,8 +8,11 @@ use super::{
     validate::{Rejection, Valid},
 };
 pub(super) use crate::children::Refusal;
-use crate::children::{Failure, Writer};
-use k8s_openapi::api::apps::v1::Deployment;
+use crate::children::{Cached, Failure, Writer};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, PersistentVolumeClaim, Service},
+};
 use kube::{ResourceExt, api::PropagationPolicy};
 use std::sync::atomic::AtomicBool;
 
@@ -28,7 +31,7 @@ pub(super) enum Outcome {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Applied {
     /// As the API server last showed it, with its status.
-    pub(super) deployment: Deployment,
+    pub(super) deployment: Cached,
     /// Pods with another configuration are on their way out.
     pub(super) config_hash: String,
     /// The server's image.
@@ -131,10 +134,14 @@ async fn apply_rest(
         .map(ResourceExt::name_any)
         .collect();
     let own_name = [valid.name.clone()];
-    writer.delete_orphans(config_maps, &names).await?;
-    writer.delete_orphans(&observed.services, &own_name).await?;
     writer
-        .delete_orphans(&observed.deployments, &own_name)
+        .delete_orphans::<ConfigMap, _>(config_maps, &names)
+        .await?;
+    writer
+        .delete_orphans::<Service, _>(&observed.services, &own_name)
+        .await?;
+    writer
+        .delete_orphans::<Deployment, _>(&observed.deployments, &own_name)
         .await?;
     writer
         .apply_optional(
@@ -144,7 +151,9 @@ async fn apply_rest(
         .await?;
     // Kubernetes keeps the volume until the last pod that mounts it is gone.
     let caches: Vec<_> = children.cache.iter().map(ResourceExt::name_any).collect();
-    writer.delete_orphans(&observed.claims, &caches).await?;
+    writer
+        .delete_orphans::<PersistentVolumeClaim, _>(&observed.claims, &caches)
+        .await?;
     let monitoring = [
         writer
             .apply_optional(children.pod_monitor.as_ref(), &observed.pod_monitors)

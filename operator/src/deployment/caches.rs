@@ -2,55 +2,43 @@
 //! that nothing here reads.
 use super::{
     error::Error,
-    monitoring::{
-        kinds::{PodMonitor, PrometheusRule},
-        served::{Served, while_served},
-    },
+    monitoring::served::{Served, while_served},
 };
 use crate::{
+    children::{Cached, Kind},
     metrics::ControllerMetrics,
-    observability::rules::RuleGroup,
-    watches::{api, cached, digest, of_operator, reflected, slim},
+    watches::{api, api_of_children, cached, of_operator, reflected, slim_pod},
 };
 use candlepower_api::names::labels;
 use futures::{Stream, StreamExt};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
-        networking::v1::NetworkPolicy,
-        policy::v1::PodDisruptionBudget,
-    },
-};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Client, Resource, ResourceExt,
     runtime::{
-        reflector::{Lookup, ObjectRef, Store, store::WriterDropped},
+        reflector::{ObjectRef, Store, store::WriterDropped},
         watcher,
     },
 };
-use serde::de::DeserializeOwned;
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt::Debug,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
 
 /// Read-only views of the watches' caches.
 pub(super) struct Caches {
-    pub(super) config_maps: Indexed<ConfigMap>,
-    pub(super) services: Indexed<Service>,
-    pub(super) claims: Indexed<PersistentVolumeClaim>,
-    pub(super) deployments: Indexed<Deployment>,
-    pub(super) network_policies: Indexed<NetworkPolicy>,
-    pub(super) disruption_budgets: Indexed<PodDisruptionBudget>,
+    pub(super) config_maps: Indexed<Cached>,
+    pub(super) services: Indexed<Cached>,
+    pub(super) claims: Indexed<Cached>,
+    pub(super) deployments: Indexed<Cached>,
+    pub(super) network_policies: Indexed<Cached>,
+    pub(super) disruption_budgets: Indexed<Cached>,
     pub(super) pods: Indexed<Pod>,
     /// Empty while the cluster does not serve the kind. Nobody waits for these two: a missing right
     /// to watch them must not stop everything else.
-    pub(super) pod_monitors: Indexed<PodMonitor>,
-    pub(super) prometheus_rules: Indexed<PrometheusRule>,
+    pub(super) pod_monitors: Indexed<Cached>,
+    pub(super) prometheus_rules: Indexed<Cached>,
     /// Whether each holds the first complete list; false at first.
     pub(super) filled: watch::Sender<bool>,
 }
@@ -93,68 +81,110 @@ impl Caches {
 #[derive(Clone)]
 pub(super) struct Indexed<K>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Resource<DynamicType: Clone + Eq + Hash> + Clone + 'static,
 {
     store: Store<K>,
+    kind: K::DynamicType,
     /// Names of objects by namespace and name of their resource.
     names: Arc<Mutex<Names>>,
 }
 
-/// A watch of what this operator wrote that fills an indexed cache before it reports a change.
-pub(super) fn indexed<K>(
+/// A watch of the pods that this operator's children have.
+pub(super) fn indexed_pods(
     client: &Client,
     namespace: Option<&str>,
-    slim: fn(&mut K),
     metrics: &ControllerMetrics,
 ) -> (
-    Indexed<K>,
-    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
-)
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Lookup<DynamicType = ()>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let (store, changes) = cached(api(client, namespace), of_operator(), slim, metrics);
-    Indexed::new(store, changes)
+    Indexed<Pod>,
+    impl Stream<Item = Result<Pod, watcher::Error>> + Send + use<>,
+) {
+    let pods = api(client, namespace);
+    let (store, changes) = cached(pods, of_operator(), slim_pod, metrics);
+    Indexed::new(store, (), changes)
+}
+
+/// A watch of the children of this kind that fills an indexed cache before it reports a change.
+pub(super) fn indexed(
+    client: &Client,
+    namespace: Option<&str>,
+    kind: Kind,
+    metrics: &ControllerMetrics,
+) -> (
+    Indexed<Cached>,
+    impl Stream<Item = Result<Cached, watcher::Error>> + Send + use<>,
+) {
+    let children = api_of_children(client, kind, namespace);
+    of_children(watcher(children, of_operator()), kind, metrics)
 }
 
 /// What the cluster serves, and which part of that is meant.
 pub(super) type Availability<'a> = (&'a watch::Receiver<Option<Served>>, fn(Served) -> bool);
 
 /// The same of a kind that the cluster serves at times only, as `is_served` says.
-pub(super) fn indexed_while_served<K>(
+pub(super) fn indexed_while_served(
     client: &Client,
     namespace: Option<&str>,
+    kind: Kind,
     (known, is_served): Availability<'_>,
-    slim: fn(&mut K),
     metrics: &ControllerMetrics,
 ) -> (
-    Indexed<K>,
-    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
+    Indexed<Cached>,
+    impl Stream<Item = Result<Cached, watcher::Error>> + Send + use<>,
+) {
+    let children = api_of_children(client, kind, namespace);
+    let events = while_served(known.clone(), is_served, children, of_operator());
+    of_children(events, kind, metrics)
+}
+
+fn of_children<S>(
+    events: S,
+    kind: Kind,
+    metrics: &ControllerMetrics,
+) -> (
+    Indexed<Cached>,
+    impl Stream<Item = Result<Cached, watcher::Error>> + Send + use<S>,
 )
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Lookup<DynamicType = ()>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    S: Stream<Item = watcher::Result<watcher::Event<Cached>>> + Send,
 {
-    let events = while_served(
-        known.clone(),
-        is_served,
-        api(client, namespace),
-        of_operator(),
-    );
-    let (store, changes) = reflected(events, slim, metrics);
-    Indexed::new(store, changes)
+    let inherit = move |object: &mut Cached, before: &Store<Cached>| {
+        if let Some(before) = before.get(&ObjectRef::from_obj_with(object, kind)) {
+            object.inherit(&before);
+        }
+    };
+    let (store, changes) = reflected(events, kind, inherit, metrics);
+    Indexed::new(store, kind, changes)
+}
+
+/// What belongs to a resource.
+pub(super) trait OfResource {
+    /// The name of the resource that it belongs to.
+    fn resource(&self) -> Option<&str>;
+}
+
+impl OfResource for Pod {
+    fn resource(&self) -> Option<&str> {
+        resource_name(self)
+    }
+}
+
+impl OfResource for Cached {
+    fn resource(&self) -> Option<&str> {
+        self.deployment.as_deref()
+    }
 }
 
 type Names = HashMap<(String, String), BTreeSet<String>>;
 
 impl<K> Indexed<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    K: Resource<DynamicType: Clone + Eq + Hash + Send> + OfResource,
+    K: Clone + Send + Sync + 'static,
 {
     /// An index of `store`, and the changes that fill it as they pass.
     pub(super) fn new<E, S>(
         store: Store<K>,
+        kind: K::DynamicType,
         changes: S,
     ) -> (Self, impl Stream<Item = Result<K, E>> + Send + use<K, E, S>)
     where
@@ -162,6 +192,7 @@ where
     {
         let indexed = Self {
             store,
+            kind,
             names: Arc::default(),
         };
         let filled = indexed.clone();
@@ -180,7 +211,7 @@ where
 
     fn note(&self, object: &K) {
         if let (Some(namespace), Some(resource)) =
-            (ResourceExt::namespace(object), resource_name(object))
+            (ResourceExt::namespace(object), object.resource())
         {
             let of_resource = (namespace, resource.to_owned());
             let mut names = self.lock();
@@ -201,11 +232,11 @@ where
         };
         // Those that have gone, or belong to another resource now, leave the index here.
         known.retain(|object| {
-            let reference = ObjectRef::new(object).within(namespace);
+            let reference = ObjectRef::new_with(object, self.kind.clone()).within(namespace);
             let live = self
                 .store
                 .get(&reference)
-                .filter(|live| resource_name(&**live) == Some(name));
+                .filter(|live| live.resource() == Some(name));
             found.extend(live.clone());
             live.is_some()
         });
@@ -234,25 +265,13 @@ pub(super) fn resource_name<K: Resource>(object: &K) -> Option<&str> {
         .map(String::as_str)
 }
 
-/// Keeps of rules only what tells whether they changed.
-pub(super) fn slim_rules(rule: &mut PrometheusRule) {
-    slim(rule);
-    let groups = serde_json::to_value(&rule.spec.groups).unwrap_or_default();
-    rule.spec.groups = vec![RuleGroup {
-        name: digest(&groups.to_string()),
-        interval: None,
-        rules: Vec::new(),
-    }];
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watches::as_cached;
-    use kube::runtime::{reflector, watcher::Event};
+    use kube::runtime::{reflector::store::Writer, watcher::Event};
     use serde_json::json;
 
-    fn service(name: &str, resource: &str) -> Service {
+    fn service(name: &str, resource: &str) -> Cached {
         serde_json::from_value(json!({"metadata": {
             "name": name, "namespace": "team", "labels": {labels::LLM_DEPLOYMENT: resource},
         }}))
@@ -261,9 +280,10 @@ mod tests {
 
     #[test]
     fn the_objects_of_a_resource_are_found_until_they_go_or_change_hands() {
-        let (store, mut writer) = reflector::store();
-        let (indexed, _changes) = Indexed::new(store, futures::stream::empty::<Result<_, ()>>());
-        let mut happens = |event: Event<Service>| {
+        let mut writer = Writer::new(Kind::Service);
+        let changes = futures::stream::empty::<Result<_, ()>>();
+        let (indexed, _changes) = Indexed::new(writer.as_reader(), Kind::Service, changes);
+        let mut happens = |event: Event<Cached>| {
             writer.apply_watcher_event(&event);
             if let Event::Apply(object) | Event::Delete(object) = event {
                 indexed.note(&object);
@@ -282,24 +302,5 @@ mod tests {
         happens(Event::Apply(service("b", "other")));
         assert_eq!(names("tiny"), [""; 0]);
         assert_eq!(names("other"), ["b", "c"]);
-    }
-
-    #[test]
-    fn rules_are_kept_as_their_digest_and_still_compare() {
-        let rules = |threshold: &str| {
-            json!({
-                "apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {},
-                "spec": {"groups": [{"name": "g", "rules": [{"alert": "A", "expr": threshold}]}]},
-            })
-        };
-        let mut cached: PrometheusRule = serde_json::from_value(rules("a > 1")).unwrap();
-        slim_rules(&mut cached);
-        let cached = serde_json::to_value(&cached).unwrap();
-        let same = as_cached(&rules("a > 1"));
-        assert_eq!(
-            same["spec"]["groups"][0]["name"],
-            cached["spec"]["groups"][0]["name"]
-        );
-        assert_ne!(as_cached(&rules("a > 2"))["spec"], same["spec"]);
     }
 }

@@ -1,13 +1,12 @@
 //! What was compared last with what it should be. Most looks at a resource follow a change of its pods, and its children
 //! are still as they were found right: to build them anew would be most of the work.
 use super::{apply::Applied, dereference::Observed, monitoring::Plan, validate::Valid};
+use crate::children::Cached;
 use candlepower_api::deployment::LLMDeployment;
-use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::Resource;
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -43,7 +42,7 @@ impl Compared {
             .filter(|right| right.fingerprint == fingerprint)?;
         right.seen = Instant::now();
         Some(Applied {
-            deployment: Deployment::clone(observed.deployments.first()?),
+            deployment: Cached::clone(observed.deployments.first()?),
             config_hash: right.config_hash.clone(),
             image: valid.server.image.clone(),
             monitoring_failure: None,
@@ -90,42 +89,33 @@ impl Fingerprint {
         let server = &valid.server;
         format!("{server:?} {choice:?} {prometheus:?} {jaeger:?}").hash(&mut state);
         valid.replicas.hash(&mut state);
-        for deployment in &observed.deployments {
-            // Its resource version would also tell of each new status.
-            hash_written(&deployment.metadata, &mut state);
+        let Observed {
+            config_maps,
+            services,
+            claims,
+            deployments,
+            network_policies,
+            disruption_budgets,
+            pod_monitors,
+            prometheus_rules,
+            ..
+        } = observed;
+        for children in [
+            config_maps,
+            services,
+            claims,
+            deployments,
+            network_policies,
+            disruption_budgets,
+            pod_monitors,
+            prometheus_rules,
+        ] {
+            children.len().hash(&mut state);
+            for child in children {
+                child.digest().hash(&mut state);
+            }
         }
-        hash_versions(&observed.config_maps, &mut state);
-        hash_versions(&observed.services, &mut state);
-        hash_versions(&observed.claims, &mut state);
-        hash_versions(&observed.network_policies, &mut state);
-        hash_versions(&observed.disruption_budgets, &mut state);
-        hash_versions(&observed.pod_monitors, &mut state);
-        hash_versions(&observed.prometheus_rules, &mut state);
         Self(state.finish())
-    }
-}
-
-/// What of an object somebody has written, other than its status.
-fn hash_written(metadata: &ObjectMeta, state: &mut DefaultHasher) {
-    let ObjectMeta {
-        uid,
-        generation,
-        labels,
-        annotations,
-        owner_references,
-        ..
-    } = metadata;
-    (uid, generation, labels, annotations).hash(state);
-    for owner in owner_references.iter().flatten() {
-        (&owner.uid, owner.controller).hash(state);
-    }
-}
-
-fn hash_versions<K: Resource>(objects: &[Arc<K>], state: &mut DefaultHasher) {
-    objects.len().hash(state);
-    for object in objects {
-        let metadata = object.meta();
-        (&metadata.uid, &metadata.resource_version).hash(state);
     }
 }
 
@@ -137,6 +127,7 @@ mod tests {
         testing::{self, settings},
     };
     use serde_json::{Value, json};
+    use std::sync::Arc;
 
     fn fingerprint(resource: &LLMDeployment, deployment: Value, config_map: Value) -> Fingerprint {
         let observed = Observed {
@@ -152,12 +143,11 @@ mod tests {
     #[test]
     fn a_status_is_no_difference_and_whatever_somebody_writes_is() {
         let resource = testing::resource(json!({}));
-        let deployment = |version: &str, generation: i64, label: &str| {
-            json!({"metadata": {"uid": "d", "resourceVersion": version, "generation": generation,
-                                "labels": {"a": label}}})
+        let deployment = |version: &str, replicas: i64, label: &str| {
+            json!({"metadata": {"uid": "d", "resourceVersion": version, "labels": {"a": label}},
+                   "spec": {"replicas": replicas, "template": {}}, "status": {"version": version}})
         };
-        let config_map =
-            |version: &str| json!({"metadata": {"uid": "c", "resourceVersion": version}});
+        let config_map = |text: &str| json!({"metadata": {"uid": "c"}, "data": {"a": text}});
         let first = fingerprint(&resource, deployment("1", 1, "a"), config_map("1"));
         let status = fingerprint(&resource, deployment("2", 1, "a"), config_map("1"));
         assert_eq!(first, status);

@@ -1,12 +1,16 @@
 //! What every reconcile of one controller shares.
 use super::{
-    Guarded, caches::Caches, compared::Compared, devices::DeviceClaims, figures::Figures,
-    fits::Estimates, monitoring::Monitoring, pace::Pace, reports::Reports,
+    Guarded, backlog::Backlog, begun::Begun, caches::Caches, compared::Compared,
+    devices::DeviceClaims, figures::Figures, fits::Estimates, monitoring::Monitoring, pace::Pace,
+    reports::Reports,
 };
 use crate::{config::PullPolicy, metrics::ControllerMetrics, written::WrittenStatuses};
 use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};
 use futures::channel::mpsc::UnboundedSender;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::{
     Client,
     runtime::{
@@ -23,6 +27,8 @@ pub(super) struct Context {
     pub(super) caches: Caches,
     pub(super) recorder: Recorder,
     pub(super) metrics: ControllerMetrics,
+    pub(super) backlog: Backlog,
+    pub(super) begun: Begun,
     pub(super) compared: Compared,
     pub(super) devices: DeviceClaims,
     pub(super) pace: Pace,
@@ -40,19 +46,32 @@ pub(super) struct Context {
 const NEW: SignedDuration = SignedDuration::from_secs(60);
 
 impl Context {
+    /// Whether the resource has neither a status nor children yet, as far as is known.
+    pub(super) fn is_new(&self, resource: &LLMDeployment) -> bool {
+        let ObjectMeta {
+            uid, generation, ..
+        } = &resource.metadata;
+        let has_begun = |uid: &String| self.begun.holds(uid, *generation);
+        resource.status.is_none() && !uid.as_ref().is_some_and(has_begun)
+    }
+
     /// Whether others than the resource with this uid wait that nobody has looked at yet. Their pods come before
     /// everything that can wait, such as the word that another resource's pod has a node.
     pub(super) fn has_backlog(&self, uid: &str) -> bool {
         let now = Timestamp::now();
-        let is_new = |resource: &LLMDeployment| {
+        let waits = |resource: &LLMDeployment| {
             let created = resource.metadata.creation_timestamp.as_ref();
-            resource.status.is_none()
-                && resource.metadata.uid.as_deref() != Some(uid)
-                && resource.metadata.deletion_timestamp.is_none()
+            resource.metadata.deletion_timestamp.is_none()
                 && created.is_some_and(|created| now.duration_since(created.0) < NEW)
+                && self.is_new(resource)
         };
-        let resources = self.resources.state();
-        resources.iter().any(|it| it.0.as_ref().is_ok_and(is_new))
+        self.backlog.has_others(uid, || {
+            let resources = self.resources.state().into_iter();
+            resources.filter_map(|it| {
+                let resource = it.0.as_ref().ok().filter(|it| waits(it))?;
+                resource.metadata.uid.clone()
+            })
+        })
     }
 
     /// Starts another reconcile of a resource when it is called, such as once an answer has come.

@@ -2,7 +2,9 @@
 //! for all of them.
 use super::{
     Guarded,
-    caches::{self, Caches, indexed, indexed_while_served, slim_rules},
+    backlog::Backlog,
+    begun::Begun,
+    caches::{self, Caches, indexed, indexed_pods, indexed_while_served},
     compared::Compared,
     context::{Context, ServerDefaults},
     devices::DeviceClaims,
@@ -20,21 +22,17 @@ use super::{
     views::{self, Views},
 };
 use crate::{
+    children::Kind,
     config::Config,
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
     queue::Queue,
     shutdown::Shutdown,
-    watches::{self, api, cached, slim},
+    watches::{api, cached, slim},
     written::WrittenStatuses,
 };
 use candlepower_api::names::labels;
 use futures::{channel::mpsc, future};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, PersistentVolumeClaim as Claim, Pod, Service},
-    networking::v1::NetworkPolicy,
-    policy::v1::PodDisruptionBudget,
-};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Client,
     runtime::{
@@ -169,26 +167,28 @@ impl Scope {
             cached::<Guarded>(api(client, namespace), watch_all, slim, metrics);
         let changes = views::tap(changes, &touch, views::of_deployment);
         let (config_maps, config_map_changes) =
-            indexed::<ConfigMap>(client, namespace, watches::slim_config_map, metrics);
-        let config_map_changes = views::tap(config_map_changes, &touch, views::of_benchmark);
-        let (services, service_changes) = indexed::<Service>(client, namespace, slim, metrics);
-        let (claims, claim_changes) = indexed::<Claim>(client, namespace, slim, metrics);
+            indexed(client, namespace, Kind::ConfigMap, metrics);
+        let config_map_changes = views::tap(config_map_changes, &touch, views::child_of_benchmark);
+        let (services, service_changes) = indexed(client, namespace, Kind::Service, metrics);
+        let (claims, claim_changes) =
+            indexed(client, namespace, Kind::PersistentVolumeClaim, metrics);
         let (deployments, deployment_changes) =
-            indexed::<Deployment>(client, namespace, slim, metrics);
+            indexed(client, namespace, Kind::Deployment, metrics);
         let (network_policies, policy_changes) =
-            indexed::<NetworkPolicy>(client, namespace, slim, metrics);
+            indexed(client, namespace, Kind::NetworkPolicy, metrics);
         let (disruption_budgets, budget_changes) =
-            indexed::<PodDisruptionBudget>(client, namespace, slim, metrics);
-        let (pods, pod_changes) = indexed::<Pod>(client, namespace, watches::slim_pod, metrics);
+            indexed(client, namespace, Kind::PodDisruptionBudget, metrics);
+        let (pods, pod_changes) = indexed_pods(client, namespace, metrics);
         let pod_changes = views::tap(pod_changes, &touch, views::of_benchmark);
 
         let known = &shared.monitoring.served;
-        let pod_monitor: fn(Served) -> bool = |served| served.pod_monitor;
+        let at_times = |kind, is_served: fn(Served) -> bool| {
+            indexed_while_served(client, namespace, kind, (known, is_served), metrics)
+        };
         let (pod_monitors, pod_monitor_changes) =
-            indexed_while_served(client, namespace, (known, pod_monitor), slim, metrics);
-        let rule: fn(Served) -> bool = |served| served.prometheus_rule;
+            at_times(Kind::PodMonitor, |served| served.pod_monitor);
         let (prometheus_rules, prometheus_rule_changes) =
-            indexed_while_served(client, namespace, (known, rule), slim_rules, metrics);
+            at_times(Kind::PrometheusRule, |served| served.prometheus_rule);
 
         let figures = Arc::new(Figures::default());
         let (tell, told) = mpsc::unbounded();
@@ -205,14 +205,14 @@ impl Scope {
         // Without this filter each status that is written would start another reconcile.
         let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
         let controller = Controller::for_stream(changes, resources)
-            .owns_stream(config_map_changes)
-            .owns_stream(service_changes)
-            .owns_stream(claim_changes)
-            .owns_stream(deployment_changes)
-            .owns_stream(policy_changes)
-            .owns_stream(budget_changes)
-            .owns_stream(pod_monitor_changes)
-            .owns_stream(prometheus_rule_changes)
+            .owns_stream_with(config_map_changes, Kind::ConfigMap)
+            .owns_stream_with(service_changes, Kind::Service)
+            .owns_stream_with(claim_changes, Kind::PersistentVolumeClaim)
+            .owns_stream_with(deployment_changes, Kind::Deployment)
+            .owns_stream_with(policy_changes, Kind::NetworkPolicy)
+            .owns_stream_with(budget_changes, Kind::PodDisruptionBudget)
+            .owns_stream_with(pod_monitor_changes, Kind::PodMonitor)
+            .owns_stream_with(prometheus_rule_changes, Kind::PrometheusRule)
             .reconcile_on(told)
             .reconcile_all_on(served::changes(known.clone()))
             .watches_stream(pod_changes, |pod| resource_of(&pod));
@@ -240,6 +240,8 @@ impl Scope {
             },
             recorder: shared.recorder.clone(),
             metrics: metrics.clone(),
+            backlog: Backlog::default(),
+            begun: Begun::default(),
             compared: Compared::default(),
             devices: DeviceClaims::default(),
             pace: Pace::default(),

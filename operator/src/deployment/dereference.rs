@@ -6,26 +6,17 @@ use super::{
     error::Error,
     figures::Reading,
     fits::Fit,
-    monitoring::{
-        Choice, Serving,
-        kinds::{PodMonitor, PrometheusRule},
-        prometheus::Finding,
-    },
+    monitoring::{Choice, Serving, prometheus::Finding},
     status::is_settled,
 };
-use crate::start_failure;
+use crate::{children::Cached, start_failure};
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentStatus},
     server_config::LoadReport,
 };
 use futures::future::join_all;
 use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodCondition, Service},
-        networking::v1::NetworkPolicy,
-        policy::v1::PodDisruptionBudget,
-    },
+    api::core::v1::{Pod, PodCondition},
     jiff::{SignedDuration, Timestamp},
 };
 use kube::ResourceExt;
@@ -38,17 +29,17 @@ pub(super) struct Observed {
     pub(super) is_new: bool,
     /// The status that was written last.
     pub(super) previous: LLMDeploymentStatus,
-    pub(super) config_maps: Vec<Arc<ConfigMap>>,
-    pub(super) services: Vec<Arc<Service>>,
+    pub(super) config_maps: Vec<Arc<Cached>>,
+    pub(super) services: Vec<Arc<Cached>>,
     /// The volumes of what was fetched.
-    pub(super) claims: Vec<Arc<PersistentVolumeClaim>>,
-    pub(super) deployments: Vec<Arc<Deployment>>,
-    pub(super) network_policies: Vec<Arc<NetworkPolicy>>,
-    pub(super) disruption_budgets: Vec<Arc<PodDisruptionBudget>>,
+    pub(super) claims: Vec<Arc<Cached>>,
+    pub(super) deployments: Vec<Arc<Cached>>,
+    pub(super) network_policies: Vec<Arc<Cached>>,
+    pub(super) disruption_budgets: Vec<Arc<Cached>>,
     /// Pods that are not being deleted.
     pub(super) pods: Vec<ObservedPod>,
-    pub(super) pod_monitors: Vec<Arc<PodMonitor>>,
-    pub(super) prometheus_rules: Vec<Arc<PrometheusRule>>,
+    pub(super) pod_monitors: Vec<Arc<Cached>>,
+    pub(super) prometheus_rules: Vec<Arc<Cached>>,
     /// Whether the API server serves the device claims that the resource has.
     pub(super) device_claims: ServingDevices,
     /// How metrics and traces are to be collected.
@@ -102,7 +93,7 @@ pub(super) async fn dereference(
     let late = context.told(&namespace, &name);
     let asked = context.monitoring.verify(resource, &choice, serving, late);
     Ok(Observed {
-        is_new: resource.status.is_none(),
+        is_new: context.is_new(resource),
         verified: asked.await.unwrap_or_default(),
         choice,
         device_claims,

@@ -5,6 +5,8 @@
 mod apply;
 mod asking;
 mod autoscale;
+mod backlog;
+mod begun;
 mod build;
 mod caches;
 mod compared;
@@ -49,6 +51,8 @@ use validate::Valid;
 /// The resource, or why it cannot be read: one malformed object must not stop the others.
 pub(crate) type Guarded = Guard<LLMDeployment>;
 
+/// What is yet to be written of a resource is written after this time, where others do not wait for more.
+const WHILE_OTHERS_BEGIN: Duration = Duration::from_secs(1);
 /// A source that is asked whether its model fits answers within moments.
 const WHILE_ASKING: Duration = Duration::from_secs(1);
 
@@ -67,9 +71,9 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Look, 
         return Ok(Action::await_change().into());
     }
     let uid = resource.uid().ok_or(Error::Incomplete("uid"))?;
-    let is_new = resource.status.is_none();
     let generation = resource.metadata.generation;
-    let can_wait = || !is_new && !is_changed(resource) && context.has_backlog(&uid);
+    let has_begun = context.begun.holds(&uid, generation);
+    let can_wait = || (has_begun || !is_changed(resource)) && context.has_backlog(&uid);
     if let Some(wait) = context.pace.wait(&uid, generation, can_wait) {
         return Ok(Look::Early(wait));
     }
@@ -116,8 +120,13 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Look, 
         }
         Err(rejection) => Outcome::Rejected(rejection),
     };
+    if matches!(&outcome, Outcome::Applied(applied) if applied.is_partial) {
+        context.begun.note(&uid, generation);
+        return Ok(Action::requeue(WHILE_OTHERS_BEGIN).into());
+    }
     let status = status::derive(resource, &observed, &outcome, Timestamp::now());
     status::update(resource, &observed, &status, &context).await?;
+    context.begun.end(&uid);
 
     if let Outcome::Refused(refusal) = outcome {
         return Err(Error::Refused(refusal));

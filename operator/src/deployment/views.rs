@@ -1,12 +1,13 @@
 //! What is watched for `LLMDeployment`, lent to the controller of `LLMBenchmark`, so that nothing is
 //! watched twice.
 use super::Guarded;
+use crate::children::Cached;
 use candlepower_api::names::labels;
 use futures::{
     Stream, StreamExt,
     channel::mpsc::{UnboundedReceiver, UnboundedSender},
 };
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Resource,
     runtime::reflector::{ObjectRef, Store},
@@ -16,7 +17,7 @@ use kube::{
 pub(crate) struct Views {
     pub(crate) namespace: Option<String>,
     pub(crate) resources: Store<Guarded>,
-    pub(crate) config_maps: Store<ConfigMap>,
+    pub(crate) config_maps: Store<Cached>,
     pub(crate) pods: Store<Pod>,
     pub(crate) touched: UnboundedReceiver<Touched>,
 }
@@ -53,6 +54,13 @@ pub(super) fn of_benchmark<K: Resource>(object: &K) -> Option<Touched> {
     let name = object.meta().labels.as_ref()?.get(labels::LLM_BENCHMARK)?;
     let namespace = object.meta().namespace.clone()?;
     Some(Touched::ChildOf(namespace, name.clone()))
+}
+
+/// The same of a child.
+pub(super) fn child_of_benchmark(child: &Cached) -> Option<Touched> {
+    let name = child.benchmark.as_deref()?;
+    let namespace = child.meta().namespace.clone()?;
+    Some(Touched::ChildOf(namespace, name.to_owned()))
 }
 
 /// A temporary copy tells the benchmark that owns it, any other deployment all that measure it.

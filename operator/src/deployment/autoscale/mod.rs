@@ -88,7 +88,7 @@ fn chosen(resource: &LLMDeployment, observed: &Observed) -> Option<Decision> {
     let deployment = observed.deployments.first();
     let before = [
         decided.as_ref().map(|decision| decision.replicas),
-        deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas),
+        deployment.and_then(|deployment| deployment.workload().replicas),
         told.as_ref().map(|told| told.replicas),
     ];
     let before = before.into_iter().flatten().next();

@@ -1,12 +1,14 @@
 //! Gathers what the pods said in a round, and lets the autoscaler of each resource that has one
 //! decide.
 use super::{Key, Reading, snapshot::Snapshot, unread::Unreads};
-use crate::deployment::{
-    Guarded,
-    autoscale::{Autoscaler, Decision, Demand, PodLoad, Seen},
+use crate::{
+    children::{Cached, Kind},
+    deployment::{
+        Guarded,
+        autoscale::{Autoscaler, Decision, Demand, PodLoad, Seen},
+    },
 };
 use candlepower_api::deployment::LLMDeployment;
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     ResourceExt,
     runtime::reflector::{ObjectRef, Store},
@@ -64,7 +66,7 @@ impl Scaling {
         &mut self,
         resources: &HashMap<Key, Arc<Guarded>>,
         readings: &mut HashMap<Key, (Reading, Reading)>,
-        deployments: &Store<Deployment>,
+        deployments: &Store<Cached>,
     ) {
         let now = Instant::now();
         for (key, (reading, told)) in readings {
@@ -104,16 +106,16 @@ impl Scaling {
 }
 
 /// The number of pods that the resource's Deployment asks for, once there is one.
-fn current(deployments: &Store<Deployment>, (namespace, name): &Key) -> Option<i32> {
-    let deployment = deployments.get(&ObjectRef::new(name).within(namespace))?;
-    deployment.spec.as_ref()?.replicas
+fn current(deployments: &Store<Cached>, (namespace, name): &Key) -> Option<i32> {
+    let reference = ObjectRef::new_with(name, Kind::Deployment).within(namespace);
+    deployments.get(&reference)?.workload().replicas
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::deployment::{figures::snapshot::Counters, testing};
-    use kube::runtime::{reflector, watcher::Event};
+    use kube::runtime::{reflector::store::Writer, watcher::Event};
     use serde_json::json;
 
     fn key() -> Key {
@@ -132,15 +134,15 @@ mod tests {
         }
     }
 
-    fn deployments(replicas: i32) -> Store<Deployment> {
-        let (store, mut writer) = reflector::store();
+    fn deployments(replicas: i32) -> Store<Cached> {
+        let mut writer = Writer::new(Kind::Deployment);
         let deployment = json!({
             "metadata": {"name": "tiny", "namespace": "team"},
             "spec": {"replicas": replicas, "selector": {}, "template": {}},
         });
-        let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+        let deployment: Cached = serde_json::from_value(deployment).unwrap();
         writer.apply_watcher_event(&Event::Apply(deployment));
-        store
+        writer.as_reader()
     }
 
     /// What is chosen for a resource with one pod, of this specification.

@@ -11,13 +11,14 @@ use super::{
     window::{History, Window},
 };
 use crate::{
+    children::Cached,
     deployment::{Guarded, caches::resource_name, dereference::is_ready, probe},
     metrics::Metrics,
 };
 use candlepower_api::deployment::{LLMDeployment, status::Performance};
 use futures::{StreamExt, channel::mpsc::UnboundedSender, stream};
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Pod},
+    api::core::v1::Pod,
     jiff::{Timestamp, Unit},
 };
 use kube::{
@@ -41,7 +42,7 @@ pub(in crate::deployment) struct Scraper {
     pub(in crate::deployment) resources: Store<Guarded>,
     pub(in crate::deployment) pods: Store<Pod>,
     /// What the resources' Deployments ask for.
-    pub(in crate::deployment) deployments: Store<Deployment>,
+    pub(in crate::deployment) deployments: Store<Cached>,
     pub(in crate::deployment) client: probe::Client,
     pub(in crate::deployment) metrics: Arc<Metrics>,
     pub(in crate::deployment) figures: Arc<Figures>,

@@ -23,14 +23,14 @@ use super::{
     dereference::Observed,
     validate::Rejection,
 };
+use crate::children::Workload;
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentSpec},
-    names::{conditions, labels},
+    names::conditions,
 };
 use facts::Facts;
 use gpus::Gpus;
 use judge::judge;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::Client;
 use learn::Question;
 use nodes::{Nodes, Untold};
@@ -39,7 +39,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
 /// What nodes say of their GPUs is asked for anew after this time: others may have come.
-pub(super) const NODES_LIFETIME: Duration = Duration::from_secs(300);
+pub(super) const NODES_LIFETIME: Duration = Duration::from_secs(60);
 /// How long a source, or the API server, may take to say everything. For so long, nothing is scheduled.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Sources that are asked at the same time: each may hand out some hundred KiB.
@@ -190,26 +190,19 @@ fn decide(facts: &Facts, spec: &LLMDeploymentSpec, gpus: Option<&Gpus>) -> Fit {
 /// Whether the Deployment's pods have this configuration, on the same GPUs.
 fn runs(observed: &Observed, config_hash: &str, spec: &LLMDeploymentSpec) -> bool {
     let deployment = observed.deployments.first();
-    let template = deployment.and_then(|it| Some(&it.spec.as_ref()?.template));
-    template.is_some_and(|it| hash_of(it) == Some(config_hash) && has_same_gpus(it, spec))
-}
-
-fn hash_of(template: &PodTemplateSpec) -> Option<&str> {
-    let annotations = template.metadata.as_ref()?.annotations.as_ref()?;
-    annotations.get(labels::CONFIG_HASH).map(String::as_str)
+    let workload = deployment.map(|deployment| deployment.workload());
+    workload.is_some_and(|workload| {
+        workload.config_hash.as_deref() == Some(config_hash) && has_same_gpus(&workload, spec)
+    })
 }
 
 /// Whether the pods may get those GPUs that are asked for, of which their configuration does not tell.
-fn has_same_gpus(template: &PodTemplateSpec, spec: &LLMDeploymentSpec) -> bool {
-    let pod = template.spec.as_ref();
-    let limits = pod.and_then(|it| it.containers.first()?.resources.as_ref()?.limits.as_ref());
-    let is_on_gpus = limits.is_some_and(|limits| limits.contains_key(GPU));
+fn has_same_gpus(workload: &Workload, spec: &LLMDeploymentSpec) -> bool {
+    let is_on_gpus = workload.limited.iter().any(|resource| resource == GPU);
     if spec.resources.gpus == 0 {
         return !is_on_gpus;
     }
-    let selected = pod.and_then(|it| it.node_selector.as_ref());
-    let wanted = &spec.pod.node_selector;
-    is_on_gpus && selected.map_or(wanted.is_empty(), |selected| selected == wanted)
+    is_on_gpus && workload.node_selector == spec.pod.node_selector
 }
 
 /// What was refused before stays so while its source is silent. Anything else is the server's to find out.

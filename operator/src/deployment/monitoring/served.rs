@@ -123,7 +123,7 @@ pub(in crate::deployment) fn while_served<K>(
     config: watcher::Config,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     stream::unfold(served, move |mut served| {
         let (api, config) = (api.clone(), config.clone());

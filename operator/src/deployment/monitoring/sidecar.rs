@@ -53,13 +53,12 @@ impl Sidecar {
             .pods
             .iter()
             .any(|observed| failing_pull(&observed.pod).is_some_and(|it| it.name == self.name));
-        let present = observed
-            .deployments
-            .iter()
-            .filter_map(|deployment| deployment.spec.as_ref()?.template.spec.as_ref())
-            .flat_map(|spec| spec.init_containers.iter().flatten())
-            .find(|container| container.name == self.name)
-            .and_then(|container| container.image.clone());
+        let present = observed.deployments.iter().find_map(|deployment| {
+            let workload = deployment.workload();
+            let mut sidecars = workload.sidecars.iter();
+            let (_, image) = sidecars.find(|(name, _)| **name == *self.name)?;
+            Some(image.to_string())
+        });
         if let Some(image) = present.filter(|_| !never_arrives) {
             self.image = image;
         }

@@ -136,14 +136,13 @@ fn reading(observed: &Observed) -> Reading {
 
 /// What the child Deployment counts, where there is one.
 fn workload(observed: &Observed, outcome: &Outcome) -> DeploymentStatus {
-    let status = match outcome {
-        Outcome::Applied(applied) => applied.deployment.status.clone(),
-        Outcome::Rejected(_) | Outcome::Refused(_) => observed
-            .deployments
-            .first()
-            .and_then(|deployment| deployment.status.clone()),
+    let deployment = match outcome {
+        Outcome::Applied(applied) => Some(&applied.deployment),
+        Outcome::Rejected(_) | Outcome::Refused(_) => observed.deployments.first().map(|it| &**it),
     };
-    status.unwrap_or_default()
+    deployment.map_or_else(DeploymentStatus::default, |deployment| {
+        deployment.workload().into_owned().status
+    })
 }
 
 /// How far the pod is that is furthest behind.
@@ -207,7 +206,7 @@ pub(super) fn next_look(
     outcome: &Outcome,
     status: &LLMDeploymentStatus,
 ) -> Option<Duration> {
-    let Outcome::Applied(applied) = outcome else {
+    let Outcome::Applied(_) = outcome else {
         // Only a change of the resource helps, unless that of something else can.
         return match observed.fit {
             Fit::NoGpu(_) => Some(NODES_LIFETIME),
@@ -215,9 +214,6 @@ pub(super) fn next_look(
             _ => None,
         };
     };
-    if applied.is_partial {
-        return Some(WHILE_LOADING);
-    }
     let condition = |type_: &str| {
         status
             .conditions

@@ -14,6 +14,7 @@ use candlepower_api::{
     server_config::LoadStage,
 };
 use k8s_openapi::api::apps::v1::DeploymentStatus;
+use kube::Resource;
 
 /// Whether every wanted pod is up to date and serves, and if not, why.
 pub(super) fn ready(
@@ -61,19 +62,19 @@ pub(super) fn ready(
 
 /// The number of pods that are wanted: what was applied, which an autoscaler may have chosen.
 fn desired(resource: &LLMDeployment, outcome: &Outcome) -> usize {
-    let applied = match outcome {
-        Outcome::Applied(applied) => applied.deployment.spec.as_ref(),
+    let replicas = match outcome {
+        Outcome::Applied(applied) => applied.deployment.workload().replicas,
         Outcome::Rejected(_) | Outcome::Refused(_) => None,
     };
-    let replicas = applied.and_then(|spec| spec.replicas);
     usize::try_from(replicas.unwrap_or_else(|| resource.wanted_replicas())).unwrap_or_default()
 }
 
 /// Whether the Deployment has the wanted pods, all of the newest form, and no others.
 fn is_rolled_out(applied: &Applied, desired: usize) -> bool {
-    let status = applied.deployment.status.clone().unwrap_or_default();
+    let workload = applied.deployment.workload();
+    let status = &workload.status;
     let counts = |number: Option<i32>| usize::try_from(number.unwrap_or_default()) == Ok(desired);
-    status.observed_generation >= applied.deployment.metadata.generation
+    status.observed_generation >= applied.deployment.meta().generation
         && counts(status.replicas)
         && counts(status.updated_replicas)
         && counts(status.ready_replicas)

@@ -15,6 +15,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::SignedDuration,
 };
+use kube::Resource;
 use serde_json::{Value, json};
 
 mod troubles;
@@ -25,7 +26,9 @@ fn applied(status: Value) -> Outcome {
     status["observedGeneration"] = json!(1);
     Outcome::Applied(Box::new(Applied {
         deployment: serde_json::from_value(json!({
-            "metadata": {"name": "tiny", "generation": 1}, "status": status
+            "metadata": {"name": "tiny", "generation": 1},
+            "spec": {"template": {}},
+            "status": status,
         }))
         .unwrap(),
         config_hash: "abc".to_owned(),
@@ -201,7 +204,7 @@ fn ready_is_impossible_while_a_pod_crashes_or_an_old_one_remains() {
 fn a_deployment_that_has_not_seen_its_new_form_is_not_ready() {
     let mut outcome = applied(counts(1, 1, 1));
     if let Outcome::Applied(applied) = &mut outcome {
-        applied.deployment.metadata.generation = Some(2);
+        applied.deployment.meta_mut().generation = Some(2);
     }
     let status = derive(
         &resource(json!({})),

@@ -1,6 +1,6 @@
 //! What asking a thousand pods costs the operator: a measurement, run by `make cost`.
 use super::*;
-use crate::deployment::testing::resource;
+use crate::{children::Kind, deployment::testing::resource};
 use futures::channel::mpsc::unbounded;
 use kube::runtime::{reflector, watcher::Event};
 use serde_json::json;
@@ -76,7 +76,7 @@ fn scraper() -> Scraper {
     Scraper {
         resources,
         pods,
-        deployments: reflector::store().0,
+        deployments: reflector::store::Writer::new(Kind::Deployment).as_reader(),
         client: probe::Client::new(),
         metrics: Arc::new(Metrics::new().unwrap()),
         figures: Arc::default(),

@@ -1,0 +1,310 @@
+//! A child as caches keep it: who it is, and of the rest as little as bears to be held a thousand times.
+//!
+//! What an object says is kept as text until it was found to be what is wanted of it; from then on its digest does. Where
+//! something else is wanted, the hash in its annotation differs, and where somebody writes to it, its digest.
+use super::{
+    compare::contains,
+    kind::{Kind, Scope},
+    workload::Workload,
+};
+use crate::sorted::sorted;
+use candlepower_api::{benchmark::job, names::labels, value::read_json};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt::Write,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// A child as caches keep it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cached {
+    /// Without labels and annotations, which are part of what it says.
+    metadata: ObjectMeta,
+    /// The LLMDeployment whose label it carries.
+    pub(crate) deployment: Option<Box<str>>,
+    /// The LLMBenchmark whose label it carries.
+    pub(crate) benchmark: Option<Box<str>>,
+    /// The hash of what was wanted when it was written last.
+    pub(super) applied: Option<Box<str>>,
+    /// What a benchmark's job has written for the operator.
+    pub(crate) mail: BTreeMap<String, String>,
+    /// Of a Deployment, what is read of it.
+    workload: Option<Box<Workload>>,
+    digest: u64,
+    content: Content,
+}
+
+/// What an object says, as JSON; `None` once that is what is wanted of it.
+type Content = Arc<Mutex<Option<Box<str>>>>;
+
+/// What changes without anybody writing to an object, or is about writing itself.
+const UNSAID: [&str; 3] = ["managedFields", "resourceVersion", "generation"];
+
+impl Cached {
+    fn of(mut object: Value) -> Result<Self, String> {
+        let status = object.as_object_mut().and_then(|it| it.remove("status"));
+        strip_type(&mut object);
+        let workload = Workload::of(&object, status.as_ref())?;
+        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+        let mut identity = match metadata {
+            Some(metadata) => identity(metadata)?,
+            None => ObjectMeta::default(),
+        };
+        let labels = identity.labels.take().unwrap_or_default();
+        let annotations = identity.annotations.take().unwrap_or_default();
+        let named = |name| labels.get(name).map(|value: &String| value.as_str().into());
+        let benchmark = named(labels::LLM_BENCHMARK);
+        let mail = match &benchmark {
+            Some(_) => mail(&object),
+            None => BTreeMap::new(),
+        };
+        shorten(&mut object);
+        let text = sorted(object).to_string();
+        let mut digest = DefaultHasher::new();
+        text.hash(&mut digest);
+        Ok(Self {
+            deployment: named(labels::LLM_DEPLOYMENT),
+            benchmark,
+            applied: annotations
+                .get(labels::APPLIED_HASH)
+                .map(|hash| hash.as_str().into()),
+            metadata: identity,
+            mail,
+            workload: workload.map(Box::new),
+            digest: digest.finish(),
+            content: Arc::new(Mutex::new(Some(text.into()))),
+        })
+    }
+
+    /// What is read of a Deployment; of another kind, what an empty one would say.
+    pub(crate) fn workload(&self) -> Cow<'_, Workload> {
+        match &self.workload {
+            Some(workload) => Cow::Borrowed(workload),
+            None => Cow::Owned(Workload::default()),
+        }
+    }
+
+    /// A number that changes with everything that somebody writes to the object, its status apart.
+    pub(crate) const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Takes over what is known of the object as it was before, where only its status has changed.
+    pub(crate) fn inherit(&mut self, before: &Self) {
+        if before.digest == self.digest {
+            self.content = before.content.clone();
+        }
+    }
+
+    /// Whether it says all that is wanted of it.
+    pub(super) fn says(&self, wanted: &Value) -> serde_json::Result<bool> {
+        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(text) = &*content else {
+            return Ok(true);
+        };
+        let mut wanted = wanted.clone();
+        strip_type(&mut wanted);
+        shorten(&mut wanted);
+        let says = contains(&serde_json::from_str(text)?, &wanted);
+        if says {
+            *content = None;
+        }
+        Ok(says)
+    }
+}
+
+/// The objects of a list do not say of which kind they are, and those of a watch do.
+fn strip_type(object: &mut Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("apiVersion");
+        fields.remove("kind");
+    }
+}
+
+/// Who an object is. What it does not say is removed from `metadata`.
+fn identity(metadata: &mut Map<String, Value>) -> Result<ObjectMeta, String> {
+    // Nobody reads these, and they are half of an object.
+    metadata.remove("managedFields");
+    let identity = read_json(&Value::Object(metadata.clone()))?;
+    for unsaid in UNSAID {
+        metadata.remove(unsaid);
+    }
+    Ok(identity)
+}
+
+fn mail(object: &Value) -> BTreeMap<String, String> {
+    let data = object.get("data").and_then(Value::as_object);
+    data.into_iter()
+        .flatten()
+        .filter(|(key, _)| job::READ_BY_OPERATOR.contains(&key.as_str()))
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// Longer values are not kept in memory: those of a thousand resources would fill it.
+const LONGEST_VALUE: usize = 128;
+
+/// Keeps of long values only what tells whether they changed.
+fn shorten(object: &mut Value) {
+    let data = object.get_mut("data").and_then(Value::as_object_mut);
+    for (_, value) in data.into_iter().flatten() {
+        if let Some(text) = value.as_str().filter(|text| text.len() > LONGEST_VALUE) {
+            *value = digest(text).into();
+        }
+    }
+}
+
+fn digest(text: &str) -> String {
+    let mut digest = "sha256:".to_owned();
+    for byte in Sha256::digest(text) {
+        // Writing to a string cannot fail.
+        let _ = write!(digest, "{byte:02x}");
+    }
+    digest
+}
+
+impl<'de> Deserialize<'de> for Cached {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::of(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl Resource for Cached {
+    type DynamicType = Kind;
+    type Scope = Scope;
+
+    fn kind(kind: &Kind) -> Cow<'_, str> {
+        kind.name()
+    }
+
+    fn group(kind: &Kind) -> Cow<'_, str> {
+        kind.group()
+    }
+
+    fn version(kind: &Kind) -> Cow<'_, str> {
+        kind.version()
+    }
+
+    fn plural(kind: &Kind) -> Cow<'_, str> {
+        kind.plural()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn cached(object: Value) -> Cached {
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn keeps_content(object: &Cached) -> bool {
+        object.content.lock().unwrap().is_some()
+    }
+
+    #[test]
+    fn what_an_object_says_is_kept_until_it_was_found_right() {
+        let object = cached(json!({"metadata": {"name": "a"}, "spec": {"ports": [80]}}));
+        assert!(!object.says(&json!({"spec": {"ports": [81]}})).unwrap());
+        assert!(keeps_content(&object));
+        assert!(object.says(&json!({"spec": {"ports": [80]}})).unwrap());
+        assert!(!keeps_content(&object));
+        assert!(object.says(&json!({"spec": {"ports": [80]}})).unwrap());
+    }
+
+    #[test]
+    fn an_object_of_a_list_says_the_same_as_one_of_a_watch() {
+        let listed = cached(json!({"metadata": {"name": "a"}, "data": {"b": "c"}}));
+        let typed = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"b": "c"},
+        });
+        let watched = cached(typed.clone());
+        assert_eq!(listed.digest(), watched.digest());
+        assert!(listed.says(&typed).unwrap());
+        assert!(watched.says(&typed).unwrap());
+    }
+
+    #[test]
+    fn a_new_status_leaves_known_what_was_known_and_anything_else_does_not() {
+        let object = |version: &str, label: &str, ready: i32| {
+            cached(json!({
+                "metadata": {"name": "a", "resourceVersion": version, "generation": 1,
+                             "managedFields": [{"time": version}], "labels": {"b": label}},
+                "spec": {"template": {}}, "status": {"readyReplicas": ready},
+            }))
+        };
+        let before = object("1", "c", 0);
+        assert!(before.says(&json!({"spec": {"template": {}}})).unwrap());
+        let mut later = object("2", "c", 1);
+        assert_eq!(later.digest(), before.digest());
+        later.inherit(&before);
+        assert!(!keeps_content(&later));
+        assert_eq!(later.workload().status.ready_replicas, Some(1));
+        let mut edited = object("3", "other", 1);
+        assert_ne!(edited.digest(), before.digest());
+        edited.inherit(&before);
+        assert!(keeps_content(&edited));
+    }
+
+    #[test]
+    fn a_long_value_is_kept_as_its_digest_and_still_compares() {
+        let long = |last: &str| json!({"data": {"short": "a", "long": "x".repeat(5000) + last}});
+        let object = cached(long("1"));
+        let kept = object.content.lock().unwrap().clone().unwrap();
+        assert!(kept.len() < 200, "{kept}");
+        assert!(!object.says(&long("2")).unwrap());
+        assert!(object.says(&long("1")).unwrap());
+    }
+
+    #[test]
+    fn of_a_benchmarks_report_only_what_the_operator_reads_is_kept() {
+        let long = "x".repeat(5000);
+        let object = cached(json!({
+            "metadata": {"labels": {labels::LLM_BENCHMARK: "a"}},
+            "data": {"summary.json": long, "report.json": long},
+        }));
+        assert_eq!(object.benchmark.as_deref(), Some("a"));
+        assert_eq!(object.mail.keys().collect::<Vec<_>>(), ["summary.json"]);
+        assert_eq!(object.mail["summary.json"], long);
+    }
+
+    #[test]
+    fn an_object_is_known_by_whose_it_is_and_what_was_wanted_of_it() {
+        let owner = json!({"apiVersion": "v1", "kind": "K", "name": "o", "uid": "u"});
+        let object = cached(json!({"metadata": {
+            "name": "a", "namespace": "team", "uid": "1", "resourceVersion": "7", "generation": 2,
+            "labels": {labels::LLM_DEPLOYMENT: "tiny"},
+            "annotations": {labels::APPLIED_HASH: "abc"},
+            "ownerReferences": [owner],
+        }}));
+        let metadata = object.meta();
+        assert_eq!(metadata.name.as_deref(), Some("a"));
+        assert_eq!(metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(metadata.generation, Some(2));
+        assert_eq!(metadata.owner_references.as_ref().unwrap()[0].uid, "u");
+        assert_eq!(metadata.labels, None, "they are part of what it says");
+        assert_eq!(object.deployment.as_deref(), Some("tiny"));
+        assert_eq!(object.applied.as_deref(), Some("abc"));
+        assert!(
+            !object
+                .says(&json!({"metadata": {"labels": {labels::LLM_DEPLOYMENT: "b"}}}))
+                .unwrap()
+        );
+    }
+}
