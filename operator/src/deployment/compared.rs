@@ -89,26 +89,15 @@ impl Fingerprint {
         let server = &valid.server;
         format!("{server:?} {choice:?} {prometheus:?} {jaeger:?}").hash(&mut state);
         valid.replicas.hash(&mut state);
-        let Observed {
-            config_maps,
-            services,
-            claims,
-            deployments,
-            network_policies,
-            disruption_budgets,
-            pod_monitors,
-            prometheus_rules,
-            ..
-        } = observed;
         for children in [
-            config_maps,
-            services,
-            claims,
-            deployments,
-            network_policies,
-            disruption_budgets,
-            pod_monitors,
-            prometheus_rules,
+            &observed.config_maps,
+            &observed.services,
+            &observed.claims,
+            &observed.deployments,
+            &observed.network_policies,
+            &observed.disruption_budgets,
+            &observed.pod_monitors,
+            &observed.prometheus_rules,
         ] {
             children.len().hash(&mut state);
             for child in children {
