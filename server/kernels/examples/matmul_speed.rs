@@ -9,7 +9,7 @@ mod probe;
 
 use candlepower_kernels::{
     Format, Level, Matrix, Pool,
-    matrix::{Arrangement, Part, Workspace, Write, multiply},
+    matrix::{Arrangement, Input, Part, Workspace, Write, multiply},
 };
 use probe::Probe;
 use std::{env, error::Error, hint::black_box, time::Instant};
@@ -80,6 +80,8 @@ fn measure(
         for (inputs, seconds) in INPUTS.into_iter().zip(&mut seconds) {
             let input: Vec<f32> = (0..inputs * columns).map(|i| (i as f32).sin()).collect();
             let mut output = vec![0.0; inputs * rows];
+            // Eight rows at most are taken for streams, more for a prompt.
+            let prompts_from = if inputs < 16 { inputs } else { 0 };
             let count = if inputs < 16 {
                 matrices.len()
             } else {
@@ -87,7 +89,8 @@ fn measure(
             };
             for matrix in &matrices[..count] {
                 let start = Instant::now();
-                multiply(pool, matrix, &input, &mut output, Write::Store, workspace)?;
+                let rows = Input::new(&input).with_prompts_from(prompts_from);
+                multiply(pool, matrix, rows, &mut output, Write::Store, workspace)?;
                 seconds.push(start.elapsed().as_secs_f64());
             }
             black_box(&output);

@@ -6,11 +6,12 @@ mod memory;
 mod multiply;
 mod pack;
 mod panels;
+mod product;
 mod unpack;
 
 pub use activation::Activation;
 pub use multiply::{ShapeError, Write, multiply, multiply_gated};
-pub use panels::Workspace;
+pub use panels::{Input, Workspace};
 
 use crate::{format::Format, pool::Pool};
 use layout::{Geometry, LANES};

@@ -1,7 +1,7 @@
 //! The most that this processor's int8 multipliers can do, which no kernel can go beyond.
 //!
 //! The instructions are those of the kernels' best [`Level`], on operands in the nearest cache and
-//! sums in registers.
+//! sums in registers. (With AMX, kernels multiply bf16, which has half of this rate.)
 use crate::vector::{Instructions, Level};
 
 /// Registers of sums, and operands.
@@ -9,6 +9,9 @@ use crate::vector::{Instructions, Level};
 const SUMS: usize = 10;
 #[cfg(target_arch = "x86_64")]
 const OPERANDS: usize = 16;
+/// Tiles of sums.
+#[cfg(target_arch = "x86_64")]
+const TILES: usize = 4;
 
 /// Multiplies int8 and adds up as fast as it can be done here, for nothing but to be timed.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +32,17 @@ impl Int8Multiplier {
     fn of(level: Level) -> Option<Self> {
         match level.instructions() {
             #[cfg(target_arch = "x86_64")]
+            Instructions::Amx => Some(Self {
+                name: "AMX",
+                round: 16 * 16 * 64 * TILES,
+                // SAFETY: the level only exists where its features were detected, here and below.
+                rounds: |rounds| unsafe { x86::amx(rounds) },
+            }),
+            #[cfg(target_arch = "x86_64")]
             Instructions::Avx512 => Some(Self {
                 name: "AVX-512 VNNI",
                 round: 64 * SUMS * OPERANDS,
-                // SAFETY: the level only exists where its features were detected, here and below.
+                // SAFETY: as above.
                 rounds: |rounds| unsafe { x86::avx512(rounds) },
             }),
             #[cfg(target_arch = "x86_64")]
@@ -64,10 +74,14 @@ impl Int8Multiplier {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{OPERANDS, SUMS};
+    use crate::vector::amx;
     use std::{
-        arch::x86_64::{
-            __m256i, __m512i, _mm256_add_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
-            _mm256_setzero_si256, _mm512_dpbusd_epi32, _mm512_set1_epi8, _mm512_setzero_si512,
+        arch::{
+            asm,
+            x86_64::{
+                __m256i, __m512i, _mm256_add_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
+                _mm256_setzero_si256, _mm512_dpbusd_epi32, _mm512_set1_epi8, _mm512_setzero_si512,
+            },
         },
         hint::black_box,
     };
@@ -88,6 +102,25 @@ mod x86 {
             }
         }
         black_box(sums);
+    }
+
+    /// # Safety
+    /// The machine must have tiles, and the process leave to use them.
+    pub(super) unsafe fn amx(rounds: usize) {
+        // SAFETY: by this function's own contract; nothing but tiles is touched.
+        unsafe {
+            amx::configure();
+            for _ in 0..rounds {
+                asm!(
+                    "tdpbusd tmm0, tmm4, tmm6",
+                    "tdpbusd tmm1, tmm5, tmm6",
+                    "tdpbusd tmm2, tmm4, tmm7",
+                    "tdpbusd tmm3, tmm5, tmm7",
+                    options(nostack, nomem, preserves_flags),
+                );
+            }
+            amx::release();
+        }
     }
 
     #[target_feature(enable = "avx512f,avx512vnni")]

@@ -20,6 +20,9 @@ pub struct Batch {
     pub positions: Vec<u32>,
     /// Which rows belong to which sequence, in row order, without gaps.
     pub sequences: Vec<BatchSequence>,
+    /// How many of the first rows go on with answers; all others belong to prompts. A backend may
+    /// compute these in another way, so a sequence's bits depend on which of its rows are which.
+    pub answer_rows: usize,
 }
 
 /// The rows of one sequence in a [`Batch`].
@@ -45,7 +48,8 @@ impl BatchSequence {
 }
 
 impl Batch {
-    /// Appends rows for `id`: `tokens` at positions from `start`, with their KV cache in `blocks`.
+    /// Appends rows of a prompt for `id`: `tokens` at positions from `start`, with their KV cache in
+    /// `blocks`.
     pub fn push(
         &mut self,
         id: SequenceId,
@@ -63,6 +67,13 @@ impl Batch {
             wants_logits,
             blocks: blocks.to_vec(),
         });
+    }
+
+    /// Appends the row of `id` whose answer goes on with `token` at `position`; before all prompts.
+    pub fn push_answer(&mut self, id: SequenceId, token: u32, position: u32, blocks: &[u32]) {
+        debug_assert_eq!(self.answer_rows, self.rows(), "answers come before prompts");
+        self.push(id, &[token], position, true, blocks);
+        self.answer_rows = self.rows();
     }
 
     /// Number of rows.
@@ -112,4 +123,10 @@ pub trait Engine: Send {
     /// Computes one step. Returns one row of `vocabulary` logits for each sequence of the batch
     /// that wants them, in batch order.
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, EngineError>;
+
+    /// Whether a token's keys and values are the same, to the bit, in an answer as in a prompt, so
+    /// that a prompt may go on with the KV cache of an answer.
+    fn answers_serve_prompts(&self) -> bool {
+        true
+    }
 }

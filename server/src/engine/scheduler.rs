@@ -257,11 +257,24 @@ impl Scheduler {
         let mut batch = Batch::default();
         let mut budget = self.options.prefill_chunk;
         let now = Instant::now();
-        for sequence in &mut self.running {
-            let decoding = sequence.generated > 0;
-            let most = if decoding { 1 } else { budget };
+        for sequence in self
+            .running
+            .iter_mut()
+            .filter(|sequence| sequence.generated > 0)
+        {
+            let position = sequence.computed;
+            if let Some(&token) = sequence.tokens.get(position) {
+                batch.push_answer(sequence.id, token, row_position(position), &sequence.blocks);
+                sequence.computed += 1;
+            }
+        }
+        for sequence in self
+            .running
+            .iter_mut()
+            .filter(|sequence| sequence.generated == 0)
+        {
             let (start, length) = (sequence.computed, sequence.tokens.len());
-            let end = length.min(start.saturating_add(most));
+            let end = length.min(start.saturating_add(budget));
             if end == start {
                 continue;
             }
@@ -269,9 +282,7 @@ impl Scheduler {
             let position = row_position(start);
             batch.push(sequence.id, rows, position, end == length, &sequence.blocks);
             sequence.computed = end;
-            if !decoding {
-                budget -= end - start;
-            }
+            budget -= end - start;
             if !sequence.started {
                 sequence.started = true;
                 let queued = sequence.queued;
@@ -323,9 +334,15 @@ impl Scheduler {
             blocks,
             tokens,
             computed,
+            generated,
             ..
         } = &self.running[index];
-        self.blocks.remember(blocks, tokens, *computed);
+        let shared = if self.engine.answers_serve_prompts() {
+            *computed
+        } else {
+            (tokens.len() - generated).min(*computed)
+        };
+        self.blocks.remember(blocks, tokens, shared);
     }
 
     /// Picks the next token of a sequence and ends the sequence where it is complete.

@@ -6,19 +6,52 @@
 //! two (see [`Layout::WORDS`]). For a float matrix it has one column of each row.
 use super::{
     Matrix,
-    kernels::Table,
-    layout::{BLOCK, Geometry, Layout, Offset},
+    kernels::{Line, PANEL_ROWS, Prompts, Table},
+    layout::{BLOCK, Geometry, LANES, Layout, Offset},
 };
 use crate::{pool::Pool, vector::Level};
 
 /// From so many values on, several threads quantise a panel.
 const SHARED_FROM: usize = 16_384;
 
+/// Rows that are multiplied with a matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    values: &'a [f32],
+    prompts_from: usize,
+}
+
+impl<'a> Input<'a> {
+    /// Rows one after the other, each as wide as the matrix.
+    pub fn new(values: &'a [f32]) -> Self {
+        Self {
+            values,
+            prompts_from: usize::MAX,
+        }
+    }
+
+    /// That the rows from `row` on are of prompts, of which there are mostly many. Some levels
+    /// multiply them in another way, which is faster for many and gives other bits.
+    #[must_use]
+    pub fn with_prompts_from(self, row: usize) -> Self {
+        Self {
+            prompts_from: row,
+            ..self
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+}
+
 /// Memory for the inputs of products, kept from one to the next, and the level that reads it.
 #[derive(Debug, Default)]
 pub struct Workspace {
     level: Level,
     words: Vec<u32>,
+    lines: Vec<Line>,
+    sums: Vec<[f32; LANES]>,
 }
 
 impl Workspace {
@@ -27,6 +60,8 @@ impl Workspace {
         Self {
             level,
             words: Vec::new(),
+            lines: Vec::new(),
+            sums: Vec::new(),
         }
     }
 
@@ -35,14 +70,51 @@ impl Workspace {
         self.level
     }
 
-    /// Brings an input of whole rows into panels.
+    /// Brings an input of whole rows into panels. Sums of any number may be kept beside them.
     pub(super) fn prepare<'a>(
         &'a mut self,
         pool: &Pool,
         table: &Table,
         matrix: &Matrix,
-        input: &[f32],
-    ) -> Panels<'a> {
+        input: Input<'_>,
+    ) -> (Panels<'a>, &'a mut Vec<[f32; LANES]>) {
+        let columns = matrix.columns;
+        let prompts = (table.prompts)(matrix.format)
+            .filter(|_| input.prompts_from.saturating_mul(columns) < input.values.len());
+        let few = prompts.map_or(input.values.len(), |_| input.prompts_from * columns);
+        let (few, many) = input.values.split_at(few);
+        self.quantise(pool, table, matrix, few);
+        if let Some(prompts) = &prompts {
+            self.round(pool, prompts, matrix, many);
+        }
+        let panels = Panels {
+            rows: few.len() / columns,
+            words: &self.words,
+            words_of_row: matrix.groups * Geometry::of(matrix.format).input_words,
+            prompts,
+            prompt_rows: many.len() / columns,
+            lines: &self.lines,
+            lines_of_panel: lines_of_panel(matrix),
+        };
+        (panels, &mut self.sums)
+    }
+
+    /// Panels of prompts' rows.
+    fn round(&mut self, pool: &Pool, prompts: &Prompts, matrix: &Matrix, rows: &[f32]) {
+        let (columns, lines) = (matrix.columns, lines_of_panel(matrix));
+        let panels = (rows.len() / columns).div_ceil(PANEL_ROWS);
+        self.lines.resize(panels * lines, Line::ZERO);
+        pool.for_chunks(&mut self.lines, lines, |panel, lines| {
+            let rows = &rows[panel * PANEL_ROWS * columns..];
+            let rows = &rows[..rows.len().min(PANEL_ROWS * columns)];
+            // SAFETY: the table belongs to `self.level`, which exists only on machines that have
+            // its instructions.
+            unsafe { (prompts.prepare)(rows, columns, lines) };
+        });
+    }
+
+    /// Panels of all other rows.
+    fn quantise(&mut self, pool: &Pool, table: &Table, matrix: &Matrix, input: &[f32]) {
         let columns = matrix.columns;
         let geometry = Geometry::of(matrix.format);
         let words_of_row = matrix.groups * geometry.input_words;
@@ -50,8 +122,20 @@ impl Workspace {
         // Every word is written below, so what is left from the last product may stay.
         self.words.resize(rows * words_of_row, 0);
         let prepare = (table.prepare)(matrix.format);
-        for (first, height) in heights(0..rows, table.tallest) {
-            let panel = &mut self.words[first * words_of_row..(first + height) * words_of_row];
+        // Many rows are shared out by panels, a few by columns.
+        let whole = rows - rows % table.tallest;
+        let shared = if whole > table.tallest { whole } else { 0 };
+        let (panels, rest) = self.words.split_at_mut(shared * words_of_row);
+        if shared > 0 {
+            pool.for_chunks(panels, table.tallest * words_of_row, |panel, words| {
+                let values = &input[panel * table.tallest * columns..][..table.tallest * columns];
+                // SAFETY: the table belongs to `self.level`, which exists only on machines that have
+                // its instructions, here and below.
+                unsafe { prepare(values, columns, 0, words) };
+            });
+        }
+        for (first, height) in heights(shared..rows, table.tallest) {
+            let panel = &mut rest[(first - shared) * words_of_row..][..height * words_of_row];
             let rows = &input[first * columns..(first + height) * columns];
             let groups = if rows.len() >= SHARED_FROM {
                 matrix.groups.div_ceil(4 * pool.threads())
@@ -59,8 +143,7 @@ impl Workspace {
                 matrix.groups
             };
             let work = |index: usize, words: &mut [u32]| {
-                // SAFETY: the table belongs to `self.level`, which exists only on machines that have
-                // its instructions.
+                // SAFETY: as above.
                 unsafe { prepare(rows, columns, index * groups, words) };
             };
             if groups == matrix.groups {
@@ -69,18 +152,26 @@ impl Workspace {
                 pool.for_chunks(panel, groups * height * geometry.input_words, work);
             }
         }
-        Panels {
-            words: &self.words,
-            words_of_row,
-        }
     }
 }
 
-/// A prepared input.
+/// Lines that a panel of prompts has.
+fn lines_of_panel(matrix: &Matrix) -> usize {
+    let blocks = matrix.groups * Geometry::of(matrix.format).group_columns / BLOCK;
+    blocks * PANEL_ROWS
+}
+
+/// A prepared input: rows one by one, and then rows of prompts.
 #[derive(Clone, Copy)]
 pub(super) struct Panels<'a> {
+    pub(super) rows: usize,
     words: &'a [u32],
     words_of_row: usize,
+    /// What multiplies the rows of prompts.
+    pub(super) prompts: Option<Prompts>,
+    pub(super) prompt_rows: usize,
+    lines: &'a [Line],
+    lines_of_panel: usize,
 }
 
 impl Panels<'_> {
@@ -92,6 +183,11 @@ impl Panels<'_> {
     /// The memory a row takes.
     pub(super) fn bytes_of_row(&self) -> usize {
         self.words_of_row * 4
+    }
+
+    /// Panels of prompts: that of one of their rows, and those after it.
+    pub(super) fn of_prompts(&self, row: usize) -> &[Line] {
+        &self.lines[row / PANEL_ROWS * self.lines_of_panel..]
     }
 }
 

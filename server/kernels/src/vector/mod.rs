@@ -4,6 +4,8 @@
 #![allow(clippy::inline_always)]
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -32,6 +34,9 @@ pub struct Level(Instructions);
 /// The instructions that kernels are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Instructions {
+    /// AVX-512, and tiles of bf16 for the rows of prompts: Sapphire Rapids and newer.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// AVX-512 with VNNI: Zen 4, Ice Lake and newer.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -46,6 +51,8 @@ impl Instructions {
     /// All of them, the fastest first.
     const ALL: &[Self] = &[
         #[cfg(target_arch = "x86_64")]
+        Self::Amx,
+        #[cfg(target_arch = "x86_64")]
         Self::Avx512,
         #[cfg(target_arch = "x86_64")]
         Self::Avx2,
@@ -54,6 +61,8 @@ impl Instructions {
 
     fn are_available(self) -> bool {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Self::Avx512.are_available() && amx::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 // The AVX2 set too, since kernels may fall back on its pieces.
@@ -95,10 +104,24 @@ impl Level {
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
+            Instructions::Amx => "AMX",
+            #[cfg(target_arch = "x86_64")]
             Instructions::Avx512 => "AVX-512",
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => "AVX2",
             Instructions::Portable => "portable",
+        }
+    }
+
+    /// Whether the rows of prompts are multiplied in a way of their own (see
+    /// [`crate::matrix::Input::with_prompts_from`]), and so get other bits.
+    pub fn multiplies_prompts_apart(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Amx => true,
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 | Instructions::Avx2 => false,
+            Instructions::Portable => false,
         }
     }
 
@@ -111,7 +134,7 @@ impl Level {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this value only exists where the features were detected.
-            Instructions::Avx512 => unsafe { avx512::run(kernel) },
+            Instructions::Amx | Instructions::Avx512 => unsafe { avx512::run(kernel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Instructions::Avx2 => unsafe { avx2::run(kernel) },

@@ -17,7 +17,7 @@ use crate::{
 };
 use candlepower_kernels::{
     self as kernels, Attention, AttentionOptions, KvCache, KvShape, Matrix, Sequence,
-    matrix::{Write, multiply},
+    matrix::{Input, Write, multiply},
 };
 
 /// A decoder, its packed weights and its KV cache.
@@ -83,6 +83,7 @@ impl CpuDecoder {
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, CpuError> {
+        self.threads.answer_rows = batch.answer_rows;
         self.embed(&batch.tokens)?;
         let sequences: Vec<Sequence<'_>> = batch
             .sequences
@@ -185,7 +186,7 @@ impl CpuDecoder {
         multiply(
             &self.threads.pool,
             output,
-            &normed,
+            Input::new(&normed),
             &mut logits,
             Write::Store,
             &mut self.threads.workspace,
@@ -212,5 +213,9 @@ impl Engine for CpuDecoder {
             return Err(CpuError::Position(position).into());
         }
         Ok(self.forward(batch)?)
+    }
+
+    fn answers_serve_prompts(&self) -> bool {
+        !self.threads.level.multiplies_prompts_apart()
     }
 }

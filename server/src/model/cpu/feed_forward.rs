@@ -76,7 +76,7 @@ impl FeedForward {
                 multiply_gated(
                     &threads.pool,
                     both,
-                    rows,
+                    threads.input(rows),
                     activation,
                     &mut hidden.gated,
                     &mut threads.workspace,
@@ -87,7 +87,7 @@ impl FeedForward {
         multiply(
             &threads.pool,
             &self.down,
-            &hidden.gated,
+            threads.input(&hidden.gated),
             out,
             write,
             &mut threads.workspace,
@@ -107,7 +107,7 @@ impl FeedForward {
             multiply(
                 &threads.pool,
                 matrix,
-                rows,
+                threads.input(rows),
                 out,
                 Write::Store,
                 &mut threads.workspace,

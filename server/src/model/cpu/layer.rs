@@ -93,6 +93,7 @@ impl Layer {
             epsilon,
             |threads, out, write| {
                 let product = &self.attention_output;
+                let attended = threads.input(attended);
                 let workspace = &mut threads.workspace;
                 multiply(&threads.pool, product, attended, out, write, workspace)?;
                 Ok(())

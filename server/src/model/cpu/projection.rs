@@ -107,7 +107,7 @@ impl Projection {
             multiply(
                 &threads.pool,
                 &product.matrix,
-                rows,
+                threads.input(rows),
                 out,
                 Write::Store,
                 &mut threads.workspace,

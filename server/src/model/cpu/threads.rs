@@ -1,6 +1,9 @@
 //! The threads of a step, and the instructions that they use.
 use super::CpuError;
-use candlepower_kernels::{Level, Pool, matrix::Workspace};
+use candlepower_kernels::{
+    Level, Pool,
+    matrix::{Input, Workspace},
+};
 use std::sync::OnceLock;
 
 /// Fewer rows than this are not worth handing out where a row is little work.
@@ -11,6 +14,8 @@ pub(super) struct Threads {
     pub(super) pool: Pool,
     pub(super) level: Level,
     pub(super) workspace: Workspace,
+    /// How many rows of the step go on with answers; the others, behind them, are of prompts.
+    pub(super) answer_rows: usize,
 }
 
 impl Threads {
@@ -20,7 +25,13 @@ impl Threads {
             pool: Pool::new(count)?,
             level,
             workspace: Workspace::new(level),
+            answer_rows: 0,
         })
+    }
+
+    /// Rows of the step, as a product takes them.
+    pub(super) fn input<'a>(&self, rows: &'a [f32]) -> Input<'a> {
+        Input::new(rows).with_prompts_from(self.answer_rows)
     }
 
     /// Calls `work` with each row of `rows` and its number, on all threads where there are many.

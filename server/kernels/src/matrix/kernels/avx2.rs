@@ -26,6 +26,7 @@ pub(super) static TABLE: Table = Table {
     product,
     prepare,
     gate,
+    prompts: |_| None,
 };
 
 /// Few rows wait for memory, which serves several streams faster than one: by a third on Zen 2.

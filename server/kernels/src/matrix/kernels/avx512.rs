@@ -24,6 +24,7 @@ pub(super) static TABLE: Table = Table {
     product,
     prepare,
     gate,
+    prompts: |_| None,
 };
 
 /// Few rows wait for memory, which serves several streams faster than one. Unpacking four or five
@@ -163,12 +164,7 @@ unsafe fn add_block<L: Layout, const ROWS: usize>(
                 }
             }
             Offset::Subtracted => {
-                let minima = _mm512_mul_ps(
-                    halves(group.add(L::MINIMUM_AT)),
-                    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(
-                        group.add(L::MINIMA_AT + block * LANES).cast(),
-                    ))),
-                );
+                let minima = minima::<L>(group, block);
                 for (row, total) in totals.iter_mut().enumerate() {
                     let sum = _mm512_set1_ps(*words.add(row).cast());
                     *total = _mm512_fnmadd_ps(minima, sum, *total);
@@ -223,7 +219,9 @@ unsafe fn add_eight_columns<L: Layout, const EIGHTH: usize, const ROWS: usize>(
 /// `quants` must be a block's.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-unsafe fn lines<L: Layout, const EIGHTH: usize>(quants: *const u8) -> (__m512i, __m512i) {
+pub(super) unsafe fn lines<L: Layout, const EIGHTH: usize>(
+    quants: *const u8,
+) -> (__m512i, __m512i) {
     // SAFETY: by this function's own contract.
     let line = |index: usize| unsafe { _mm512_loadu_si512(quants.add(index * 4 * LANES).cast()) };
     if L::BITS == Bits::Eight {
@@ -264,7 +262,7 @@ unsafe fn lines<L: Layout, const EIGHTH: usize>(quants: *const u8) -> (__m512i, 
 /// The group must be whole.
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn scale<L: Layout>(group: *const u8, index: usize) -> __m512 {
+pub(super) unsafe fn scale<L: Layout>(group: *const u8, index: usize) -> __m512 {
     // SAFETY: by this function's own contract.
     unsafe {
         if L::SCALES == Scales::Block {
@@ -277,6 +275,21 @@ unsafe fn scale<L: Layout>(group: *const u8, index: usize) -> __m512 {
             _mm512_cvtepu8_epi32(bytes)
         };
         _mm512_mul_ps(halves(group), _mm512_cvtepi32_ps(integers))
+    }
+}
+
+/// What is subtracted from a block's scaled quants.
+///
+/// # Safety
+/// The group must be whole, and its minima bytes.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) unsafe fn minima<L: Layout>(group: *const u8, block: usize) -> __m512 {
+    // SAFETY: by this function's own contract.
+    unsafe {
+        let bytes = _mm_loadu_si128(group.add(L::MINIMA_AT + block * LANES).cast());
+        let integers = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+        _mm512_mul_ps(halves(group.add(L::MINIMUM_AT)), integers)
     }
 }
 
@@ -306,7 +319,7 @@ unsafe fn add_scaled<const ROWS: usize>(
 /// They must be there.
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn halves(at: *const u8) -> __m512 {
+pub(super) unsafe fn halves(at: *const u8) -> __m512 {
     // SAFETY: by this function's own contract.
     _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(at.cast()) })
 }

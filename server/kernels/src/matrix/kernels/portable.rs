@@ -16,6 +16,7 @@ pub(super) static TABLE: Table = Table {
     product,
     prepare,
     gate: activation::gate,
+    prompts: |_| None,
 };
 
 fn prepare(format: Format) -> Prepare {

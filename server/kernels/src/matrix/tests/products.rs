@@ -23,7 +23,15 @@ fn product(level: Level, matrix: &Matrix, input: &[f32]) -> Vec<f32> {
     let workspace = &mut Workspace::new(level);
     let rows = input.len() / matrix.columns();
     let mut output = vec![f32::NAN; rows * matrix.rows()];
-    multiply(&pool, matrix, input, &mut output, Write::Store, workspace).unwrap();
+    multiply(
+        &pool,
+        matrix,
+        Input::new(input),
+        &mut output,
+        Write::Store,
+        workspace,
+    )
+    .unwrap();
     output
 }
 
@@ -202,14 +210,28 @@ fn both_products(
     workspace: &mut Workspace,
     matrix: &Matrix,
     input: &[f32],
+    prompts_from: usize,
 ) -> (Vec<f32>, Vec<f32>) {
     let rows = input.len() / matrix.columns();
     let mut plain = vec![f32::NAN; rows * matrix.rows()];
     let mut gated = vec![f32::NAN; rows * matrix.rows() / 2];
+    let input = Input::new(input).with_prompts_from(prompts_from);
     multiply(pool, matrix, input, &mut plain, Write::Store, workspace).unwrap();
     multiply_gated(pool, matrix, input, Activation::Silu, &mut gated, workspace).unwrap();
     (plain, gated)
 }
+
+/// Rows, and how many of them are of answers.
+const WITH_PROMPTS: [(usize, usize); 7] = [
+    (3, 0),
+    (16, 0),
+    (19, 1),
+    (33, 0),
+    (MOST, 5),
+    (MOST, 0),
+    (MOST, MOST),
+];
+const MOST: usize = 53;
 
 #[test]
 fn a_rows_bits_depend_on_no_other_row_and_no_number_of_threads() {
@@ -230,23 +252,105 @@ fn a_rows_bits_depend_on_no_other_row_and_no_number_of_threads() {
                 .map(|bytes| part(bytes, format, 16 * 16 + 3));
             let matrix =
                 Matrix::pack(&pools[0], &parts, columns, Arrangement::Interleaved).unwrap();
-            let input = random.floats(19 * columns);
-            let mut alone = (Vec::new(), Vec::new());
-            for row in input.chunks(columns) {
-                let (plain, gated) = both_products(&pools[0], workspace, &matrix, row);
-                alone.0.extend(plain);
-                alone.1.extend(gated);
-            }
-            for rows in 1..=19 {
+            let input = random.floats(MOST * columns);
+            // Of each row as an answer's, and as a prompt's.
+            let alone = [1, 0].map(|prompts_from| {
+                let mut alone = (Vec::new(), Vec::new());
+                for row in input.chunks(columns) {
+                    let (plain, gated) =
+                        both_products(&pools[0], workspace, &matrix, row, prompts_from);
+                    alone.0.extend(plain);
+                    alone.1.extend(gated);
+                }
+                alone
+            });
+            for (rows, answers) in (1..=19).map(|rows| (rows, rows)).chain(WITH_PROMPTS) {
                 for pool in &pools {
                     let input = &input[..rows * columns];
-                    let (plain, gated) = both_products(pool, workspace, &matrix, input);
-                    let same = |a: &[f32], b: &[f32]| {
-                        a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+                    let (plain, gated) = both_products(pool, workspace, &matrix, input, answers);
+                    let same = |all: &[f32], alone: [&[f32]; 2]| {
+                        let (answered, asked) = all.split_at(answers * (all.len() / rows));
+                        let pairs = answered.iter().zip(alone[0]);
+                        let asked = asked.iter().zip(&alone[1][answered.len()..]);
+                        pairs.chain(asked).all(|(a, b)| a.to_bits() == b.to_bits())
                     };
-                    assert!(same(&plain, &alone.0), "{level:?} {format} {rows} {pool:?}");
-                    assert!(same(&gated, &alone.1), "{level:?} {format} {rows} {pool:?}");
+                    let told = format!("{level:?} {format} {rows} {answers} {pool:?}");
+                    assert!(same(&plain, [&alone[0].0, &alone[1].0]), "{told}");
+                    assert!(same(&gated, [&alone[0].1, &alone[1].1]), "{told}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_prompts_are_off_by_what_bf16_loses_at_most() {
+    let random = &mut Random(17);
+    let pool = Pool::new(2).unwrap();
+    for level in Level::available() {
+        let workspace = &mut Workspace::new(level);
+        for format in Format::ALL {
+            for &(rows, columns) in shapes(format) {
+                let bytes = stored(random, format, rows, columns);
+                let (weights, matrix) =
+                    (values(format, &bytes), pack(&bytes, format, rows, columns));
+                let input: Vec<f32> = (0..20)
+                    .flat_map(|_| whole_numbers(random, columns))
+                    .collect();
+                let mut output = vec![f32::NAN; 20 * rows];
+                let prompts = Input::new(&input).with_prompts_from(0);
+                multiply(
+                    &pool,
+                    &matrix,
+                    prompts,
+                    &mut output,
+                    Write::Store,
+                    workspace,
+                )
+                .unwrap();
+                let exact = input.chunks(columns).flat_map(|row| exact(&weights, row));
+                for (actual, (sum, size)) in output.iter().zip(exact) {
+                    // Whole numbers up to 127 are in bf16 what they are; a weight has eight bits.
+                    let allowed = if level.multiplies_prompts_apart() {
+                        size / 256.0
+                    } else {
+                        5e-6 * size
+                    };
+                    let error = (f64::from(*actual) - sum).abs();
+                    assert!(error <= allowed, "{level:?} {format} {error} of {size}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_shows_in_prompts() {
+    let random = &mut Random(18);
+    let pool = Pool::new(1).unwrap();
+    for level in Level::available() {
+        let workspace = &mut Workspace::new(level);
+        for format in Format::ALL {
+            let matrix = pack(&stored(random, format, 20, 256), format, 20, 256);
+            let mut input = vec![0.0; 2 * 256];
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                input[200] = bad;
+                let mut output = [1.0; 40];
+                let prompts = Input::new(&input).with_prompts_from(0);
+                multiply(
+                    &pool,
+                    &matrix,
+                    prompts,
+                    &mut output,
+                    Write::Store,
+                    workspace,
+                )
+                .unwrap();
+                assert!(
+                    output[..20].iter().all(|value| !value.is_finite()),
+                    "{level:?} {format}"
+                );
+                assert_eq!(output[20..], [0.0; 20], "{level:?} {format}");
             }
         }
     }
@@ -264,7 +368,8 @@ fn a_gated_product_is_the_activation_of_one_part_times_the_other() {
             let matrix = Matrix::pack(&pool, &parts, 64, Arrangement::Interleaved).unwrap();
             let input = random.floats(3 * 64);
             let mut gated = vec![f32::NAN; 3 * 35];
-            multiply_gated(&pool, &matrix, &input, activation, &mut gated, workspace).unwrap();
+            let rows = Input::new(&input);
+            multiply_gated(&pool, &matrix, rows, activation, &mut gated, workspace).unwrap();
             let plain = product(level, &matrix, &input);
             for (gated, plain) in gated.chunks(35).zip(plain.chunks(70)) {
                 for (index, actual) in gated.iter().enumerate() {
@@ -288,7 +393,8 @@ fn adding_adds_what_storing_stores() {
         let before = random.floats(5 * 37);
         let mut sum = before.clone();
         let workspace = &mut Workspace::new(level);
-        multiply(&pool, &matrix, &input, &mut sum, Write::Add, workspace).unwrap();
+        let rows = Input::new(&input);
+        multiply(&pool, &matrix, rows, &mut sum, Write::Add, workspace).unwrap();
         let stored = product(level, &matrix, &input);
         for ((sum, before), stored) in sum.iter().zip(before).zip(stored) {
             assert_eq!(*sum, before + stored);
@@ -303,13 +409,27 @@ fn slices_that_do_not_fit_are_refused() {
     let workspace = &mut Workspace::default();
     let mut refuse = |input: usize, output: usize| {
         let (input, mut output) = (vec![0.0; input], vec![0.0; output]);
-        multiply(&pool, &matrix, &input, &mut output, Write::Store, workspace)
+        multiply(
+            &pool,
+            &matrix,
+            Input::new(&input),
+            &mut output,
+            Write::Store,
+            workspace,
+        )
     };
     assert!(matches!(refuse(33, 3), Err(ShapeError::Input { .. })));
     assert!(matches!(refuse(64, 3), Err(ShapeError::Output { .. })));
     assert!(refuse(0, 0).is_ok());
     assert!(matches!(
-        multiply_gated(&pool, &matrix, &[], Activation::Silu, &mut [], workspace),
+        multiply_gated(
+            &pool,
+            &matrix,
+            Input::new(&[]),
+            Activation::Silu,
+            &mut [],
+            workspace
+        ),
         Err(ShapeError::NotGated { parts: 1 })
     ));
 }
