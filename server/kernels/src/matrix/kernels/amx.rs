@@ -16,9 +16,16 @@ use crate::{
 use std::{arch::x86_64::*, mem::MaybeUninit};
 
 pub(super) static TABLE: Table = Table {
+    streams,
     prompts,
     ..avx512::TABLE
 };
+
+/// Few rows wait for memory, which serves several streams faster than one. Measured on Sapphire
+/// Rapids, where even formats that have to be unpacked gain: by a third with four bits.
+fn streams(_: Format, rows: usize) -> usize {
+    if rows <= 8 { 4 } else { 1 }
+}
 
 fn prompts(format: Format) -> Option<Prompts> {
     with_layout!(
