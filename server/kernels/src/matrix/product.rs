@@ -118,7 +118,8 @@ impl<'a> Product<'a> {
         let sums = &mut sums[..tiles.len() * of_tile];
         if let Some(prompts) = prompts {
             self.multiply_prompts(prompts, starts, rows, sums);
-        } else if rows.len() <= FEW_ROWS {
+        } else if self.panels.rows <= FEW_ROWS {
+            // The rows of one panel.
             self.multiply(starts, rows.start, rows.len(), sums);
         } else {
             for (start, sums) in starts.chunks(1).zip(sums.chunks_exact_mut(of_tile)) {

@@ -283,6 +283,40 @@ fn a_rows_bits_depend_on_no_other_row_and_no_number_of_threads() {
     }
 }
 
+/// More rows than go through the tiles at once, whatever is left of them in the end.
+#[test]
+fn many_rows_have_the_bits_of_each_alone() {
+    let random = &mut Random(19);
+    let pool = Pool::new(2).unwrap();
+    for level in Level::available() {
+        let workspace = &mut Workspace::new(level);
+        for format in Format::ALL {
+            let columns = format.block_columns().max(32);
+            let bytes = [(); 2].map(|()| stored(random, format, 16 * 5 + 3, columns));
+            let parts = bytes
+                .each_ref()
+                .map(|bytes| part(bytes, format, 16 * 5 + 3));
+            let matrix = Matrix::pack(&pool, &parts, columns, Arrangement::Interleaved).unwrap();
+            for rows in [256 + 1, 256 + 3, 256 + 9, 2 * 256 + 8] {
+                let input = random.floats(rows * columns);
+                for prompts_from in [rows, 0] {
+                    let all = both_products(&pool, workspace, &matrix, &input, prompts_from);
+                    for row in [0, 255, 256, rows - 1] {
+                        let input = &input[row * columns..][..columns];
+                        let alone =
+                            both_products(&pool, workspace, &matrix, input, prompts_from.min(1));
+                        let told = format!("{level:?} {format} {rows} {prompts_from} {row}");
+                        let width = alone.0.len();
+                        assert_eq!(all.0[row * width..][..width], alone.0, "{told}");
+                        let width = alone.1.len();
+                        assert_eq!(all.1[row * width..][..width], alone.1, "{told}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn rows_of_prompts_are_off_by_what_bf16_loses_at_most() {
     let random = &mut Random(17);
