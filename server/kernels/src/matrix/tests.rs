@@ -1,4 +1,5 @@
 //! What packing and products promise, for every format and every level of the machine.
+mod bits;
 mod packing;
 mod products;
 

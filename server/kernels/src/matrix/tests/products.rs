@@ -1,4 +1,4 @@
-//! Products are right, and a row's bits depend on that row alone.
+//! Products are right, also those of prompts' rows, which may be multiplied in another way.
 #![allow(clippy::float_cmp)] // Equal means equal here.
 use super::*;
 
@@ -19,19 +19,16 @@ fn exact(weights: &[f32], input: &[f32]) -> Vec<(f64, f64)> {
 }
 
 fn product(level: Level, matrix: &Matrix, input: &[f32]) -> Vec<f32> {
+    product_of(level, matrix, input, input.len())
+}
+
+/// Whose rows from `prompts_from` on are of prompts.
+fn product_of(level: Level, matrix: &Matrix, input: &[f32], prompts_from: usize) -> Vec<f32> {
     let pool = Pool::new(2).unwrap();
     let workspace = &mut Workspace::new(level);
-    let rows = input.len() / matrix.columns();
-    let mut output = vec![f32::NAN; rows * matrix.rows()];
-    multiply(
-        &pool,
-        matrix,
-        Input::new(input),
-        &mut output,
-        Write::Store,
-        workspace,
-    )
-    .unwrap();
+    let mut output = vec![f32::NAN; input.len() / matrix.columns() * matrix.rows()];
+    let input = Input::new(input).with_prompts_from(prompts_from);
+    multiply(&pool, matrix, input, &mut output, Write::Store, workspace).unwrap();
     output
 }
 
@@ -204,125 +201,10 @@ fn zeros_give_zeros_and_what_is_not_finite_shows() {
     }
 }
 
-/// Both products of a pair of interleaved parts, gated and plain.
-fn both_products(
-    pool: &Pool,
-    workspace: &mut Workspace,
-    matrix: &Matrix,
-    input: &[f32],
-    prompts_from: usize,
-) -> (Vec<f32>, Vec<f32>) {
-    let rows = input.len() / matrix.columns();
-    let mut plain = vec![f32::NAN; rows * matrix.rows()];
-    let mut gated = vec![f32::NAN; rows * matrix.rows() / 2];
-    let input = Input::new(input).with_prompts_from(prompts_from);
-    multiply(pool, matrix, input, &mut plain, Write::Store, workspace).unwrap();
-    multiply_gated(pool, matrix, input, Activation::Silu, &mut gated, workspace).unwrap();
-    (plain, gated)
-}
-
-/// Rows, and how many of them are of answers.
-const WITH_PROMPTS: [(usize, usize); 7] = [
-    (3, 0),
-    (16, 0),
-    (19, 1),
-    (33, 0),
-    (MOST, 5),
-    (MOST, 0),
-    (MOST, MOST),
-];
-const MOST: usize = 53;
-
-#[test]
-fn a_rows_bits_depend_on_no_other_row_and_no_number_of_threads() {
-    let random = &mut Random(14);
-    let pools = [1, 2, 3].map(|threads| Pool::new(threads).unwrap());
-    for level in Level::available() {
-        let workspace = &mut Workspace::new(level);
-        for format in Format::ALL {
-            let columns = if format.block_columns() == 32 {
-                96
-            } else {
-                256
-            };
-            // Enough tiles for each of three threads to read several at once.
-            let bytes = [(); 2].map(|()| stored(random, format, 16 * 16 + 3, columns));
-            let parts = bytes
-                .each_ref()
-                .map(|bytes| part(bytes, format, 16 * 16 + 3));
-            let matrix =
-                Matrix::pack(&pools[0], &parts, columns, Arrangement::Interleaved).unwrap();
-            let input = random.floats(MOST * columns);
-            // Of each row as an answer's, and as a prompt's.
-            let alone = [1, 0].map(|prompts_from| {
-                let mut alone = (Vec::new(), Vec::new());
-                for row in input.chunks(columns) {
-                    let (plain, gated) =
-                        both_products(&pools[0], workspace, &matrix, row, prompts_from);
-                    alone.0.extend(plain);
-                    alone.1.extend(gated);
-                }
-                alone
-            });
-            for (rows, answers) in (1..=19).map(|rows| (rows, rows)).chain(WITH_PROMPTS) {
-                for pool in &pools {
-                    let input = &input[..rows * columns];
-                    let (plain, gated) = both_products(pool, workspace, &matrix, input, answers);
-                    let same = |all: &[f32], alone: [&[f32]; 2]| {
-                        let (answered, asked) = all.split_at(answers * (all.len() / rows));
-                        let pairs = answered.iter().zip(alone[0]);
-                        let asked = asked.iter().zip(&alone[1][answered.len()..]);
-                        pairs.chain(asked).all(|(a, b)| a.to_bits() == b.to_bits())
-                    };
-                    let told = format!("{level:?} {format} {rows} {answers} {pool:?}");
-                    assert!(same(&plain, [&alone[0].0, &alone[1].0]), "{told}");
-                    assert!(same(&gated, [&alone[0].1, &alone[1].1]), "{told}");
-                }
-            }
-        }
-    }
-}
-
-/// More rows than go through the tiles at once, whatever is left of them in the end.
-#[test]
-fn many_rows_have_the_bits_of_each_alone() {
-    let random = &mut Random(19);
-    let pool = Pool::new(2).unwrap();
-    for level in Level::available() {
-        let workspace = &mut Workspace::new(level);
-        for format in Format::ALL {
-            let columns = format.block_columns().max(32);
-            let bytes = [(); 2].map(|()| stored(random, format, 16 * 5 + 3, columns));
-            let parts = bytes
-                .each_ref()
-                .map(|bytes| part(bytes, format, 16 * 5 + 3));
-            let matrix = Matrix::pack(&pool, &parts, columns, Arrangement::Interleaved).unwrap();
-            for rows in [256 + 1, 256 + 3, 256 + 9, 2 * 256 + 8] {
-                let input = random.floats(rows * columns);
-                for prompts_from in [rows, 0] {
-                    let all = both_products(&pool, workspace, &matrix, &input, prompts_from);
-                    for row in [0, 255, 256, rows - 1] {
-                        let input = &input[row * columns..][..columns];
-                        let alone =
-                            both_products(&pool, workspace, &matrix, input, prompts_from.min(1));
-                        let told = format!("{level:?} {format} {rows} {prompts_from} {row}");
-                        let width = alone.0.len();
-                        assert_eq!(all.0[row * width..][..width], alone.0, "{told}");
-                        let width = alone.1.len();
-                        assert_eq!(all.1[row * width..][..width], alone.1, "{told}");
-                    }
-                }
-            }
-        }
-    }
-}
-
 #[test]
 fn rows_of_prompts_are_off_by_what_bf16_loses_at_most() {
     let random = &mut Random(17);
-    let pool = Pool::new(2).unwrap();
     for level in Level::available() {
-        let workspace = &mut Workspace::new(level);
         for format in Format::ALL {
             for &(rows, columns) in shapes(format) {
                 let bytes = stored(random, format, rows, columns);
@@ -331,17 +213,7 @@ fn rows_of_prompts_are_off_by_what_bf16_loses_at_most() {
                 let input: Vec<f32> = (0..20)
                     .flat_map(|_| whole_numbers(random, columns))
                     .collect();
-                let mut output = vec![f32::NAN; 20 * rows];
-                let prompts = Input::new(&input).with_prompts_from(0);
-                multiply(
-                    &pool,
-                    &matrix,
-                    prompts,
-                    &mut output,
-                    Write::Store,
-                    workspace,
-                )
-                .unwrap();
+                let output = product_of(level, &matrix, &input, 0);
                 let exact = input.chunks(columns).flat_map(|row| exact(&weights, row));
                 for (actual, (sum, size)) in output.iter().zip(exact) {
                     // Whole numbers up to 127 are in bf16 what they are; a weight has eight bits.
@@ -361,25 +233,13 @@ fn rows_of_prompts_are_off_by_what_bf16_loses_at_most() {
 #[test]
 fn what_is_not_finite_shows_in_prompts() {
     let random = &mut Random(18);
-    let pool = Pool::new(1).unwrap();
     for level in Level::available() {
-        let workspace = &mut Workspace::new(level);
         for format in Format::ALL {
             let matrix = pack(&stored(random, format, 20, 256), format, 20, 256);
             let mut input = vec![0.0; 2 * 256];
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 input[200] = bad;
-                let mut output = [1.0; 40];
-                let prompts = Input::new(&input).with_prompts_from(0);
-                multiply(
-                    &pool,
-                    &matrix,
-                    prompts,
-                    &mut output,
-                    Write::Store,
-                    workspace,
-                )
-                .unwrap();
+                let output = product_of(level, &matrix, &input, 0);
                 assert!(
                     output[..20].iter().all(|value| !value.is_finite()),
                     "{level:?} {format}"
