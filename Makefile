@@ -20,7 +20,7 @@ SHELL_SCRIPTS := $(shell git ls-files -co --exclude-standard | xargs -r grep -lE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast generate format-check clippy deny lint-shell unit drift chart-test rules-test build \
-        check-cuda images cluster-test faults e2e measure cost perf truth scale chaos fuzz example pictures up monitoring down
+        check-cuda check-arm images cluster-test faults e2e measure cost perf truth scale chaos fuzz example pictures up monitoring down
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -125,6 +125,9 @@ build: ## The binaries
 
 check-cuda: ## Compile and link the server for CUDA but for flash-attention, without CUDA or a GPU (it has not run to its end yet)
 	@server/cuda/check
+
+check-arm: ## The kernels' tests for 64-bit Arm, emulated
+	@server/kernels/check-arm
 
 drift: ## Generated files are up to date
 	@.ci/drift

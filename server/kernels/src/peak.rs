@@ -5,9 +5,9 @@
 use crate::vector::{Instructions, Level};
 
 /// Registers of sums, and operands.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const SUMS: usize = 10;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const OPERANDS: usize = 16;
 /// Tiles of sums.
 #[cfg(target_arch = "x86_64")]
@@ -50,6 +50,13 @@ impl Int8Multiplier {
                 name: "AVX2",
                 round: 32 * SUMS * OPERANDS,
                 rounds: |rounds| unsafe { x86::avx2(rounds) },
+            }),
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => Some(Self {
+                name: "NEON",
+                round: 16 * SUMS * OPERANDS,
+                // SAFETY: as above.
+                rounds: |rounds| unsafe { neon(rounds) },
             }),
             Instructions::Portable => None,
         }
@@ -139,6 +146,29 @@ mod x86 {
         }
         black_box(sums);
     }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "dotprod")]
+fn neon(rounds: usize) {
+    use crate::vector::neon::dot;
+    use std::{
+        arch::aarch64::{int8x16_t, vdupq_n_s8, vdupq_n_s32},
+        hint::black_box,
+    };
+    let mut sums = [vdupq_n_s32(0); SUMS];
+    let inputs = [vdupq_n_s8(3); SUMS];
+    let weights = [vdupq_n_s8(2); OPERANDS];
+    for _ in 0..rounds {
+        let (inputs, weights): (&[int8x16_t; SUMS], &[int8x16_t; OPERANDS]) =
+            (black_box(&inputs), black_box(&weights));
+        for &weight in weights {
+            for (sum, &input) in sums.iter_mut().zip(inputs) {
+                *sum = dot::<0>(*sum, weight, input);
+            }
+        }
+    }
+    black_box(sums);
 }
 
 #[cfg(test)]

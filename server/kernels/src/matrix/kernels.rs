@@ -5,6 +5,8 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 use super::{
@@ -95,6 +97,8 @@ impl Table {
             Instructions::Avx512 => &avx512::TABLE,
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => &avx2::TABLE,
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => &neon::TABLE,
             Instructions::Portable => &portable::TABLE,
         }
     }

@@ -12,6 +12,8 @@ mod avx512;
 mod elementwise;
 mod isa;
 pub(crate) mod math;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 mod portable;
 
 #[cfg(test)]
@@ -43,6 +45,9 @@ pub(crate) enum Instructions {
     /// AVX2 with FMA and F16C: every x86-64 server since 2015.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// NEON with dot products: Armv8.2 servers since 2019 (Neoverse N1) and Apple's M1.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     /// Plain Rust, on every machine.
     Portable,
 }
@@ -56,6 +61,8 @@ impl Instructions {
         Self::Avx512,
         #[cfg(target_arch = "x86_64")]
         Self::Avx2,
+        #[cfg(target_arch = "aarch64")]
+        Self::Neon,
         Self::Portable,
     ];
 
@@ -79,6 +86,8 @@ impl Instructions {
                     && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("f16c")
             }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("dotprod"),
             Self::Portable => true,
         }
     }
@@ -109,6 +118,8 @@ impl Level {
             Instructions::Avx512 => "AVX-512",
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => "NEON",
             Instructions::Portable => "portable",
         }
     }
@@ -121,6 +132,8 @@ impl Level {
             Instructions::Amx => true,
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512 | Instructions::Avx2 => false,
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => false,
             Instructions::Portable => false,
         }
     }
@@ -138,6 +151,8 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Instructions::Avx2 => unsafe { avx2::run(kernel) },
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => neon::run(kernel),
             Instructions::Portable => kernel.run(portable::Portable),
         }
     }
