@@ -81,6 +81,9 @@ fn gate(activation: Activation, gates: &mut [[f32; LANES]], values: &[[f32; LANE
     activation::gate(activation, gates, values);
 }
 
+/// Blocks that are multiplied of one stream before the next one's turn; divides those of a group.
+const TURN: usize = 2;
+
 /// Tiles of integers.
 ///
 /// # Safety
@@ -97,24 +100,29 @@ unsafe fn integers<L: Layout, const STREAMS: usize, const ROWS: usize>(
     at.copy_from_slice(tiles);
     let mut totals = [[_mm512_setzero_ps(); ROWS]; STREAMS];
     for _ in 0..groups {
-        // By constant numbers, so that all totals stay in registers.
-        macro_rules! add_groups {
-            ($($stream:literal)*) => { $(
-                if $stream < STREAMS {
-                    for block in 0..L::BLOCKS {
-                        let totals = &mut totals[$stream];
-                        // SAFETY: tiles and panel have as many groups as this function's contract
-                        // says.
-                        unsafe {
-                            let input = panel.add(block * record);
-                            add_block::<L, ROWS>(at[$stream], block, input, totals);
+        // A few lines of each stream in turn, so that as many are fetched at once as there are.
+        for first in (0..L::BLOCKS).step_by(TURN) {
+            // By constant numbers, so that all totals stay in registers.
+            macro_rules! add_turns {
+                ($($stream:literal)*) => { $(
+                    if $stream < STREAMS {
+                        for block in first..first + TURN {
+                            let totals = &mut totals[$stream];
+                            // SAFETY: tiles and panel have as many groups as this function's
+                            // contract says, and groups whole turns.
+                            unsafe {
+                                let input = panel.add(block * record);
+                                add_block::<L, ROWS>(at[$stream], block, input, totals);
+                            }
                         }
                     }
-                    at[$stream] = at[$stream].wrapping_add(L::GROUP_BYTES);
-                }
-            )* };
+                )* };
+            }
+            add_turns!(0 1 2 3);
         }
-        add_groups!(0 1 2 3);
+        for at in &mut at {
+            *at = at.wrapping_add(L::GROUP_BYTES);
+        }
         panel = panel.wrapping_add(L::BLOCKS * record);
     }
     store(totals, sums);
