@@ -20,6 +20,9 @@ use std::{
 const MOST_SPINS: u32 = 2_000;
 /// The fewest. Where two threads of the pool share a core, each hand-over costs as many.
 const FEWEST_SPINS: u32 = 50;
+/// After so many sleeps one wait spins for as long as any. Threads that sleep wait for each other to wake, which takes
+/// longer than the fewest spins: without a try they would never find out that spinning pays off again.
+const SLEEPS_BEFORE_TRY: u32 = 16;
 
 /// A value alone on its cache line, so that threads that write it do not slow readers of its
 /// neighbours.
@@ -31,6 +34,8 @@ pub(super) struct Alone<T>(pub(super) T);
 pub(super) struct Waiting {
     /// How long to spin, learnt from the last waits.
     spins: AtomicU32,
+    /// Sleeps since the last try.
+    sleeps: AtomicU32,
     asleep: Alone<AtomicUsize>,
     lock: Mutex<()>,
     changed: Condvar,
@@ -40,6 +45,7 @@ impl Default for Waiting {
     fn default() -> Self {
         Self {
             spins: AtomicU32::new(MOST_SPINS),
+            sleeps: AtomicU32::new(0),
             asleep: Alone::default(),
             lock: Mutex::new(()),
             changed: Condvar::new(),
@@ -51,18 +57,30 @@ impl Waiting {
     /// Returns once `is_done`, which must read atomically and in sequence what others change
     /// before they call [`Self::wake`].
     pub(super) fn wait_until(&self, is_done: impl Fn() -> bool) {
-        let spins = self.spins.load(Relaxed);
+        let learnt = self.spins.load(Relaxed);
+        let is_try = self.sleeps.load(Relaxed) >= SLEEPS_BEFORE_TRY;
+        let spins = if is_try {
+            self.sleeps.store(0, Relaxed);
+            MOST_SPINS
+        } else {
+            learnt
+        };
         for _ in 0..spins {
             if is_done() {
-                if spins < MOST_SPINS {
-                    self.spins
-                        .store((spins + spins / 8).min(MOST_SPINS), Relaxed);
+                if learnt < MOST_SPINS {
+                    let longer = if is_try { spins } else { learnt + learnt / 8 };
+                    self.spins.fetch_max(longer.min(MOST_SPINS), Relaxed);
                 }
                 return;
             }
             hint::spin_loop();
         }
-        self.spins.store((spins / 2).max(FEWEST_SPINS), Relaxed);
+        self.sleeps.fetch_add(1, Relaxed);
+        // Unless another thread has learnt something meanwhile.
+        let shorter = (learnt / 2).max(FEWEST_SPINS);
+        let _ = self
+            .spins
+            .compare_exchange(learnt, shorter, Relaxed, Relaxed);
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         // Either this thread sees the change below, or who makes it sees that this one is asleep.
         self.asleep.0.fetch_add(1, SeqCst);
@@ -128,5 +146,64 @@ impl Barrier {
         if self.round.0.load(Acquire) == round {
             resume_unwind(Box::new(Broken));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// Waits for what happens while it is looked for the `looks`-th time, or while it sleeps; whether it slept.
+    fn sleeps(waiting: &Waiting, looks: u32) -> bool {
+        let looked = Cell::new(0);
+        let slept = Cell::new(false);
+        waiting.wait_until(|| {
+            looked.set(looked.get() + 1);
+            slept.set(waiting.asleep() > 0);
+            slept.get() || looked.get() >= looks
+        });
+        slept.get()
+    }
+
+    #[test]
+    fn who_waits_in_vain_spins_ever_less() {
+        let waiting = Waiting::default();
+        assert!(!sleeps(&waiting, MOST_SPINS));
+        for _ in 0..10 {
+            assert!(sleeps(&waiting, u32::MAX));
+        }
+        assert!(sleeps(&waiting, FEWEST_SPINS + 1));
+        assert!(!sleeps(&waiting, FEWEST_SPINS));
+    }
+
+    #[test]
+    fn threads_that_wait_for_sleepers_find_out_that_spinning_pays_off_again() {
+        let waiting = Waiting::default();
+        for _ in 0..10 {
+            sleeps(&waiting, u32::MAX);
+        }
+        // As long as it takes to wake.
+        let looks = MOST_SPINS / 2;
+        let slept = (0..100).filter(|_| sleeps(&waiting, looks)).count();
+        assert!(slept <= SLEEPS_BEFORE_TRY as usize, "{slept} of 100");
+    }
+
+    #[test]
+    fn what_one_thread_learns_too_late_does_not_undo_what_another_has_learnt() {
+        let waiting = Waiting::default();
+        for _ in 0..10 {
+            sleeps(&waiting, u32::MAX);
+        }
+        // While it looks, another thread finds out that spinning pays off.
+        let looked = Cell::new(0);
+        waiting.wait_until(|| {
+            looked.set(looked.get() + 1);
+            if looked.get() == 3 {
+                waiting.spins.store(MOST_SPINS, Relaxed);
+            }
+            waiting.asleep() > 0
+        });
+        assert!(!sleeps(&waiting, MOST_SPINS));
     }
 }
