@@ -153,6 +153,6 @@ impl Isa for Avx512 {
 
     #[inline(always)]
     fn prefetch<T>(self, at: *const T) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 }
