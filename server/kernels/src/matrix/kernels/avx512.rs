@@ -32,7 +32,7 @@ pub(super) static TABLE: Table = Table {
 /// the difference is a tenth or two.
 fn streams(format: Format, rows: usize) -> usize {
     match (format, rows) {
-        (Format::Q4_0 | Format::Q4_1, 8) => 4,
+        (Format::Q4_0 | Format::Q4_1 | Format::Q4_K | Format::Q5_K, 8) => 4,
         (
             Format::Q4_0 | Format::Q4_1 | Format::Q5_0 | Format::Q5_1 | Format::Q4_K | Format::Q5_K,
             _,
