@@ -18,6 +18,8 @@ pub const HEALTH_LIVE: &str = "/health/live";
 pub const HEALTH_READY: &str = "/health/ready";
 /// Prometheus metrics, of the server and of the operator.
 pub const METRICS: &str = "/metrics";
+/// The server's version, where vLLM has its own.
+pub const VERSION: &str = "/version";
 /// The API's documentation as a page.
 pub const DOCS: &str = "/docs";
 /// The API's OpenAPI 3.1 document.

@@ -7,6 +7,7 @@ use super::{
     sample::{SAMPLE, fetch, wanted},
     scrape::Scraped,
     series::Series,
+    versions,
 };
 use crate::{
     load::plan::Target,
@@ -110,6 +111,7 @@ async fn metrics(run: &Run, from: MetricsFrom, evidence: &mut Evidence) {
                 ),
                 Ok(series) => {
                     evidence.metrics_source = Some(format!("Prometheus at {url}"));
+                    evidence.versions.metrics = of_prometheus(&urls).await;
                     evidence.dialect = Some(dialect);
                     evidence.series = series;
                 }
@@ -117,6 +119,12 @@ async fn metrics(run: &Run, from: MetricsFrom, evidence: &mut Evidence) {
             }
         }
     }
+}
+
+/// The version of the first of them: a deployment's sidecars come from one image.
+async fn of_prometheus(urls: &[String]) -> Option<String> {
+    let server = Server::at(urls.first()?).ok()?;
+    versions::of_prometheus(&server).await
 }
 
 fn scrapes(run: &Run, url: &str, scraped: Scraped, evidence: &mut Evidence) {
@@ -135,6 +143,9 @@ fn scrapes(run: &Run, url: &str, scraped: Scraped, evidence: &mut Evidence) {
     }
     if scraped.answered > 0 {
         evidence.metrics_source = Some(format!("{} scrapes of {url}", scraped.answered));
+        // Whoever put the load on has scraped, too.
+        let generator = Some(run.generator.clone());
+        evidence.versions.metrics = generator.filter(|version| !version.is_empty());
     }
     let scraped = scraped.on(run.started_at);
     evidence.dialect = scraped.dialect;
@@ -162,7 +173,10 @@ async fn query(
 
 async fn listed(run: &Run, target: &Target, evidence: &mut Evidence) {
     let found = match Server::of_target(&run.url, target) {
-        Ok(server) => facts::listed(&server, &run.model).await,
+        Ok(server) => {
+            evidence.versions.server = versions::of_server(&server).await;
+            facts::listed(&server, &run.model).await
+        }
         Err(error) => Err(error.to_string()),
     };
     match found {
@@ -204,6 +218,9 @@ async fn traces(run: &Run, urls: &[String], evidence: &mut Evidence) {
     }
     if !fetched.traces.is_empty() {
         evidence.traces_source = Some(format!("Jaeger at {url}"));
+        if let Some(jaeger) = jaegers.first() {
+            evidence.versions.traces = versions::of_jaeger(jaeger).await;
+        }
     }
     evidence.traces = fetched.traces;
 }

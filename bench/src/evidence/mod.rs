@@ -14,6 +14,7 @@ pub mod sample;
 pub mod scrape;
 pub mod series;
 pub mod trace;
+pub mod versions;
 
 use candlepower_api::{benchmark::MetricsDialect, deployment::LLMDeploymentSpec};
 use facts::{Machine, ModelFacts};
@@ -22,6 +23,7 @@ use sample::Sampled;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use series::{Quantity, Series};
+use versions::Versions;
 
 /// Everything that was collected beside the requests of a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -39,8 +41,10 @@ pub struct Evidence {
     pub traces: Vec<Sampled>,
     /// The served model.
     pub model: Option<ModelFacts>,
-    /// The software that serves it, and its version where it is known.
+    /// The software that serves it.
     pub server: Option<String>,
+    /// Versions of the software that took part.
+    pub versions: Versions,
     /// The machine that the server runs on, where it is known.
     pub machine: Option<Machine>,
     /// How fast that machine is.

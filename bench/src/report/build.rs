@@ -104,6 +104,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         },
         model: evidence.model.clone(),
         server: evidence.server.clone(),
+        versions: evidence.versions.clone(),
         machine: evidence.machine.clone(),
         deployment: evidence
             .deployment

@@ -17,6 +17,7 @@ use crate::{
         Missing,
         facts::{Machine, ModelFacts},
         sample::Role,
+        versions::Versions,
     },
     objectives::Objective,
     record::Knee,
@@ -45,6 +46,9 @@ pub struct Report {
     pub model: Option<ModelFacts>,
     /// The software that serves it.
     pub server: Option<String>,
+    /// Versions of the software that took part; reports written before these were asked for lack them.
+    #[serde(default)]
+    pub versions: Versions,
     /// The server's machine.
     pub machine: Option<Machine>,
     /// The spec of the LLMDeployment, where the target was one.

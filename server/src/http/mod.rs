@@ -33,7 +33,9 @@ use middleware::{
     authenticate::authenticate, catch_panic, count_errors::count_errors,
     leave_connections::leave_connections, observe::observe,
 };
-use routes::{chat_completions, completions, docs, faults, generate, health, metrics, models};
+use routes::{
+    chat_completions, completions, docs, faults, generate, health, metrics, models, version,
+};
 
 /// All routes.
 pub fn router(state: AppState) -> Router {
@@ -64,6 +66,7 @@ pub fn router(state: AppState) -> Router {
             &format!("{}/{{*model}}", paths::MODELS),
             get(models::retrieve),
         )
+        .route(paths::VERSION, get(version::version))
         .route(paths::OPENAPI, get(docs::openapi))
         .route(paths::DOCS, get(docs::page));
     let guarded = match &state.faults {

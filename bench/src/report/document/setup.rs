@@ -37,7 +37,7 @@ fn overview(report: &Report) -> String {
 const UNKNOWN: &str = "not known";
 
 fn stack(report: &Report) -> Block {
-    let model = report.model.as_ref();
+    let (model, versions) = (report.model.as_ref(), &report.versions);
     let part = |text: Option<&String>| text.map_or_else(|| UNKNOWN.to_owned(), Clone::clone);
     let described = model.map(|model| {
         let mut parts = vec![model.name.clone()];
@@ -46,10 +46,22 @@ fn stack(report: &Report) -> Block {
         parts.join(", ")
     });
     let rows = [
-        ["Inference", &part(report.server.as_ref()), UNKNOWN],
+        [
+            "Inference",
+            &part(report.server.as_ref()),
+            &part(versions.server.as_ref()),
+        ],
         ["Load Testing", "candlepower", &report.run.generator],
-        ["Tracing", &part(report.traces_source.as_ref()), UNKNOWN],
-        ["Metrics", &part(report.metrics_source.as_ref()), UNKNOWN],
+        [
+            "Tracing",
+            &part(report.traces_source.as_ref()),
+            &part(versions.traces.as_ref()),
+        ],
+        [
+            "Metrics",
+            &part(report.metrics_source.as_ref()),
+            &part(versions.metrics.as_ref()),
+        ],
         [
             "Model",
             &described.unwrap_or_else(|| report.run.model.clone()),

@@ -4,7 +4,7 @@
 //! The page is our own: about 10 kB that need no network. Redoc and Scalar load their code from a
 //! CDN, which a cluster often cannot reach, and Swagger UI's bundle adds megabytes to the binary for
 //! ten routes.
-use super::{chat_completions, completions, generate, health, metrics, models};
+use super::{chat_completions, completions, generate, health, metrics, models, version};
 use axum::{
     http::header,
     response::{Html, IntoResponse, Response},
@@ -36,6 +36,7 @@ const PAGE: &str = include_str!("docs.html");
         health::live,
         health::ready,
         metrics::metrics,
+        version::version,
     ),
     components(schemas(
         chat_completions::types::ChatCompletionChunk,
@@ -84,6 +85,7 @@ mod tests {
             paths::HEALTH_LIVE,
             paths::HEALTH_READY,
             paths::METRICS,
+            paths::VERSION,
         ] {
             assert!(document["paths"][path].is_object(), "{path} is missing");
         }
