@@ -4,6 +4,7 @@ The tests of this module build on each other, in this order.
 """
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -142,6 +143,7 @@ def test_the_report_is_in_its_config_map_and_no_copy_is_left(namespace: str, com
     report = json.loads(data["report.json"])
     assert [level["name"] for level in report["levels"]] == ["2-users", "4-users"]
     assert report["comparisons"], "the variant and the deployment again"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", report["versions"]["server"] or ""), report["versions"]
     assert "# " in data["report.md"]
     summary = json.loads(data["summary.json"])
     assert all(scenario["figures"]["requests"] > 0 for scenario in summary["scenarios"])
