@@ -157,6 +157,19 @@ fn failures_are_recorded_by_class_and_the_run_goes_on() {
 }
 
 #[test]
+fn a_server_that_closes_connections_without_a_word_loses_no_request() {
+    let _alone = alone();
+    let laws = Laws {
+        one_answer_a_connection: true,
+        ..steady()
+    };
+    let server = StandIn::start(laws);
+    let scenario = only(run(&plan(server.url(), 4, vec![scenario("a", users(2), 800)])).unwrap());
+    assert_eq!(classes(&scenario), BTreeSet::new());
+    assert!(successes(&scenario).count() > 10);
+}
+
+#[test]
 fn a_full_queue_is_overload() {
     let _alone = alone();
     let laws = Laws {

@@ -13,7 +13,7 @@ use hyper::{
 };
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use std::time::Duration;
+use std::{error::Error, io, time::Duration};
 use tokio::{net::TcpStream, task::AbortHandle, time::timeout};
 use tower::ServiceExt;
 
@@ -95,6 +95,8 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 pub(super) struct Connection {
     sender: SendRequest<Body>,
     driver: AbortHandle,
+    /// Whether a request went over it before.
+    is_used: bool,
 }
 
 impl Drop for Connection {
@@ -138,8 +140,7 @@ impl Client {
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
-        let failed =
-            |error: &dyn std::error::Error| Failure::new(ErrorClass::Connect, with_causes(error));
+        let failed = |error: &dyn Error| Failure::new(ErrorClass::Connect, with_causes(error));
         let stream = timeout(CONNECT, self.open()).await;
         let stream = stream.map_err(|_| {
             let message = format!("no connection within {} s", CONNECT.as_secs());
@@ -151,10 +152,14 @@ impl Client {
             .map_err(|error| failed(&error))?;
         // Its error reaches whoever waits for an answer.
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-        Ok(Connection { sender, driver })
+        Ok(Connection {
+            sender,
+            driver,
+            is_used: false,
+        })
     }
 
-    async fn open(&self) -> Result<Stream, Box<dyn std::error::Error + Send + Sync>> {
+    async fn open(&self) -> Result<Stream, Box<dyn Error + Send + Sync>> {
         let base = self.base.clone();
         match &self.connector {
             Connector::Plain(http) => {
@@ -211,14 +216,15 @@ impl Connection {
         self.sender.ready().await.is_ok()
     }
 
-    /// Sends a request; gives it back where the connection closed before it could be sent.
+    /// Sends a request and waits until its answer begins.
     pub(super) async fn send(
         &mut self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, Unanswered> {
+        let was_used = std::mem::replace(&mut self.is_used, true);
         let answer = self.sender.try_send_request(request).await;
-        answer.map_err(|mut error| Unanswered {
-            unsent: error.take_message().map(Box::new),
+        answer.map_err(|error| Unanswered {
+            met_a_closing: error.message().is_some() || was_used && is_closed(error.error()),
             failure: broken(error.error()),
         })
     }
@@ -226,9 +232,21 @@ impl Connection {
 
 /// A request to which no answer began.
 pub(super) struct Unanswered {
-    /// The request, where nothing of it was sent.
-    pub(super) unsent: Option<Box<Request<Body>>>,
+    /// Whether the server closed the connection after an earlier answer, perhaps while the request was on its way.
+    pub(super) met_a_closing: bool,
     pub(super) failure: Failure,
+}
+
+/// Whether the other side ended the connection.
+fn is_closed(error: &hyper::Error) -> bool {
+    let io = error.source().and_then(|it| it.downcast_ref::<io::Error>());
+    let is_reset = io.is_some_and(|it| {
+        matches!(
+            it.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        )
+    });
+    is_reset || error.is_incomplete_message() || error.is_closed()
 }
 
 /// The connection failed before an answer began.
@@ -237,7 +255,7 @@ fn broken(error: &hyper::Error) -> Failure {
 }
 
 /// An error with what lies behind it.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -109,8 +109,8 @@ impl Wire {
         self.client.connect().await
     }
 
-    /// Servers close idle connections at any moment: a request that was not sent goes out again
-    /// over a new one.
+    /// Servers close connections after an answer at any moment, and some without a word, as llama-server does after
+    /// streams: a request that met with that goes out again over a new one (RFC 9112, 9.5).
     async fn send(
         &self,
         connection: &mut Connection,
@@ -120,14 +120,14 @@ impl Wire {
         if let Ok(value) = HeaderValue::from_str(&outgoing.traceparent) {
             request.headers_mut().insert(TRACEPARENT, value);
         }
-        match connection.send(request).await {
+        match connection.send(request.clone()).await {
             Ok(answer) => Ok(answer),
             Err(Unanswered {
-                unsent: Some(unsent),
+                met_a_closing: true,
                 ..
             }) => {
                 *connection = self.client.connect().await?;
-                let answer = connection.send(*unsent).await;
+                let answer = connection.send(request).await;
                 answer.map_err(|unanswered| unanswered.failure)
             }
             Err(unanswered) => Err(unanswered.failure),

@@ -29,6 +29,8 @@ pub struct Laws {
     pub error_rate: f64,
     /// Share of streams that break in their middle.
     pub break_rate: f64,
+    /// Whether a connection's second request finds it closed without a word, as llama-server does.
+    pub one_answer_a_connection: bool,
     /// Whether answers can be streamed; where not, `stream: true` is ignored.
     pub streaming: bool,
     /// Whether `usage` is reported.
@@ -60,6 +62,7 @@ impl Default for Laws {
             stall: None,
             error_rate: 0.0,
             break_rate: 0.0,
+            one_answer_a_connection: false,
             streaming: true,
             usage: true,
             strict: false,

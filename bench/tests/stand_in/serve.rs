@@ -108,10 +108,15 @@ impl Server {
         stream.set_nodelay(true)?;
         let (reader, mut writer) = stream.into_split();
         let mut reader = BufReader::new(reader);
+        let mut has_answered = false;
         while let Some(head) = Head::read(&mut reader).await? {
             let received = Instant::now();
             let body = head.body(&mut reader).await?;
+            if has_answered && self.laws.one_answer_a_connection {
+                break;
+            }
             self.respond(&head, &body, received, &mut writer).await?;
+            has_answered = true;
         }
         Ok(())
     }
