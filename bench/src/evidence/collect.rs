@@ -172,16 +172,15 @@ async fn query(
 }
 
 async fn listed(run: &Run, target: &Target, evidence: &mut Evidence) {
-    let found = match Server::of_target(&run.url, target) {
-        Ok(server) => {
-            evidence.versions.server = versions::of_server(&server).await;
-            facts::listed(&server, &run.model).await
-        }
-        Err(error) => Err(error.to_string()),
+    let server = match Server::of_target(&run.url, target) {
+        Ok(server) => server,
+        Err(error) => return evidence.lacks("the server's model list", error.to_string()),
     };
-    match found {
+    match facts::listed(&server, &run.model).await {
         Ok((listed, owner)) => {
             evidence.server = owner;
+            // Only of a server that answers: each question to a silent one takes its time.
+            evidence.versions.server = versions::of_server(&server).await;
             let model = evidence.model.get_or_insert_default();
             model.name = listed.name;
             model.context_length = model.context_length.or(listed.context_length);

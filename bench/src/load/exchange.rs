@@ -110,7 +110,8 @@ impl Wire {
     }
 
     /// Servers close connections after an answer at any moment, and some without a word, as llama-server does after
-    /// streams: a request that met with that goes out again over a new one (RFC 9112, 9.5).
+    /// streams: a request that met with that goes out again over a new one. To ask twice changes nothing on the server
+    /// (RFC 9112, 9.3.1).
     async fn send(
         &self,
         connection: &mut Connection,
