@@ -74,6 +74,7 @@ pub(crate) trait Isa: Copy {
     /// # Safety
     /// `to` must be writable for `LANES` values.
     unsafe fn store_half(self, to: *mut f16, value: Self::Vector);
-    /// Asks for the cache line at `at`, which need not be readable.
+    /// Asks for the cache line at `at`, which need not be readable, in the second-level cache: more lines may be on their
+    /// way there than to the first.
     fn prefetch<T>(self, at: *const T);
 }

@@ -237,7 +237,7 @@ impl Isa for Neon {
     fn prefetch<T>(self, at: *const T) {
         // SAFETY: it faults on no address.
         unsafe {
-            asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags));
+            asm!("prfm pldl2keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags));
         }
     }
 }

@@ -95,6 +95,7 @@ unsafe fn integers<L: Layout, const STREAMS: usize, const ROWS: usize>(
     mut panel: *const u32,
     sums: &mut [[f32; LANES]],
 ) {
+    const { assert!(L::BLOCKS.is_multiple_of(TURN)) };
     let record = ROWS * (BLOCK / 4 + 1 + L::WORDS);
     let mut at = [std::ptr::null(); STREAMS];
     at.copy_from_slice(tiles);
