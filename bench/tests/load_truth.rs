@@ -11,7 +11,6 @@ mod stand_in;
 
 use candlepower_bench::{
     figures::{Figures, tpot, ttft},
-    load::health::problems,
     record::ScenarioRun,
 };
 use common::{
@@ -22,7 +21,7 @@ use common::{
 use stand_in::{StandIn, laws::Laws};
 use std::time::Duration;
 
-/// Times on a machine that is busy with something else prove nothing: try again.
+/// A machine that is busy with something else holds a request up now and then; a false figure is false each time.
 const ATTEMPTS: usize = 5;
 
 /// Within 2% or 1 ms.
@@ -36,26 +35,24 @@ fn close(what: &str, measured: u64, truth: u64) -> Result<(), String> {
     row.check()
 }
 
-/// Tries until the machine was quiet; what differs on a quiet machine fails the test.
-fn on_a_quiet_machine(attempt: impl Fn() -> (ScenarioRun, Result<(), String>)) {
-    let mut last = String::new();
+/// Tries until the figures are right. The generator's health can't excuse a difference: one hold-up that struck one
+/// request is in no percentile of it.
+fn right_once(attempt: impl Fn() -> (ScenarioRun, Result<(), String>)) {
+    let mut differences = Vec::new();
     for _ in 0..ATTEMPTS {
         let (run, result) = attempt();
         let Err(difference) = result else {
             return;
         };
-        let health = &run.generator;
-        let quiet = problems(health).is_empty() && health.timer_lag_p99 < 1_000;
-        assert!(!quiet, "{difference}; {health:?}");
-        last = difference;
+        differences.push(format!("{difference}; {:?}", run.generator));
     }
-    panic!("the machine was never quiet: {last}");
+    panic!("false each time:\n{}", differences.join("\n"));
 }
 
 #[test]
 fn latencies_percentiles_throughput_and_goodput_are_those_of_the_servers_log() {
     let _alone = alone();
-    on_a_quiet_machine(|| {
+    right_once(|| {
         let server = StandIn::start(laws());
         let plan = plan(server.url(), 16, vec![scenario("a", users(30), 6_000)]);
         let run = only(run(&plan).unwrap());
@@ -96,7 +93,7 @@ fn shares_of_critical_paths_are_those_of_the_servers_log() {
 #[test]
 fn the_servers_laws_are_kept_by_what_is_measured() {
     let _alone = alone();
-    on_a_quiet_machine(|| {
+    right_once(|| {
         let laws = Laws {
             first_token: Duration::from_millis(40),
             prefill_per_token: Duration::from_millis(1),
@@ -126,7 +123,7 @@ fn the_servers_laws_are_kept_by_what_is_measured() {
 #[test]
 fn open_arrivals_show_the_whole_wait_of_a_server_that_cannot_keep_up() {
     let _alone = alone();
-    on_a_quiet_machine(|| {
+    right_once(|| {
         // 100 ms a request, one at a time, and 20 requests a second: the wait grows by 50 ms each.
         let laws = Laws {
             slots: 1,
@@ -166,7 +163,7 @@ fn open_arrivals_show_the_whole_wait_of_a_server_that_cannot_keep_up() {
 #[test]
 fn the_batch_effect_shows_in_tpot() {
     let _alone = alone();
-    on_a_quiet_machine(|| {
+    right_once(|| {
         let laws = Laws {
             per_token: Duration::from_millis(5),
             batch_effect: 0.1,
