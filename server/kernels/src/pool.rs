@@ -3,8 +3,10 @@
 //! A step of a model is hundreds of short parallel sections, so starting one must cost well under
 //! a microsecond: helpers spin between sections. A server shares its cores, so they do not spin for
 //! long.
+mod contention;
 mod wait;
 
+use contention::{Contention, Crew};
 use std::{
     any::Any,
     cell::UnsafeCell,
@@ -19,6 +21,7 @@ use std::{
         },
     },
     thread::{self, JoinHandle},
+    time::Instant,
 };
 use wait::{Alone, Barrier, Waiting};
 
@@ -63,6 +66,11 @@ impl Worker<'_> {
 impl Pool {
     /// A pool of `threads` threads (at least one), the caller included.
     pub fn new(threads: usize) -> io::Result<Self> {
+        Self::start(threads, Some(Contention::default()))
+    }
+
+    /// Without `contention`, all threads always take part.
+    fn start(threads: usize, contention: Option<Contention>) -> io::Result<Self> {
         let threads = threads.max(1);
         let shared = Arc::new(Shared {
             threads,
@@ -71,6 +79,7 @@ impl Pool {
             round: Alone(AtomicUsize::new(0)),
             running: Alone(AtomicUsize::new(0)),
             waiting: Waiting::default(),
+            contention: contention.map(Mutex::new),
             job: UnsafeCell::new(None),
             barrier: Barrier::default(),
             panic: Mutex::new(None),
@@ -99,20 +108,36 @@ impl Pool {
     /// Runs `work` once on every worker and returns when all have returned.
     ///
     /// While the pool is busy (another thread is in `run`, or `work` itself calls it) the call
-    /// runs on the calling thread alone, as a single worker.
+    /// runs on the calling thread alone, as a single worker; and so do short runs while that is the faster way, beside other
+    /// load.
     ///
     /// A panic in `work` ends the run on all workers and goes on in the caller.
     pub fn run<F: Fn(&Worker<'_>) + Sync>(&self, work: F) {
         let shared = &*self.shared;
         if self.helpers.is_empty() || shared.busy.swap(true, Acquire) {
-            work(&Worker {
-                index: 0,
-                count: 1,
-                barrier: &shared.barrier,
-                waiting: &shared.waiting,
-            });
-            return;
+            return work(&shared.single_worker());
         }
+        let _running = Running(&shared.busy);
+        let Some(contention) = &shared.contention else {
+            self.run_on_all(work);
+            return;
+        };
+        let mut contention = contention.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = Instant::now();
+        let slept = match contention.crew() {
+            Crew::All => self.run_on_all(work),
+            Crew::One => {
+                work(&shared.single_worker());
+                false
+            }
+        };
+        let now = Instant::now();
+        contention.note(now, now - began, slept);
+    }
+
+    /// Runs `work` on every worker, while the caller has the pool, and says whether the caller slept until it was done.
+    fn run_on_all<F: Fn(&Worker<'_>) + Sync>(&self, work: F) -> bool {
+        let shared = &*self.shared;
         shared.barrier.reset();
         shared.running.0.store(self.helpers.len(), Relaxed);
         let job = Job::new(&work);
@@ -122,14 +147,13 @@ impl Pool {
         shared.waiting.wake();
         // SAFETY: `work` outlives this call.
         unsafe { shared.execute(job, 0) };
-        shared
+        let slept = shared
             .waiting
             .wait_until(|| shared.running.0.load(SeqCst) == 0);
-        let panic = shared.take_panic();
-        shared.busy.store(false, Release);
-        if let Some(panic) = panic {
+        if let Some(panic) = shared.take_panic() {
             resume_unwind(panic);
         }
+        slept
     }
 
     /// Calls `work` with every chunk of `chunk_len` items (the last may be shorter) and its
@@ -180,6 +204,15 @@ impl Pool {
     }
 }
 
+/// The caller has the pool until this is dropped.
+struct Running<'a>(&'a AtomicBool);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Release);
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Relaxed);
@@ -213,6 +246,8 @@ struct Shared {
     /// Helpers that have not finished the run.
     running: Alone<AtomicUsize>,
     waiting: Waiting,
+    /// Only whoever has set `busy` looks at it.
+    contention: Option<Mutex<Contention>>,
     job: UnsafeCell<Option<Job>>,
     barrier: Barrier,
     /// The first panic of the run.
@@ -226,6 +261,16 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Shared {
+    /// The caller, where no other thread takes part.
+    fn single_worker(&self) -> Worker<'_> {
+        Worker {
+            index: 0,
+            count: 1,
+            barrier: &self.barrier,
+            waiting: &self.waiting,
+        }
+    }
+
     /// A helper's life.
     fn help(&self, index: usize) {
         let mut round = 0_usize;

@@ -2,10 +2,13 @@
 use super::*;
 use std::time::{Duration, Instant};
 
+/// All of whose threads always work, whatever else the machine does.
+fn pool(threads: usize) -> Pool {
+    Pool::start(threads, None).unwrap()
+}
+
 fn pools() -> impl Iterator<Item = Pool> {
-    [1, 2, 3, 7]
-        .into_iter()
-        .map(|threads| Pool::new(threads).unwrap())
+    [1, 2, 3, 7].into_iter().map(pool)
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn a_run_inside_a_run_has_one_worker() {
 
 #[test]
 fn callers_on_several_threads_do_not_disturb_each_other() {
-    let pool = Pool::new(3).unwrap();
+    let pool = pool(3);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -130,7 +133,7 @@ fn callers_on_several_threads_do_not_disturb_each_other() {
 
 #[test]
 fn idle_helpers_sleep_and_wake_again() {
-    let pool = Pool::new(3).unwrap();
+    let pool = pool(3);
     pool.run(|_| ());
     let deadline = Instant::now() + Duration::from_secs(20);
     while pool.shared.waiting.asleep() < 2 {
@@ -142,4 +145,23 @@ fn idle_helpers_sleep_and_wake_again() {
         runs.fetch_add(1, Relaxed);
     });
     assert_eq!(runs.into_inner(), 3);
+}
+
+#[test]
+fn a_thread_that_keeps_others_waiting_is_left_out_of_short_runs() {
+    let pool = Pool::new(2).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let workers = |time: Duration| {
+        let workers = AtomicUsize::new(0);
+        pool.run(|worker| {
+            workers.fetch_add(1, Relaxed);
+            if worker.index() == 1 {
+                thread::sleep(time);
+            }
+        });
+        workers.into_inner()
+    };
+    while workers(Duration::from_micros(100)) > 1 {
+        assert!(Instant::now() < deadline, "it is waited for each time");
+    }
 }

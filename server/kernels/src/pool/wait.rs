@@ -55,8 +55,8 @@ impl Default for Waiting {
 
 impl Waiting {
     /// Returns once `is_done`, which must read atomically and in sequence what others change
-    /// before they call [`Self::wake`].
-    pub(super) fn wait_until(&self, is_done: impl Fn() -> bool) {
+    /// before they call [`Self::wake`]; and whether it slept until then.
+    pub(super) fn wait_until(&self, is_done: impl Fn() -> bool) -> bool {
         let learnt = self.spins.load(Relaxed);
         let is_try = self.sleeps.load(Relaxed) >= SLEEPS_BEFORE_TRY;
         let spins = if is_try {
@@ -71,7 +71,7 @@ impl Waiting {
                     let longer = if is_try { spins } else { learnt + learnt / 8 };
                     self.spins.fetch_max(longer.min(MOST_SPINS), Relaxed);
                 }
-                return;
+                return false;
             }
             hint::spin_loop();
         }
@@ -91,6 +91,7 @@ impl Waiting {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         self.asleep.0.fetch_sub(1, SeqCst);
+        true
     }
 
     /// How many threads sleep.
