@@ -83,6 +83,27 @@ pub enum Compared {
     ErrorRate,
 }
 
+impl Compared {
+    /// Whether a larger figure is the better one.
+    pub const fn more_is_better(self) -> bool {
+        matches!(self, Self::Throughput)
+    }
+}
+
+impl Row {
+    /// The change in the good direction, as a share of what was: negative where the figure became worse.
+    pub fn improvement(&self) -> Option<f64> {
+        let change = self.change?;
+        // A difference, because -change would print a zero with its sign.
+        let gain = if self.metric.more_is_better() {
+            change
+        } else {
+            0.0 - change
+        };
+        Some(gain)
+    }
+}
+
 /// What two intervals allow to say.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -171,7 +192,7 @@ fn level_comparison(before: &Level, after: &Level) -> LevelComparison {
             change: change
                 .filter(|(before, _)| *before > 0.0)
                 .map(|(before, after)| (after - before) / before),
-            verdict: verdict(before, after, metric == Compared::Throughput),
+            verdict: verdict(before, after, metric.more_is_better()),
             before,
             after,
         }
@@ -242,8 +263,12 @@ mod tests {
         assert_eq!(verdict(&gain, Compared::Throughput), Change::Better);
         let loss = compare(side("b", &fast), side("a", &slow)).unwrap();
         assert_eq!(verdict(&loss, Compared::Tpot), Change::Worse);
-        let change = loss.levels[0].rows[2].change.unwrap();
+        let tpot = &loss.levels[0].rows[2];
+        let change = tpot.change.unwrap();
         assert!((change - 0.5).abs() < 0.02, "{change}");
+        assert_eq!(tpot.improvement(), Some(-change), "it takes longer");
+        let throughput = &gain.levels[0].rows[3];
+        assert!(throughput.improvement().unwrap() > 0.2, "{throughput:?}");
     }
 
     #[test]

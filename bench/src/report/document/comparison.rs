@@ -19,8 +19,8 @@ fn measured(report: &Report) -> Vec<Block> {
         )];
     }
     let mut blocks = vec![text(
-        "Figures with their 95 % confidence intervals. There is a verdict only where the intervals \
-         do not overlap.",
+        "Figures with their 95 % confidence intervals. An improvement above 0 is a gain: less time, fewer errors, more \
+         tokens. There is a verdict only where the intervals do not overlap.",
     )];
     blocks.extend(report.comparisons.iter().flat_map(blocks_of));
     blocks
@@ -67,7 +67,8 @@ fn value(metric: Compared, estimate: Estimate) -> String {
 
 fn rows(level: &LevelComparison) -> Block {
     let rows = level.rows.iter().map(|row: &Row| {
-        let change = row.change.map(|change| format!("{:+.1} %", change * 100.0));
+        let improvement = row.improvement();
+        let improvement = improvement.map(|share| format!("{:+.1} %", share * 100.0));
         let (mark, verdict) = match row.verdict {
             Change::Better => (Mark::Good, "better"),
             Change::Worse => (Mark::Bad, "worse"),
@@ -78,7 +79,7 @@ fn rows(level: &LevelComparison) -> Block {
             name(row.metric).into(),
             value(row.metric, row.before).into(),
             value(row.metric, row.after).into(),
-            change.unwrap_or_else(|| "—".to_owned()).into(),
+            improvement.unwrap_or_else(|| "—".to_owned()).into(),
             Cell::marked(mark, verdict),
         ]
     });
