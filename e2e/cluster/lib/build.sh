@@ -104,8 +104,12 @@ PROMETHEUS_OPERATOR_PROGRAMS=("$PROMETHEUS_OPERATOR_MODULE@v$PROMETHEUS_OPERATOR
 COREDNS_PROGRAMS=("github.com/coredns/coredns@v$COREDNS_VERSION" .)
 KWOK_PROGRAMS=("sigs.k8s.io/kwok@v$KWOK_VERSION" cmd/kwok)
 
-build_jaeger() { once "jaeger-$JAEGER_MODULE_VERSION" compile_jaeger; }
-compile_jaeger() { compile_module jaeger "Jaeger $JAEGER_MODULE_VERSION" "4 minutes" "" "${JAEGER_PROGRAMS[@]}"; }
+build_jaeger() { once "jaeger-$JAEGER_VERSION" compile_jaeger; }
+# Its page tells the version that it was linked with.
+compile_jaeger() {
+  LINK_FLAGS="-X github.com/jaegertracing/jaeger/pkg/version.latestVersion=v$JAEGER_VERSION" \
+    compile_module jaeger "Jaeger $JAEGER_VERSION" "4 minutes" "" "${JAEGER_PROGRAMS[@]}"
+}
 
 build_prometheus() { once "prometheus-$PROMETHEUS_MODULE_VERSION" compile_prometheus; }
 compile_prometheus() { compile_module prometheus "Prometheus $PROMETHEUS_VERSION" "3 minutes" "$PROMETHEUS_TAGS" "${PROMETHEUS_PROGRAMS[@]}"; }
@@ -126,7 +130,7 @@ build_kwok() { once "kwok-$KWOK_VERSION" compile_kwok; }
 compile_kwok() { compile_module kwok "KWOK $KWOK_VERSION" "2 minutes" "" "${KWOK_PROGRAMS[@]}"; }
 
 # compile_module NAME LABEL TIME TAGS MODULE@VERSION FOLDER...: builds static programs, each named after its folder.
-# TIME is what the build takes on two cores that have built nothing of it before.
+# TIME is what the build takes on two cores that have built nothing of it before. LINK_FLAGS are added to the linker's.
 compile_module() {
   local name=$1 label=$2 time=$3 tags=$4
   shift 4
@@ -134,7 +138,7 @@ compile_module() {
   start_module "$@"
   with_progress "$label, 1 of 2, download" "$CACHE/log/$name-download.log" go -C "$WORK" get -tool "${PACKAGES[@]}"
   CGO_ENABLED=0 with_progress "$label, 2 of 2, build" "$CACHE/log/$name.log" \
-    go -C "$WORK" build -v -trimpath -tags "$tags" -ldflags "-s -w" -o "$WORK/out/" tool
+    go -C "$WORK" build -v -trimpath -tags "$tags" -ldflags "-s -w ${LINK_FLAGS:-}" -o "$WORK/out/" tool
 }
 
 # start_module MODULE@VERSION FOLDER...: an empty module in WORK, and in PACKAGES the programs that are to be its tools.
