@@ -21,7 +21,8 @@ from tables import percentile, rounded, table
 
 AT_ONCE = 8  # parallel writes of a client
 BURST = 200
-QUIET = 45  # seconds without a write until the operator counts as settled
+# Seconds without a write until the operator counts as settled: silence is told after two rounds of scrapes.
+QUIET = 90
 NAMESPACE = "scale"
 BARE = "bare"
 

@@ -143,9 +143,16 @@ pub(crate) fn of_operator() -> watcher::Config {
         .page_size(100)
 }
 
-/// Drops the account of who wrote which field, often half of an object.
+/// What `kubectl apply` keeps for itself: the whole object as text.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Drops the accounts of who wrote which field, often half of an object.
 pub(crate) fn slim<K: Resource>(object: &mut K) {
-    object.meta_mut().managed_fields = None;
+    let metadata = object.meta_mut();
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
 }
 
 /// Keeps of a pod what statuses are derived from: identity, state, and the devices that it claims.
@@ -234,7 +241,7 @@ mod tests {
         let mut pod: Pod = serde_json::from_value(json!({
             "metadata": {
                 "name": "a", "labels": {labels::LLM_DEPLOYMENT: "tiny", "pod-template-hash": "x"},
-                "annotations": {labels::CONFIG_HASH: "abc", "other": "x"},
+                "annotations": {labels::CONFIG_HASH: "abc", LAST_APPLIED: "{}"},
             },
             "spec": {"nodeName": "n", "containers": [{"name": "server"}]},
             "status": {"podIP": "10.0.0.7", "hostIP": "10.0.0.1", "containerStatuses": [{

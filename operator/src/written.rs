@@ -28,6 +28,15 @@ impl<S: Clone + PartialEq> WrittenStatuses<S> {
         written.insert(uid.to_owned(), (Instant::now(), status));
     }
 
+    /// The watch shows `status` of the object with this uid: what says the same need not be remembered, which may be long
+    /// until the next reconcile.
+    pub(crate) fn shown(&self, uid: &str, status: &S) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.get(uid).is_some_and(|(_, noted)| noted == status) {
+            written.remove(uid);
+        }
+    }
+
     /// The newest status of the object, given the one that the watch shows.
     pub(crate) fn newest(&self, uid: &str, watched: S) -> S {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,5 +71,16 @@ mod tests {
         // Someone else changed it later: from now on the watch is right.
         assert_eq!(written.newest("a", status(3)).replicas, 3);
         assert_eq!(written.newest("b", status(4)).replicas, 4);
+    }
+
+    #[test]
+    fn what_the_watch_has_shown_is_forgotten_and_nothing_before() {
+        let written = WrittenStatuses::default();
+        written.note("a", status(1));
+        written.note("a", status(2));
+        written.shown("a", &status(1));
+        assert_eq!(written.newest("a", status(1)).replicas, 2);
+        written.shown("a", &status(2));
+        assert_eq!(written.newest("a", status(1)).replicas, 1);
     }
 }

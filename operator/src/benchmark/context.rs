@@ -2,21 +2,19 @@
 use super::Guarded;
 use crate::{
     children::Cached, config::benchmark::BenchmarkConfig, deployment, error::Error,
-    metrics::ControllerMetrics, written::WrittenStatuses,
+    events::Publisher, metrics::ControllerMetrics, written::WrittenStatuses,
 };
 use candlepower_api::benchmark::LLMBenchmarkStatus;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
-use kube::{
-    Client,
-    runtime::{events::Recorder, reflector::Store},
-};
+use kube::{Client, runtime::reflector::Store};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// What every reconcile of one controller shares.
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) caches: Caches,
-    pub(super) recorder: Recorder,
+    pub(super) publisher: Arc<Publisher>,
     pub(super) metrics: ControllerMetrics,
     pub(super) settings: BenchmarkConfig,
     pub(super) written: WrittenStatuses<LLMBenchmarkStatus>,

@@ -9,21 +9,19 @@ use super::{
 use crate::{
     config::{Config, benchmark::BenchmarkConfig},
     deployment::views::{Touched, Views},
+    events::Publisher,
     metrics::{BENCHMARK_CONTROLLER, ControllerMetrics, Metrics},
     queue::Queue,
     shutdown::Shutdown,
     watches::{self, api, cached},
     written::WrittenStatuses,
 };
-use candlepower_api::names::labels;
 use futures::{Stream, StreamExt, future, stream};
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Client,
     runtime::{
-        Controller, PredicateConfig, WatchStreamExt,
-        events::{Recorder, Reporter},
-        predicates,
+        Controller, PredicateConfig, WatchStreamExt, predicates,
         reflector::{ObjectRef, Store},
         watcher,
     },
@@ -46,11 +44,11 @@ impl Controllers {
         views: Vec<(Views, watch::Receiver<bool>)>,
     ) -> Result<Self, prometheus::Error> {
         // One for the process: its memory is what removes duplicates.
-        let recorder = Recorder::new(client.clone(), Reporter::from(labels::OPERATOR_NAME));
+        let publisher = Arc::new(Publisher::new(client));
         let shared = Shared {
             client: client.clone(),
             metrics: ControllerMetrics::new(metrics, BENCHMARK_CONTROLLER),
-            recorder,
+            publisher,
             settings: config.benchmark.clone(),
         };
         let scopes: Vec<_> = views
@@ -92,7 +90,7 @@ impl Controllers {
 struct Shared {
     client: Client,
     metrics: ControllerMetrics,
-    recorder: Recorder,
+    publisher: Arc<Publisher>,
     settings: BenchmarkConfig,
 }
 
@@ -145,7 +143,7 @@ impl Scope {
                 pods: views.pods,
                 filled: watch::Sender::new(false),
             },
-            recorder: shared.recorder.clone(),
+            publisher: shared.publisher.clone(),
             metrics: metrics.clone(),
             settings: shared.settings.clone(),
             written: WrittenStatuses::default(),

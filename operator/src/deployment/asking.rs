@@ -1,11 +1,14 @@
 //! Questions to others (pods, a Prometheus) that a reconcile does not wait for: one that is silent must hold up nobody
-//! else's reconcile, and is asked ever more rarely.
+//! else's reconcile, and is asked ever more rarely. One that stays silent starts none.
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 /// Who is well answers within this time. Whatever comes later starts another reconcile.
 const WAIT: Duration = Duration::from_millis(25);
@@ -16,7 +19,7 @@ const WAIT_FOR_KNOWN: Duration = Duration::from_millis(500);
 const FORGOTTEN: Duration = Duration::from_secs(1200);
 
 /// An answer, and how long it holds.
-pub(super) trait Answer: Clone + Send + 'static {
+pub(super) trait Answer: Clone + PartialEq + Send + 'static {
     /// Whether nothing was learnt.
     fn is_silence(&self) -> bool;
 
@@ -31,7 +34,7 @@ pub(super) struct Known<A> {
     pub(super) answer: Option<A>,
     /// Whether a newer one is on its way, which will start another reconcile.
     pub(super) is_pending: bool,
-    /// When to ask again.
+    /// When to ask again; `None` while that happens by itself.
     pub(super) again: Option<Duration>,
 }
 
@@ -44,9 +47,30 @@ struct Entry<Q, A> {
     question: Q,
     answer: Option<A>,
     asked: Instant,
+    /// When somebody last wanted to know.
+    wanted: Instant,
     fresh_until: Instant,
     silences: u32,
     is_pending: bool,
+    /// Whether it is asked again by itself.
+    is_followed: bool,
+}
+
+/// What follows from an answer.
+struct Noted {
+    /// It differs from the one before.
+    is_news: bool,
+    /// It is a silence that holds for so long.
+    silent_for: Option<Duration>,
+}
+
+/// What is to be done after a silence.
+enum Next {
+    Ask,
+    /// Somebody else has asked meanwhile.
+    End,
+    /// Nobody has wanted to know for long.
+    Tell,
 }
 
 impl<Q, A> Default for Asking<Q, A> {
@@ -83,7 +107,7 @@ where
             let (this, key, question) = (self.clone(), key.to_owned(), question.clone());
             tokio::spawn(async move {
                 let answer = ask.await;
-                this.note(&key, &question, answer);
+                this.note(&key, &question, answer, false);
                 // Nobody waits any more.
                 if done.send(()).is_err() {
                     late();
@@ -95,51 +119,136 @@ where
         self.known(key, &question)
     }
 
+    /// The same, but who is silent is asked again by itself, and `late` is called only once there is another answer. When
+    /// nobody has wanted to know for long it is called as well: who still does asks again.
+    pub(super) async fn follow<F>(
+        &self,
+        key: &str,
+        question: Q,
+        ask: impl Fn() -> F + Send + 'static,
+        late: impl Fn() + Send + 'static,
+    ) -> Known<A>
+    where
+        F: Future<Output = A> + Send + 'static,
+    {
+        if let Some(wait) = self.begin(key, &question) {
+            let (done, arrived) = oneshot::channel();
+            let (key, question) = (key.to_owned(), question.clone());
+            tokio::spawn(self.clone().keep_asking(key, question, ask, late, done));
+            let _ = timeout(wait, arrived).await;
+        }
+        self.known(key, &question)
+    }
+
+    async fn keep_asking<F>(
+        self,
+        key: String,
+        question: Q,
+        ask: impl Fn() -> F,
+        late: impl Fn(),
+        done: oneshot::Sender<()>,
+    ) where
+        F: Future<Output = A>,
+    {
+        let mut waiting = Some(done);
+        loop {
+            // On the heap, because it is large and between two questions there is none.
+            let answer = Box::pin(ask()).await;
+            let Some(noted) = self.note(&key, &question, answer, true) else {
+                return;
+            };
+            let in_time = waiting.take().is_some_and(|it| it.send(()).is_ok());
+            if !in_time && (noted.is_news || noted.silent_for.is_none()) {
+                late();
+            }
+            let Some(pause) = noted.silent_for else {
+                return;
+            };
+            sleep(pause).await;
+            match self.next(&key, &question) {
+                Next::Ask => {}
+                Next::End => return,
+                Next::Tell => return late(),
+            }
+        }
+    }
+
+    /// After a silence that no longer holds.
+    fn next(&self, key: &str, question: &Q) -> Next {
+        let now = Instant::now();
+        let mut entries = self.lock();
+        let Some(entry) = entries.get_mut(key) else {
+            return Next::End;
+        };
+        if entry.question != *question || entry.is_pending || now < entry.fresh_until {
+            return Next::End;
+        }
+        if now.duration_since(entry.wanted) >= FORGOTTEN {
+            entries.remove(key);
+            return Next::Tell;
+        }
+        entry.asked = now;
+        entry.is_pending = true;
+        Next::Ask
+    }
+
     /// How long to wait for an answer; `None` where it is not time to ask. One question about a thing is on its way at a
     /// time.
     fn begin(&self, key: &str, question: &Q) -> Option<Duration> {
         let now = Instant::now();
         let mut entries = self.lock();
-        entries.retain(|_, entry| now.duration_since(entry.asked) < FORGOTTEN);
+        entries.retain(|_, entry| entry.is_followed || now.duration_since(entry.asked) < FORGOTTEN);
         let entry = entries.entry(key.to_owned()).or_insert_with(|| Entry {
             question: question.clone(),
             answer: None,
             asked: now,
+            wanted: now,
             fresh_until: now,
             silences: 0,
             is_pending: false,
+            is_followed: false,
         });
-        if entry.is_pending || (entry.question == *question && now < entry.fresh_until) {
-            return None;
-        }
-        if entry.question != *question {
+        entry.wanted = now;
+        if entry.question == *question {
+            if entry.is_pending || now < entry.fresh_until {
+                return None;
+            }
+        } else {
+            // Whatever is on its way answers another question, and is not noted.
             entry.question = question.clone();
             entry.answer = None;
             entry.silences = 0;
         }
         entry.asked = now;
         entry.is_pending = true;
+        entry.is_followed = false;
         let has_answered = entry.answer.as_ref().is_some_and(|it| !it.is_silence());
         Some(if has_answered { WAIT_FOR_KNOWN } else { WAIT })
     }
 
-    fn note(&self, key: &str, question: &Q, answer: A) {
+    /// `None` where it answers another question than the last one. A silence is asked again by whoever `follows`.
+    fn note(&self, key: &str, question: &Q, answer: A, follows: bool) -> Option<Noted> {
         let now = Instant::now();
         let mut entries = self.lock();
-        let Some(entry) = entries
+        let entry = entries
             .get_mut(key)
-            .filter(|entry| entry.question == *question)
-        else {
-            return;
-        };
+            .filter(|entry| entry.question == *question)?;
+        let is_silence = answer.is_silence();
         entry.is_pending = false;
-        entry.silences = if answer.is_silence() {
+        entry.silences = if is_silence {
             entry.silences.saturating_add(1)
         } else {
             0
         };
-        entry.fresh_until = now + answer.lifetime(now.duration_since(entry.asked), entry.silences);
-        entry.answer = Some(answer);
+        let lifetime = answer.lifetime(now.duration_since(entry.asked), entry.silences);
+        entry.fresh_until = now + lifetime;
+        let silent_for = (is_silence && lifetime > Duration::ZERO).then_some(lifetime);
+        entry.is_followed = follows && silent_for.is_some();
+        let before = entry.answer.replace(answer);
+        Some(Noted {
+            is_news: before != entry.answer,
+            silent_for,
+        })
     }
 
     fn known(&self, key: &str, question: &Q) -> Known<A> {
@@ -155,7 +264,7 @@ where
         Known {
             answer: entry.answer.clone().filter(|_| entry.question == *question),
             is_pending: entry.is_pending,
-            again: (!entry.is_pending).then_some(left),
+            again: (!entry.is_pending && !entry.is_followed).then_some(left),
         }
     }
 
@@ -171,90 +280,4 @@ pub(super) fn growing(first: Duration, factor: u32, longest: Duration, silences:
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::future::pending;
-
-    const LONG: Duration = Duration::from_secs(100);
-
-    impl Answer for Result<u32, String> {
-        fn is_silence(&self) -> bool {
-            self.is_err()
-        }
-
-        fn lifetime(&self, _: Duration, silences: u32) -> Duration {
-            if self.is_ok() {
-                Duration::ZERO
-            } else {
-                growing(LONG, 2, 8 * LONG, silences)
-            }
-        }
-    }
-
-    fn never() {
-        panic!("the answer was in time");
-    }
-
-    #[tokio::test]
-    async fn an_answer_in_time_is_given_at_once() {
-        let asking = Asking::default();
-        let first = asking.about("a", "who", async { Ok(1) }, never).await;
-        assert_eq!(first.answer, Some(Ok(1)));
-        assert!(!first.is_pending);
-        let next = asking.about("a", "who", async { Ok(2) }, never).await;
-        assert_eq!(next.answer, Some(Ok(2)), "it does not hold");
-    }
-
-    #[tokio::test]
-    async fn who_is_silent_is_not_asked_again_soon() {
-        let asking: Asking<_, Result<u32, String>> = Asking::default();
-        let silence = async { Err("late".to_owned()) };
-        asking.about("a", "who", silence, never).await;
-        let known = asking.about("a", "who", async { Ok(1) }, never).await;
-        assert_eq!(known.answer, Some(Err("late".to_owned())));
-        assert!(known.again.is_some_and(|again| again > LONG / 2));
-        let other = asking.about("a", "whom", async { Ok(1) }, never).await;
-        assert_eq!(other.answer, Some(Ok(1)), "another question");
-    }
-
-    #[tokio::test]
-    async fn nobody_waits_for_a_late_answer_and_its_arrival_is_told() {
-        let asking: Asking<_, Result<u32, String>> = Asking::default();
-        let (release, released) = oneshot::channel();
-        let (tell, told) = oneshot::channel();
-        let late = async move { released.await.map_err(|error| error.to_string()) };
-        let known = asking
-            .about("a", "who", late, || {
-                let _ = tell.send(());
-            })
-            .await;
-        assert!(known.is_pending && known.answer.is_none() && known.again.is_none());
-        let meanwhile = asking.about("a", "who", pending(), never).await;
-        assert!(meanwhile.is_pending, "it is asked once");
-        release.send(7).unwrap();
-        told.await.unwrap();
-        let known = asking.known("a", &"who");
-        assert_eq!(known.answer, Some(Ok(7)));
-        assert!(!known.is_pending);
-    }
-
-    #[tokio::test]
-    async fn who_has_answered_before_may_be_slow_once() {
-        let asking: Asking<_, Result<u32, String>> = Asking::default();
-        let after = |answer| async move {
-            tokio::time::sleep(3 * WAIT).await;
-            answer
-        };
-        asking.about("a", "who", async { Ok(1) }, never).await;
-        let slow = asking.about("a", "who", after(Ok(2)), never).await;
-        assert_eq!(slow.answer, Some(Ok(2)));
-        let stranger = asking.about("b", "who", after(Ok(3)), || ()).await;
-        assert_eq!(stranger.answer, None, "a stranger is not waited for");
-    }
-
-    #[test]
-    fn pauses_grow_to_a_limit() {
-        let pauses = [1, 2, 3, 40].map(|silences| growing(LONG, 4, 10 * LONG, silences));
-        assert_eq!(pauses, [LONG, 4 * LONG, 10 * LONG, 10 * LONG]);
-    }
-}
+mod tests;

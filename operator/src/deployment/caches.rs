@@ -20,7 +20,7 @@ use kube::{
     },
 };
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -174,7 +174,8 @@ impl OfResource for Cached {
     }
 }
 
-type Names = HashMap<(String, String), BTreeSet<String>>;
+/// In the order of their names. Most resources have one or two objects of a kind, for which a tree would be the larger part.
+type Names = HashMap<(String, String), Vec<Box<str>>>;
 
 impl<K> Indexed<K>
 where
@@ -214,11 +215,13 @@ where
             (ResourceExt::namespace(object), object.resource())
         {
             let of_resource = (namespace, resource.to_owned());
+            let name = object.name_any().into_boxed_str();
             let mut names = self.lock();
-            names
-                .entry(of_resource)
-                .or_default()
-                .insert(object.name_any());
+            let known = names.entry(of_resource).or_default();
+            if let Err(place) = known.binary_search(&name) {
+                known.reserve_exact(1);
+                known.insert(place, name);
+            }
         }
     }
 

@@ -4,7 +4,9 @@ use super::{
     devices::DeviceClaims, figures::Figures, fits::Estimates, monitoring::Monitoring, pace::Pace,
     reports::Reports,
 };
-use crate::{config::PullPolicy, metrics::ControllerMetrics, written::WrittenStatuses};
+use crate::{
+    config::PullPolicy, events::Publisher, metrics::ControllerMetrics, written::WrittenStatuses,
+};
 use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};
 use futures::channel::mpsc::UnboundedSender;
 use k8s_openapi::{
@@ -13,10 +15,7 @@ use k8s_openapi::{
 };
 use kube::{
     Client,
-    runtime::{
-        events::Recorder,
-        reflector::{ObjectRef, Store},
-    },
+    runtime::reflector::{ObjectRef, Store},
 };
 use std::sync::Arc;
 
@@ -25,7 +24,7 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) resources: Store<Guarded>,
     pub(super) caches: Caches,
-    pub(super) recorder: Recorder,
+    pub(super) publisher: Arc<Publisher>,
     pub(super) metrics: ControllerMetrics,
     pub(super) backlog: Backlog,
     pub(super) begun: Begun,
@@ -35,7 +34,7 @@ pub(super) struct Context {
     pub(super) reports: Reports,
     pub(super) estimates: Arc<Estimates>,
     pub(super) server: ServerDefaults,
-    pub(super) written: WrittenStatuses<LLMDeploymentStatus>,
+    pub(super) written: Arc<WrittenStatuses<LLMDeploymentStatus>>,
     pub(super) monitoring: Arc<Monitoring>,
     pub(super) figures: Arc<Figures>,
     /// Takes the resources that are to be reconciled.
@@ -75,12 +74,12 @@ impl Context {
     }
 
     /// Starts another reconcile of a resource when it is called, such as once an answer has come.
-    pub(super) fn told(&self, namespace: &str, name: &str) -> impl FnOnce() + Send + use<> {
+    pub(super) fn told(&self, namespace: &str, name: &str) -> impl Fn() + Send + use<> {
         let tell = self.tell.clone();
         let resource = ObjectRef::new(name).within(namespace);
         move || {
             // Nobody listens once the controller has stopped.
-            let _ = tell.unbounded_send(resource);
+            let _ = tell.unbounded_send(resource.clone());
         }
     }
 }

@@ -24,23 +24,20 @@ use super::{
 use crate::{
     children::Kind,
     config::Config,
+    events::Publisher,
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
     queue::Queue,
     shutdown::Shutdown,
     watches::{api, cached, slim},
     written::WrittenStatuses,
 };
-use candlepower_api::names::labels;
-use futures::{channel::mpsc, future};
+use candlepower_api::deployment::LLMDeploymentStatus;
+use futures::{Stream, StreamExt, channel::mpsc, future};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Client,
     runtime::{
-        Controller, PredicateConfig, WatchStreamExt,
-        events::{Recorder, Reporter},
-        predicates,
-        reflector::ObjectRef,
-        watcher,
+        Controller, PredicateConfig, WatchStreamExt, predicates, reflector::ObjectRef, watcher,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -68,7 +65,7 @@ impl Controllers {
             client: client.clone(),
             metrics: metrics.clone(),
             // One for the process: its memory is what removes duplicates.
-            recorder: Recorder::new(client.clone(), Reporter::from(labels::OPERATOR_NAME)),
+            publisher: Arc::new(Publisher::new(client)),
             probe: probe::Client::new(),
             estimates: Arc::new(Estimates::new(config.estimate_memory)),
             server: ServerDefaults {
@@ -141,7 +138,7 @@ impl Controllers {
 struct Shared {
     client: Client,
     metrics: Arc<Metrics>,
-    recorder: Recorder,
+    publisher: Arc<Publisher>,
     probe: probe::Client,
     estimates: Arc<Estimates>,
     server: ServerDefaults,
@@ -165,6 +162,8 @@ impl Scope {
         let (touch, touched) = mpsc::unbounded();
         let (resources, changes) =
             cached::<Guarded>(api(client, namespace), watch_all, slim, metrics);
+        let written = Arc::new(WrittenStatuses::default());
+        let changes = forgetting(changes, &written);
         let changes = views::tap(changes, &touch, views::of_deployment);
         let (config_maps, config_map_changes) =
             indexed(client, namespace, Kind::ConfigMap, metrics);
@@ -238,7 +237,7 @@ impl Scope {
                 prometheus_rules,
                 filled: watch::Sender::new(false),
             },
-            recorder: shared.recorder.clone(),
+            publisher: shared.publisher.clone(),
             metrics: metrics.clone(),
             backlog: Backlog::default(),
             begun: Begun::default(),
@@ -248,7 +247,7 @@ impl Scope {
             reports: Reports::new(shared.probe.clone()),
             estimates: shared.estimates.clone(),
             server: shared.server.clone(),
-            written: WrittenStatuses::default(),
+            written,
             monitoring: shared.monitoring.clone(),
             figures,
             tell,
@@ -276,6 +275,24 @@ impl Scope {
         queue.run(self.controller, reconcile, self.context).await;
         scraping.abort();
     }
+}
+
+/// Lets go of what was written as soon as the watch shows it.
+fn forgetting<E, S>(
+    changes: S,
+    written: &Arc<WrittenStatuses<LLMDeploymentStatus>>,
+) -> impl Stream<Item = Result<Guarded, E>> + Send + use<E, S>
+where
+    S: Stream<Item = Result<Guarded, E>> + Send,
+{
+    let written = written.clone();
+    changes.inspect(move |change| {
+        let resource = change.as_ref().ok().and_then(|it| it.0.as_ref().ok());
+        let shown = resource.and_then(|it| it.metadata.uid.as_ref().zip(it.status.as_ref()));
+        if let Some((uid, status)) = shown {
+            written.shown(uid, status);
+        }
+    })
 }
 
 /// Pods are not owned by the resource but by a ReplicaSet in between: their label tells.

@@ -91,7 +91,9 @@ pub(super) async fn dereference(
     let choice = context.monitoring.choose(resource);
     let serving = serving(&pods, Timestamp::now());
     let late = context.told(&namespace, &name);
-    let asked = context.monitoring.verify(resource, &choice, serving, late);
+    let asked = context
+        .monitoring
+        .verify(resource, &context.resources, &choice, serving, late);
     Ok(Observed {
         is_new: context.is_new(resource),
         verified: asked.await.unwrap_or_default(),
@@ -125,7 +127,7 @@ async fn observe(
     pod: Arc<Pod>,
     settled: bool,
     context: &Context,
-    late: impl FnOnce() + Send + 'static,
+    late: impl Fn() + Send + 'static,
 ) -> ObservedPod {
     let report = match (running_address(&pod), &pod.metadata.uid) {
         // An idle system asks nobody anything.

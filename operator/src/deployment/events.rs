@@ -21,7 +21,7 @@ pub(super) async fn publish_transitions(
 ) {
     let events = transitions(previous, current);
     let about = resource.object_ref(&());
-    publish(&context.recorder, &context.metrics, &events, &about).await;
+    publish(&context.publisher, &context.metrics, &events, &about).await;
 }
 
 fn transitions(previous: &LLMDeploymentStatus, current: &LLMDeploymentStatus) -> Vec<Event> {

@@ -46,12 +46,15 @@ impl Reports {
         &self,
         uid: &str,
         address: &str,
-        late: impl FnOnce() + Send + 'static,
+        late: impl Fn() + Send + 'static,
     ) -> Option<LoadReport> {
         let client = self.client.clone();
         let asked = address.to_owned();
-        let ask = async move { client.load_report(&asked).await };
-        let Known { answer, .. } = self.known.about(uid, address.to_owned(), ask, late).await;
+        let ask = move || {
+            let (client, asked) = (client.clone(), asked.clone());
+            async move { client.load_report(&asked).await }
+        };
+        let Known { answer, .. } = self.known.follow(uid, address.to_owned(), ask, late).await;
         answer.flatten()
     }
 }

@@ -223,6 +223,6 @@ pub(super) async fn update(
     }
     let events = events::transitions(previous, status);
     let about = resource.object_ref(&());
-    publish(&context.recorder, metrics, &events, &about).await;
+    publish(&context.publisher, metrics, &events, &about).await;
     Ok(())
 }

@@ -89,7 +89,7 @@ pub(super) struct Estimates {
 }
 
 /// What a source says, or why nothing was learnt.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Learnt(Result<Facts, String>);
 
 impl Answer for Learnt {

@@ -14,7 +14,7 @@ pub(super) mod sidecar;
 pub(super) use choice::Choice;
 pub(super) use sidecar::Sidecar;
 
-use super::{asking::Known, dereference::Observed, error::Error};
+use super::{Guarded, asking::Known, dereference::Observed, error::Error};
 use crate::{
     config::monitoring::MonitoringConfig,
     observability::{Subject, rules},
@@ -23,7 +23,10 @@ use candlepower_api::{
     deployment::{LLMDeployment, MetricsMode},
     names::labels,
 };
-use kube::ResourceExt;
+use kube::{
+    ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
+};
 use served::Served;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -75,9 +78,10 @@ impl Monitoring {
     pub(super) async fn verify(
         &self,
         resource: &LLMDeployment,
+        resources: &Store<Guarded>,
         choice: &Choice,
         serving: Serving,
-        late: impl FnOnce() + Send + 'static,
+        late: impl Fn() + Send + 'static,
     ) -> Option<Known<prometheus::Finding>> {
         let namespace = resource.namespace()?;
         let name = resource.name_any();
@@ -101,20 +105,9 @@ impl Monitoring {
             expected: serving.settled,
             is_sidecar: choice.metrics == MetricsMode::Sidecar,
         };
-        // A benchmark's temporary copy has none.
-        let spec =
-            (!resource.labels().contains_key(labels::LLM_BENCHMARK)).then(|| resource.spec.clone());
-        let settings = self.settings.clone();
+        let (resources, settings) = (resources.clone(), self.settings.clone());
         let groups = move |question: &prometheus::Question| {
-            spec.map(|spec| {
-                let subject = Subject {
-                    namespace: &question.namespace,
-                    name: &question.name,
-                    spec: &spec,
-                };
-                rules::groups_with_alerts(&subject, &settings.runbooks_url)
-            })
-            .unwrap_or_default()
+            groups_of(question, &resources, &settings.runbooks_url)
         };
         Some(
             self.verifier
@@ -122,6 +115,28 @@ impl Monitoring {
                 .await,
         )
     }
+}
+
+/// The groups with alerts of the resource that is asked about, as `resources` has it now: a silent Prometheus is asked for
+/// long, and a copy of its own would be most of what that costs.
+fn groups_of(
+    question: &prometheus::Question,
+    resources: &Store<Guarded>,
+    runbooks_url: &str,
+) -> Vec<String> {
+    let reference = ObjectRef::new(&question.name).within(&question.namespace);
+    let resource = resources.get(&reference);
+    let resource = resource.as_ref().and_then(|it| it.0.as_ref().ok());
+    // A benchmark's temporary copy has none.
+    let resource = resource.filter(|it| !it.labels().contains_key(labels::LLM_BENCHMARK));
+    resource.map_or_else(Vec::new, |resource| {
+        let subject = Subject {
+            namespace: &question.namespace,
+            name: &question.name,
+            spec: &resource.spec,
+        };
+        rules::groups_with_alerts(&subject, runbooks_url)
+    })
 }
 
 impl<'a> Plan<'a> {

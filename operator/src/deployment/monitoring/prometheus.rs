@@ -115,26 +115,35 @@ impl Verifier {
     }
 
     /// The present answer about the object with this uid. One that comes later calls `late`. `groups` are those with
-    /// alerts that must be loaded; to name them is dear, so that it is done only where somebody is asked.
+    /// alerts that must be loaded; to name them is dear, so that it is done only where somebody answers.
     pub(super) async fn finding(
         &self,
         uid: &str,
         question: Question,
-        groups: impl FnOnce(&Question) -> Vec<String> + Send + 'static,
-        late: impl FnOnce() + Send + 'static,
+        groups: impl Fn(&Question) -> Vec<String> + Send + Sync + 'static,
+        late: impl Fn() + Send + 'static,
     ) -> Known<Finding> {
         let client = self.client.clone();
-        let asked = question.clone();
-        let ask = async move { client.ask_all(&asked, &groups(&asked)).await };
-        self.known.about(uid, question, ask, late).await
+        let asked = Arc::new((question.clone(), groups));
+        let ask = move || {
+            let (client, asked) = (client.clone(), asked.clone());
+            async move {
+                let (question, groups) = &*asked;
+                client.ask_all(question, &|| groups(question)).await
+            }
+        };
+        self.known.follow(uid, question, ask, late).await
     }
 }
+
+/// Names the groups that must be loaded.
+type Groups<'a> = &'a (dyn Fn() -> Vec<String> + Send + Sync);
 
 /// Asks whoever scrapes.
 struct Asker(fetch::Client);
 
 impl Asker {
-    async fn ask_all(&self, question: &Question, groups: &[String]) -> Finding {
+    async fn ask_all(&self, question: &Question, groups: Groups<'_>) -> Finding {
         let asked = question
             .addresses
             .iter()
@@ -146,7 +155,7 @@ impl Asker {
         }
     }
 
-    async fn ask(&self, address: &str, question: &Question, groups: &[String]) -> Finding {
+    async fn ask(&self, address: &str, question: &Question, groups: Groups<'_>) -> Finding {
         self.ask_both(address, question, groups)
             .await
             .unwrap_or_else(|error| unreachable(address, &error))
@@ -156,14 +165,15 @@ impl Asker {
         &self,
         address: &str,
         question: &Question,
-        groups: &[String],
+        groups: Groups<'_>,
     ) -> Result<Finding, String> {
         let targets = self.get(&targets_url(address, question)).await?;
         let (up, down) = count(&targets)?;
+        let groups = groups();
         let missing_groups = if groups.is_empty() {
             Vec::new()
         } else {
-            missing(groups, &self.get(&rules_url(address, groups)).await?)?
+            missing(&groups, &self.get(&rules_url(address, &groups)).await?)?
         };
         Ok(Finding {
             up,
@@ -232,7 +242,7 @@ struct Sample {
 }
 
 #[derive(Deserialize)]
-struct Groups {
+struct Listed {
     groups: Vec<Group>,
 }
 
@@ -255,7 +265,7 @@ fn count(body: &[u8]) -> Result<(usize, usize), String> {
 
 /// Which of `groups` Prometheus does not list.
 fn missing(groups: &[String], body: &[u8]) -> Result<Vec<String>, String> {
-    let answer: Answer<Groups> = read(body)?;
+    let answer: Answer<Listed> = read(body)?;
     let is_missing = |name: &&String| !answer.data.groups.iter().any(|group| group.name == **name);
     Ok(groups.iter().filter(is_missing).cloned().collect())
 }
