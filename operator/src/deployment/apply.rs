@@ -76,11 +76,9 @@ async fn apply_all(
     };
     // No pod needs all of them to start: those of other resources come first.
     let is_partial = observed.is_new && context.has_backlog(&valid.owner.uid);
-    let config_maps = &observed.config_maps;
-    writer.put(&children.config_map, config_maps).await?;
-    for config_map in &children.collectors {
-        writer.put(config_map, config_maps).await?;
-    }
+    writer
+        .put(&children.config_map, &observed.config_maps)
+        .await?;
     if let Some(cache) = &children.cache {
         writer.put(cache, &observed.claims).await?;
     }
@@ -129,7 +127,6 @@ async fn apply_rest(
     }
     let names: Vec<_> = [&children.config_map]
         .into_iter()
-        .chain(&children.collectors)
         .chain(&children.dashboards)
         .map(ResourceExt::name_any)
         .collect();

@@ -169,11 +169,15 @@ fn ready(pod: &Pod) -> Option<&PodCondition> {
     all.find(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// Since when it passes.
+pub(super) fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    Some(ready(pod)?.last_transition_time.as_ref()?.0)
+}
+
 /// The pods that serve at the time `now`.
 fn serving(pods: &[ObservedPod], now: Timestamp) -> Serving {
     let has_settled = |pod: &&ObservedPod| {
-        let since = ready(&pod.pod).and_then(|ready| ready.last_transition_time.as_ref());
-        since.is_some_and(|since| now.duration_since(since.0) > USUAL_DISCOVERY)
+        ready_since(&pod.pod).is_some_and(|since| now.duration_since(since) > USUAL_DISCOVERY)
     };
     Serving {
         addresses: pods

@@ -124,7 +124,11 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Look, 
         context.begun.note(&uid, generation);
         return Ok(Action::requeue(WHILE_OTHERS_BEGIN).into());
     }
-    let status = status::derive(resource, &observed, &outcome, Timestamp::now());
+    let now = Timestamp::now();
+    let status = status::derive(resource, &observed, &outcome, now);
+    if status::is_for_a_moment(&status, &observed, now) {
+        return Ok(Action::requeue(status::WITHIN_A_MOMENT).into());
+    }
     status::update(resource, &observed, &status, &context).await?;
     context.begun.end(&uid);
 

@@ -1,6 +1,5 @@
-//! The ConfigMaps of the sidecars: Prometheus' configuration and rules, and Jaeger's configuration.
+//! What the sidecars read: Prometheus' configuration and rules, and Jaeger's configuration.
 use super::{
-    metadata_of,
     sidecars::{
         JAEGER_FILE, POD_NAME, PROMETHEUS_DIR, PROMETHEUS_FILE, RULES_FILE, SOFT_LIMIT_PERCENT,
         has_jaeger, has_prometheus,
@@ -13,8 +12,7 @@ use crate::{
     observability::rules,
     sorted::sorted,
 };
-use candlepower_api::names::{containers, paths, ports};
-use k8s_openapi::api::core::v1::ConfigMap;
+use candlepower_api::names::{paths, ports};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -23,38 +21,19 @@ const MEBIBYTE: u64 = 1024 * 1024;
 /// Part of Jaeger's memory limit, in hundredths, that may come between two of its looks.
 const SPIKE_PERCENT: u64 = 10;
 
-pub(super) fn config_maps(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Vec<ConfigMap>, Error> {
-    let mut maps = Vec::new();
+/// The files of those that there are, by name: they lie in the ConfigMap of the server, of which each container sees its own.
+pub(super) fn files(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<BTreeMap<String, String>, Error> {
+    let mut files = BTreeMap::new();
+    let mut add = |name: &str, text: String| files.insert(name.to_owned(), text);
     if has_prometheus(&plan.choice) {
-        let files = BTreeMap::from([
-            (
-                PROMETHEUS_FILE.to_owned(),
-                yaml(&sorted(prometheus(valid)))?,
-            ),
-            (
-                RULES_FILE.to_owned(),
-                yaml(&rules::of_resource(
-                    &subject(valid),
-                    &plan.settings.runbooks_url,
-                ))?,
-            ),
-        ]);
-        maps.push(config_map(valid, containers::PROMETHEUS, files));
+        let rules = rules::of_resource(&subject(valid), &plan.settings.runbooks_url);
+        add(PROMETHEUS_FILE, yaml(&sorted(prometheus(valid)))?);
+        add(RULES_FILE, yaml(&rules)?);
     }
     if has_jaeger(&plan.choice) {
-        let config = yaml(&sorted(jaeger(plan.settings)))?;
-        let files = BTreeMap::from([(JAEGER_FILE.to_owned(), config)]);
-        maps.push(config_map(valid, containers::JAEGER, files));
+        add(JAEGER_FILE, yaml(&sorted(jaeger(plan.settings)))?);
     }
-    Ok(maps)
-}
-
-fn config_map(valid: &Valid<'_>, sidecar: &str, files: BTreeMap<String, String>) -> ConfigMap {
-    ConfigMap {
-        metadata: metadata_of(valid, sidecar),
-        data: Some(files),
-        ..ConfigMap::default()
-    }
+    Ok(files)
 }
 
 /// The same labels as a PodMonitor sets, so that rules and dashboards need to know no difference.

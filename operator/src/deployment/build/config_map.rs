@@ -1,4 +1,4 @@
-//! The ConfigMap: the server's configuration.
+//! The ConfigMap: the server's configuration, beside that of its sidecars.
 use super::{metadata, pod::WITHDRAWAL_SECONDS};
 use crate::{
     deployment::{error::Error, monitoring::Choice, source::ModelSource, validate::Valid},
@@ -12,7 +12,7 @@ use candlepower_api::{
     },
     value::Duration,
 };
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, ConfigMapVolumeSource, KeyToPath, Volume};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt::Write, num::NonZeroU32, path::PathBuf};
@@ -131,11 +131,35 @@ fn remove_equal(value: &mut Value, other: &Value) {
     });
 }
 
-pub(super) fn config_map(valid: &Valid<'_>, config: String) -> ConfigMap {
+/// One for all files: each further object is another request before the pods can begin.
+pub(super) fn config_map(
+    valid: &Valid<'_>,
+    config: String,
+    mut files: BTreeMap<String, String>,
+) -> ConfigMap {
+    files.insert(paths::CONFIG_FILE.to_owned(), config);
     ConfigMap {
         metadata: metadata(valid),
-        data: Some(BTreeMap::from([(paths::CONFIG_FILE.to_owned(), config)])),
+        data: Some(files),
         ..ConfigMap::default()
+    }
+}
+
+/// A volume with some of its files.
+pub(super) fn volume(valid: &Valid<'_>, name: &str, files: &[&str]) -> Volume {
+    let item = |file: &&str| KeyToPath {
+        key: (*file).to_owned(),
+        path: (*file).to_owned(),
+        mode: None,
+    };
+    Volume {
+        name: name.to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: valid.name.clone(),
+            items: Some(files.iter().map(item).collect()),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
     }
 }
 

@@ -48,8 +48,6 @@ pub(super) struct Children {
     pub(super) config_map: ConfigMap,
     /// The volume of what was fetched.
     pub(super) cache: Option<PersistentVolumeClaim>,
-    /// Configurations of the sidecars.
-    pub(super) collectors: Vec<ConfigMap>,
     pub(super) dashboards: Option<ConfigMap>,
     pub(super) network_policy: Option<NetworkPolicy>,
     pub(super) service: Service,
@@ -71,11 +69,10 @@ pub(super) fn children(valid: &Valid<'_>, plan: &Plan<'_>) -> Result<Children, E
         service: service::service(valid, &plan.choice),
         deployment: deployment::deployment(valid, plan, &config_hash),
         disruption_budget: disruption_budget::disruption_budget(valid),
-        collectors: collectors::config_maps(valid, plan)?,
         dashboards: dashboards::config_map(valid, plan),
         pod_monitor: pod_monitor::pod_monitor(valid, plan),
         prometheus_rule: pod_monitor::prometheus_rule(valid, plan),
-        config_map: config_map::config_map(valid, config),
+        config_map: config_map::config_map(valid, config, collectors::files(valid, plan)?),
         config_hash,
     })
 }

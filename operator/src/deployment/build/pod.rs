@@ -1,5 +1,5 @@
 //! The pods: one container with the server, as unprivileged as Kubernetes allows, and sidecars.
-use super::{CACHE, environment, labels, resources, sidecars, tls};
+use super::{CACHE, config_map, environment, labels, resources, sidecars, tls};
 use crate::{
     deployment::{
         monitoring::Plan,
@@ -14,9 +14,9 @@ use candlepower_api::{
 };
 use k8s_openapi::{
     api::core::v1::{
-        ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
-        HostPathVolumeSource, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe,
-        SecretVolumeSource, TopologySpreadConstraint, Volume, VolumeMount,
+        Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction, HostPathVolumeSource,
+        PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, SecretVolumeSource,
+        TopologySpreadConstraint, Volume, VolumeMount,
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -145,13 +145,7 @@ fn volumes(valid: &Valid<'_>) -> Vec<Volume> {
     let keys = valid.spec.access.api_keys.as_ref();
     let keys = keys.map(|keys| secret_volume(API_KEYS_VOLUME, &keys.secret_ref));
     [
-        Volume {
-            config_map: Some(ConfigMapVolumeSource {
-                name: valid.name.clone(),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..volume(CONFIG_VOLUME)
-        },
+        config_map::volume(valid, CONFIG_VOLUME, &[paths::CONFIG_FILE]),
         model,
         Volume {
             empty_dir: Some(EmptyDirVolumeSource::default()),

@@ -1,6 +1,6 @@
 //! Prometheus and Jaeger beside the server, as native sidecars: they start before it, stop after it,
 //! and their state is not the pod's.
-use super::{environment, pod::read_only};
+use super::{config_map, environment, pod::read_only};
 use crate::{
     deployment::{
         monitoring::{Choice, Plan, Sidecar},
@@ -10,13 +10,13 @@ use crate::{
 };
 use candlepower_api::{
     deployment::{MetricsMode, TracingMode},
-    names::{containers, ports},
+    names::ports,
     value::ByteSize,
 };
 use k8s_openapi::{
     api::core::v1::{
-        ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-        ResourceRequirements, Volume, VolumeMount,
+        Container, ContainerPort, EmptyDirVolumeSource, EnvVar, ResourceRequirements, Volume,
+        VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -33,7 +33,7 @@ pub(super) const POD_NAME: &str = "POD_NAME";
 /// Folder of Jaeger's configuration.
 const JAEGER_DIR: &str = "/etc/jaeger";
 /// Jaeger's configuration.
-pub(super) const JAEGER_FILE: &str = "config.yaml";
+pub(super) const JAEGER_FILE: &str = "jaeger.yaml";
 
 const PROMETHEUS_CONFIG_VOLUME: &str = "prometheus-config";
 const PROMETHEUS_DATA_VOLUME: &str = "prometheus-data";
@@ -55,11 +55,6 @@ pub(super) fn has_jaeger(choice: &Choice) -> bool {
     choice.tracing == TracingMode::Sidecar
 }
 
-/// The name of a sidecar's ConfigMap.
-pub(super) fn config_map_name(valid: &Valid<'_>, sidecar: &str) -> String {
-    format!("{}-{sidecar}", valid.name)
-}
-
 pub(super) fn containers(plan: &Plan<'_>) -> Vec<Container> {
     let prometheus = has_prometheus(&plan.choice).then(|| prometheus(plan));
     let jaeger = has_jaeger(&plan.choice).then(|| jaeger(plan));
@@ -67,18 +62,11 @@ pub(super) fn containers(plan: &Plan<'_>) -> Vec<Container> {
 }
 
 pub(super) fn volumes(valid: &Valid<'_>, plan: &Plan<'_>) -> Vec<Volume> {
-    let config = |volume: &str, sidecar: &str| Volume {
-        name: volume.to_owned(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: config_map_name(valid, sidecar),
-            ..ConfigMapVolumeSource::default()
-        }),
-        ..Volume::default()
-    };
     let mut volumes = Vec::new();
     if has_prometheus(&plan.choice) {
         let limit = plan.settings.prometheus_retention_size.bytes() * VOLUME_PER_RETENTION;
-        volumes.push(config(PROMETHEUS_CONFIG_VOLUME, containers::PROMETHEUS));
+        let files = [PROMETHEUS_FILE, RULES_FILE];
+        volumes.push(config_map::volume(valid, PROMETHEUS_CONFIG_VOLUME, &files));
         volumes.push(Volume {
             name: PROMETHEUS_DATA_VOLUME.to_owned(),
             empty_dir: Some(EmptyDirVolumeSource {
@@ -89,7 +77,11 @@ pub(super) fn volumes(valid: &Valid<'_>, plan: &Plan<'_>) -> Vec<Volume> {
         });
     }
     if has_jaeger(&plan.choice) {
-        volumes.push(config(JAEGER_CONFIG_VOLUME, containers::JAEGER));
+        volumes.push(config_map::volume(
+            valid,
+            JAEGER_CONFIG_VOLUME,
+            &[JAEGER_FILE],
+        ));
     }
     volumes
 }

@@ -33,7 +33,6 @@ fn the_children_of_a_resource_that_nothing_is_collected_of() {
     insta::assert_yaml_snapshot!("default_config_map", children.config_map);
     insta::assert_yaml_snapshot!("default_service", children.service);
     insta::assert_yaml_snapshot!("default_deployment", children.deployment);
-    assert_eq!(children.collectors, []);
     assert_eq!(children.pod_monitor, None);
     assert_eq!(children.prometheus_rule, None);
 }
@@ -89,13 +88,11 @@ fn a_bare_cluster_gets_prometheus_and_jaeger_beside_the_server() {
     insta::assert_yaml_snapshot!("sidecars", pod.init_containers);
     insta::assert_yaml_snapshot!("sidecar_volumes", pod.volumes);
     insta::assert_yaml_snapshot!("sidecar_service", children.service.spec.unwrap().ports);
-    let mut collectors = children.collectors;
+    let mut files = children.config_map.data.unwrap();
     // The rules have tests of their own.
-    let rules = collectors
-        .iter_mut()
-        .find_map(|collector| collector.data.as_mut()?.remove("rules.yaml"));
-    assert!(rules.unwrap().contains("- alert: CandlepowerNotReady"));
-    insta::assert_yaml_snapshot!("sidecar_configurations", collectors);
+    let rules = files.remove("rules.yaml").unwrap();
+    assert!(rules.contains("- alert: CandlepowerNotReady"));
+    insta::assert_yaml_snapshot!("sidecar_configurations", files);
     assert_eq!(children.pod_monitor, None);
 }
 
@@ -133,7 +130,8 @@ fn a_monitoring_stack_gets_a_pod_monitor_with_the_labels_it_selects_by() {
     let choice = testing::choice(&resource, testing::STACK, &arguments);
     let children = children_of(&resource, choice, &arguments);
     insta::assert_yaml_snapshot!("pod_monitor", children.pod_monitor);
-    assert_eq!(children.collectors, []);
+    let files: Vec<_> = children.config_map.data.unwrap().into_keys().collect();
+    assert_eq!(files, ["server.yaml"]);
     let pod = children.deployment.spec.unwrap().template.spec.unwrap();
     assert_eq!(pod.init_containers, None);
 }
@@ -154,11 +152,13 @@ fn a_change_of_alerts_dashboards_interval_or_network_policy_does_not_touch_the_p
         "observability": {"dashboards": {"enabled": false}, "metrics": {"interval": "30s"}},
         "access": {"networkPolicy": {"enabled": false}},
     })));
-    assert_eq!(before.deployment, after.deployment);
-    assert_eq!(before.config_map, after.config_map);
-    assert_eq!(before.service, after.service);
-    assert_ne!(before.collectors, after.collectors);
     assert_eq!(after.network_policy, None);
+    assert_eq!(before.deployment, after.deployment);
+    assert_eq!(before.config_hash, after.config_hash);
+    assert_eq!(before.service, after.service);
+    let [before, after] = [before, after].map(|it| it.config_map.data.unwrap());
+    assert_eq!(before["server.yaml"], after["server.yaml"]);
+    assert_ne!(before["prometheus.yaml"], after["prometheus.yaml"]);
 }
 
 #[test]

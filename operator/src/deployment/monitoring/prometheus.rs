@@ -103,7 +103,8 @@ impl asking::Answer for Finding {
 /// Asks, and remembers the answers for a while.
 pub(in crate::deployment) struct Verifier {
     client: Arc<Asker>,
-    known: Asking<Question, Finding>,
+    /// A question is shared by who asks it time and again.
+    known: Asking<Arc<Question>, Finding>,
 }
 
 impl Verifier {
@@ -123,7 +124,7 @@ impl Verifier {
         groups: impl Fn(&Question) -> Vec<String> + Send + Sync + 'static,
         late: impl Fn() + Send + 'static,
     ) -> Known<Finding> {
-        let client = self.client.clone();
+        let (client, question) = (self.client.clone(), Arc::new(question));
         let asked = Arc::new((question.clone(), groups));
         let ask = move || {
             let (client, asked) = (client.clone(), asked.clone());

@@ -14,7 +14,7 @@ use super::{
     autoscale,
     build::{self, labels},
     context::Context,
-    dereference::{Observed, ObservedPod, is_ready},
+    dereference::{Observed, ObservedPod, is_ready, ready_since},
     devices::{Serving, WHILE_ABSENT},
     error::Error,
     events,
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     conditions::{self, Conditions},
+    events::find,
     status::write,
 };
 use candlepower_api::{
@@ -30,12 +31,19 @@ use candlepower_api::{
     names::conditions as names,
     server_config::{LoadReport, LoadStage},
 };
-use k8s_openapi::{api::apps::v1::DeploymentStatus, jiff::Timestamp};
+use k8s_openapi::{
+    api::apps::v1::DeploymentStatus,
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::ResourceExt;
 use std::time::Duration;
 
 /// Loading is followed this closely.
 const WHILE_LOADING: Duration = Duration::from_secs(1);
+/// Kubernetes counts a pod that has become ready well within this time, which is told in whole seconds.
+const MOMENT: SignedDuration = SignedDuration::from_secs(3);
+/// How soon a status that is for a moment only is looked at again, where nothing happens before.
+pub(super) const WITHIN_A_MOMENT: Duration = Duration::from_secs(1);
 /// A node that prepares a pod is looked at again, in case it cannot.
 const WHILE_STARTING: Duration = Duration::from_secs(10);
 /// A model that waits for its first request is looked at this rarely.
@@ -237,6 +245,22 @@ pub(super) fn next_look(
         (Some((_, names::VOLUME_NOT_READY)), _) => Some(WHILE_STARTING),
         _ => None,
     }
+}
+
+/// Whether the status says no more than that Kubernetes has not counted a new pod yet, for no longer than that usually takes:
+/// the status after it says all that it does.
+pub(super) fn is_for_a_moment(
+    status: &LLMDeploymentStatus,
+    observed: &Observed,
+    now: Timestamp,
+) -> bool {
+    let ready = find(&status.conditions, names::READY);
+    let is_new = |pod: &ObservedPod| {
+        let since = ready_since(&pod.pod);
+        since.is_some_and(|since| now.duration_since(since) < MOMENT)
+    };
+    ready.is_some_and(|ready| ready.message.starts_with(ready::ABOUT_TO_SERVE))
+        && observed.pods.iter().any(is_new)
 }
 
 /// Whether a reason why something is not ready is only a matter of time.

@@ -119,6 +119,9 @@ fn why_not(
         .unwrap_or_else(|| waiting_for_the_workload(diagnoses.len(), workload, serving, desired))
 }
 
+/// Kubernetes counts a moment later than the pods change.
+pub(super) const ABOUT_TO_SERVE: &str = "the model is loaded and is about to serve";
+
 /// All pods that exist are well, but they are not yet the ones that are wanted.
 fn waiting_for_the_workload(
     existing: usize,
@@ -136,9 +139,7 @@ fn waiting_for_the_workload(
     }
     let ready = usize::try_from(workload.ready_replicas.unwrap_or_default()).unwrap_or_default();
     if ready < desired && workload.updated_replicas == workload.replicas {
-        // Kubernetes counts a moment later than the pods change.
-        let message = "the model is loaded and is about to serve".to_owned();
-        return (conditions::LOADING, message);
+        return (conditions::LOADING, ABOUT_TO_SERVE.to_owned());
     }
     let message = "pods of an earlier form, or too many, are being stopped".to_owned();
     (conditions::ROLLOUT_IN_PROGRESS, message)

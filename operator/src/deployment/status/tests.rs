@@ -17,6 +17,7 @@ use k8s_openapi::{
 };
 use kube::Resource;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 mod troubles;
 
@@ -356,4 +357,26 @@ fn the_image_that_was_pinned_survives_a_rejection() {
     let status = derive(&resource(json!({})), &observed, &rejection, now());
     assert_eq!(status.image.as_deref(), Some("a"));
     assert_eq!(status.url, None);
+}
+
+#[test]
+fn that_kubernetes_has_not_counted_a_pod_yet_is_told_only_when_it_lasts() {
+    let observed = |seconds: i64| {
+        let mut pod = ready_pod();
+        let status = Arc::make_mut(&mut pod.pod).status.as_mut().unwrap();
+        for condition in status.conditions.iter_mut().flatten() {
+            let since = now() - SignedDuration::from_secs(seconds);
+            condition.last_transition_time = Some(Time(since));
+        }
+        seen(vec![pod])
+    };
+    let for_a_moment = |observed: &Observed, ready: i32| {
+        let outcome = applied(counts(1, 1, ready));
+        let status = derive(&resource(json!({})), observed, &outcome, now());
+        is_for_a_moment(&status, observed, now())
+    };
+    assert!(for_a_moment(&observed(1), 0));
+    assert!(!for_a_moment(&observed(5), 0), "it lasts");
+    assert!(!for_a_moment(&observed(1), 1), "it is counted");
+    assert!(!for_a_moment(&seen(vec![]), 0), "there is no pod yet");
 }
