@@ -117,22 +117,22 @@ def wrong_with(resource: dict[str, Any], spec: dict[str, Any], children: list[di
     """What may be wrong with the children of one resource and with its status, and whether it is."""
     name, uid = resource["metadata"]["name"], resource["metadata"]["uid"]
     collects = spec["observability"]["metrics"]["mode"] == "Auto"
-    parts = [
-        *(["-prometheus", "-jaeger"] if collects else []),
-        *(["-dashboards"] if spec["observability"]["dashboards"]["enabled"] else []),
-    ]
     own = [(kind, name) for kind in ("ConfigMap", "Deployment", "NetworkPolicy", "Service")]
-    wanted = sorted([*own, *(("ConfigMap", name + part) for part in parts)])
+    dashboards = [("ConfigMap", f"{name}-dashboards")] if spec["observability"]["dashboards"]["enabled"] else []
+    wanted = sorted([*own, *dashboards])
+    collectors = ["jaeger.yaml", "prometheus.yaml", "rules.yaml"] if collects else []
     found = sorted((item["kind"], item["metadata"]["name"]) for item in children)
     owners = {owner["uid"] for item in children for owner in item["metadata"].get("ownerReferences", [])}
     by_kind = {(item["kind"], item["metadata"]["name"]): item for item in children}
-    config = json.dumps(by_kind.get(("ConfigMap", name), {}).get("data", {}))
+    files = by_kind.get(("ConfigMap", name), {}).get("data", {})
+    config = files.get("server.yaml", "")
     replicas = by_kind.get(("Deployment", name), {"spec": {}})["spec"].get("replicas")
     observed = resource.get("status", {}).get("observedGeneration")
     return {
         f"its children are {found}": found != wanted,
         f"its children belong to {owners}": owners != {uid},
-        f"its configuration is {config}": f"servedName: {spec['model']['servedName']}\\n" not in config,
+        f"its ConfigMap has the files {sorted(files)}": sorted(files) != sorted([*collectors, "server.yaml"]),
+        f"its configuration is {config}": f"servedName: {spec['model']['servedName']}\n" not in config,
         f"its Deployment wants {replicas} pods": replicas != spec["replicas"],
         f"its status is of generation {observed}": observed != resource["metadata"]["generation"],
     }

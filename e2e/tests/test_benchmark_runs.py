@@ -14,7 +14,7 @@ from test_benchmark import LABEL, wait_for_benchmark
 pytestmark = pytest.mark.alone
 
 NAME = "one-place"
-WORKLOAD = {"prompts": [{"tokens": 48, "weight": 1}], "outputTokens": 8}
+WORKLOAD = {"prompts": [{"tokens": 48, "weight": 1}], "outputTokens": 24}
 
 
 @pytest.fixture(scope="module")
