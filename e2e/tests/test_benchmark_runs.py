@@ -14,7 +14,7 @@ from test_benchmark import LABEL, wait_for_benchmark
 pytestmark = pytest.mark.alone
 
 NAME = "one-place"
-WORKLOAD = {"prompts": [{"tokens": 48, "weight": 1}], "outputTokens": 24}
+WORKLOAD = {"prompts": [{"tokens": 48, "weight": 1}], "outputTokens": 8}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_the_first_recommendation_is_tried_and_its_effect_measured(namespace: st
     assert "tokens per second" in tried["result"], tried
     (comparison, *_) = report("first", namespace)["comparisons"]
     change = next(row for level in comparison["levels"] for row in level["rows"] if row["metric"] == "ttftP95")
-    assert change["after"]["value"] < change["before"]["value"] / 2, "six places instead of one"
+    assert change["after"]["value"] < 0.75 * change["before"]["value"], "six places instead of one"
 
 
 def test_a_run_like_its_baseline_is_as_before(namespace: str, target: str, first: dict[str, Any]) -> None:
