@@ -107,6 +107,12 @@ def test_confluence_takes_it_as_xml(run: Path) -> None:
     assert len(titles) == 11
 
 
+def test_the_report_names_the_versions_of_what_took_part(run: Path) -> None:
+    versions = json.loads(candlepower("report", run, "-o", "json"))["versions"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", versions["server"] or ""), versions
+    assert re.match(r"v\d+\.\d+\.\d+", versions["traces"] or ""), versions
+
+
 def test_json_follows_the_published_schema(run: Path) -> None:
     schema = json.loads((models.ROOT / "docs" / "reference" / "report.schema.json").read_text())
     report = json.loads(candlepower("report", run, "-o", "json"))
