@@ -132,24 +132,15 @@ where
     })
 }
 
-/// Objects that come in one answer of a list. It is all in memory at once, and stays the allocator's.
-pub(crate) const PAGE: u32 = 100;
-/// The same of objects as large as dashboards.
-const PAGE_OF_LARGE: u32 = 20;
-
 /// Watches only what this operator wrote.
 pub(crate) fn of_operator() -> watcher::Config {
-    let label = format!("{}={}", labels::APP_MANAGED_BY, labels::OPERATOR_NAME);
-    watcher::Config::default().labels(&label).page_size(PAGE)
-}
-
-/// The same of children of this kind.
-pub(crate) fn children_of_operator(kind: Kind) -> watcher::Config {
-    let page = match kind {
-        Kind::ConfigMap | Kind::PrometheusRule => PAGE_OF_LARGE,
-        _ => PAGE,
-    };
-    of_operator().page_size(page)
+    watcher::Config::default()
+        .labels(&format!(
+            "{}={}",
+            labels::APP_MANAGED_BY,
+            labels::OPERATOR_NAME
+        ))
+        .page_size(100)
 }
 
 /// What `kubectl apply` keeps for itself: the whole object as text.

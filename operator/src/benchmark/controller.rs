@@ -106,7 +106,7 @@ impl Scope {
     fn new(shared: &Shared, views: Views, others: watch::Receiver<bool>) -> Self {
         let (client, metrics) = (&shared.client, &shared.metrics);
         let namespace = views.namespace.as_deref();
-        let watch_all = watcher::Config::default().page_size(watches::PAGE);
+        let watch_all = watcher::Config::default().page_size(100);
         let (benchmarks, changes) =
             cached::<Guarded>(api(client, namespace), watch_all, watches::slim, metrics);
         let (jobs, job_changes) = cached::<Job>(

@@ -7,9 +7,7 @@ use super::{
 use crate::{
     children::{Cached, Kind},
     metrics::ControllerMetrics,
-    watches::{
-        api, api_of_children, cached, children_of_operator, of_operator, reflected, slim_pod,
-    },
+    watches::{api, api_of_children, cached, of_operator, reflected, slim_pod},
 };
 use candlepower_api::names::labels;
 use futures::{Stream, StreamExt};
@@ -116,7 +114,7 @@ pub(super) fn indexed(
     impl Stream<Item = Result<Cached, watcher::Error>> + Send + use<>,
 ) {
     let children = api_of_children(client, kind, namespace);
-    of_children(watcher(children, children_of_operator(kind)), kind, metrics)
+    of_children(watcher(children, of_operator()), kind, metrics)
 }
 
 /// What the cluster serves, and which part of that is meant.
@@ -134,12 +132,7 @@ pub(super) fn indexed_while_served(
     impl Stream<Item = Result<Cached, watcher::Error>> + Send + use<>,
 ) {
     let children = api_of_children(client, kind, namespace);
-    let events = while_served(
-        known.clone(),
-        is_served,
-        children,
-        children_of_operator(kind),
-    );
+    let events = while_served(known.clone(), is_served, children, of_operator());
     of_children(events, kind, metrics)
 }
 

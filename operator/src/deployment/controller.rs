@@ -28,7 +28,7 @@ use crate::{
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
     queue::Queue,
     shutdown::Shutdown,
-    watches::{self, api, cached, slim},
+    watches::{api, cached, slim},
     written::WrittenStatuses,
 };
 use candlepower_api::deployment::LLMDeploymentStatus;
@@ -156,7 +156,7 @@ struct Scope {
 impl Scope {
     fn new(shared: &Shared, namespace: Option<&str>) -> Self {
         let client = &shared.client;
-        let watch_all = watcher::Config::default().page_size(watches::PAGE);
+        let watch_all = watcher::Config::default().page_size(100);
 
         let metrics = &ControllerMetrics::new(&shared.metrics, DEPLOYMENT_CONTROLLER);
         let (touch, touched) = mpsc::unbounded();
