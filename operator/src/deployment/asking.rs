@@ -192,8 +192,8 @@ where
         Next::Ask
     }
 
-    /// How long to wait for an answer; `None` where it is not time to ask. One question about a thing is on its way at a
-    /// time.
+    /// How long to wait for an answer; `None` where it is not time to ask. A question is on its way once at a time; another
+    /// one about the same thing takes its place.
     fn begin(&self, key: &str, question: &Q) -> Option<Duration> {
         let now = Instant::now();
         let mut entries = self.lock();
