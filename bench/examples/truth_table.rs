@@ -41,6 +41,8 @@ struct Table {
     requests: usize,
     rows: Vec<Row>,
     shares: Vec<Row>,
+    /// Rows that are further from the truth than they may be.
+    off: Vec<String>,
     generator: GeneratorHealth,
     /// Why the figures would say nothing, where they would.
     problems: Vec<String>,
@@ -58,11 +60,14 @@ fn main() {
         let plan = plan(server.url(), 16, vec![scenario("a", load, milliseconds)]);
         let run = only(run(&plan).unwrap());
         let truth = Truth::of(&server, &run);
+        let (rows, shares) = (truth.rows(&run, LIMIT), truth.shares());
+        let all = rows.iter().chain(&shares);
         let table = Table {
             load: name,
             requests: run.requests.len(),
-            rows: truth.rows(&run, LIMIT),
-            shares: truth.shares(),
+            off: all.filter_map(|row| row.check().err()).collect(),
+            rows,
+            shares,
             problems: problems(&run.generator),
             generator: run.generator,
         };

@@ -2,18 +2,19 @@
 //!
 //! | figure | formula |
 //! | --- | --- |
-//! | TTFT | first non-empty token's time − request sent |
+//! | TTFT | first non-empty token's time − request's begin |
 //! | TPOT | (last token − first token) / (output tokens − 1), from 2 tokens on |
-//! | ITL | each gap between successive arrivals of text |
+//! | ITL | each gap between successive arrivals of text that ended inside the window |
 //! | NTPOT | E2E / output tokens |
-//! | E2E | last byte − request sent |
+//! | E2E | last byte − request's begin |
 //! | throughput | output tokens that arrived inside the window / window |
 //! | goodput | requests per second that meet the objectives |
 //!
-//! Latencies are those of successful requests that were sent inside the window. Rates and errors
-//! count what happened inside it, so that an unfinished answer's tokens count as well. Figures "from
-//! due" start when the request was due, so that a late load generator or a full connection pool
-//! cannot hide waiting time.
+//! A request begins when its user sends it, or, where requests arrive by themselves, when it was due, so that a late load
+//! generator or a full connection pool cannot hide waiting time; figures "from due" always start then. Latencies are
+//! those of successful requests that began inside the window. The load goes on until they have ended, so that they are
+//! not those of a server that empties. Rates, gaps and errors count what happened inside the window, so that an
+//! unfinished answer's tokens count as well.
 use crate::{
     record::{ErrorClass, Micros, Outcome, RequestRecord, ScenarioRun},
     waiting::{MoreThan, ttft_more_than},
@@ -98,10 +99,10 @@ impl Collected {
     }
 }
 
-/// Time to the first token from when the request was sent.
-pub fn ttft(request: &RequestRecord) -> Option<Micros> {
+/// Time to the first token from when the request began.
+pub fn ttft(request: &RequestRecord, began: Micros) -> Option<Micros> {
     let first = request.tokens.first()?;
-    Some(first.saturating_sub(request.sent))
+    Some(first.saturating_sub(began))
 }
 
 /// Output tokens: by the server's `usage`, or else the pieces of text that arrived.
@@ -117,20 +118,25 @@ pub fn tpot(request: &RequestRecord) -> Option<f64> {
     (tokens >= 2).then(|| (last - first) as f64 / f64::from(tokens - 1))
 }
 
-/// Time from sending to the last byte.
-pub fn e2e(request: &RequestRecord) -> Micros {
-    request.finished.saturating_sub(request.sent)
+/// Time from the request's begin to its last byte.
+pub fn e2e(request: &RequestRecord, began: Micros) -> Micros {
+    request.finished.saturating_sub(began)
 }
 
 /// E2E divided by the number of output tokens, in microseconds.
-pub fn ntpot(request: &RequestRecord) -> Option<f64> {
+pub fn ntpot(request: &RequestRecord, began: Micros) -> Option<f64> {
     let tokens = output_tokens(request);
-    (tokens > 0).then(|| e2e(request) as f64 / f64::from(tokens))
+    (tokens > 0).then(|| e2e(request, began) as f64 / f64::from(tokens))
 }
 
-/// Gaps between successive arrivals of text.
-pub fn gaps(request: &RequestRecord) -> impl Iterator<Item = Micros> {
-    request.tokens.windows(2).map(|pair| pair[1] - pair[0])
+/// Gaps between successive arrivals of text that ended inside a window.
+pub fn gaps_within(
+    request: &RequestRecord,
+    window: (Micros, Micros),
+) -> impl Iterator<Item = Micros> {
+    let pairs = request.tokens.windows(2);
+    let inside = pairs.filter(move |pair| window.0 <= pair[1] && pair[1] < window.1);
+    inside.map(|pair| pair[1] - pair[0])
 }
 
 /// Whether the request ended in a whole answer.
@@ -164,7 +170,7 @@ pub struct Figures {
     pub succeeded: u64,
     /// Failures inside the window.
     pub failed: u64,
-    /// Requests that the end of the scenario cut off.
+    /// Requests that began before the window's end and that the end of the scenario cut off.
     pub cancelled: u64,
     /// Failures by class.
     pub errors: BTreeMap<ErrorClass, u64>,
@@ -205,16 +211,14 @@ impl Figures {
         let seconds = window.1.saturating_sub(window.0) as f64 / 1e6;
         let rate = |count: f64| if seconds > 0.0 { count / seconds } else { 0.0 };
         let all = &scenario.requests;
-        let timed: Vec<_> = all
-            .iter()
-            .filter(|request| succeeded(request) && inside(request.sent))
-            .collect();
+        let timed: Vec<_> = scenario.measured().filter(|one| succeeded(one)).collect();
+        let began = |one: &RequestRecord| scenario.began(one);
         let ended = |request: &&RequestRecord| inside(request.finished);
         let succeeded_inside = all.iter().filter(ended).filter(|one| succeeded(one));
         let succeeded = succeeded_inside.count() as u64;
         let errors = errors(all.iter().filter(ended));
         let failed: u64 = errors.values().sum();
-        let over = |value: fn(&RequestRecord) -> Option<Micros>| {
+        let over = |value: &dyn Fn(&RequestRecord) -> Option<Micros>| {
             Distribution::of(timed.iter().filter_map(|request| value(request)))
         };
         Self {
@@ -223,7 +227,7 @@ impl Figures {
             failed,
             cancelled: all
                 .iter()
-                .filter(|one| one.outcome == Outcome::Cancelled)
+                .filter(|one| one.outcome == Outcome::Cancelled && began(one) < window.1)
                 .count() as u64,
             errors,
             without_usage: timed
@@ -238,15 +242,15 @@ impl Figures {
                     .map(|one| output_tokens_within(one, window))
                     .sum(),
             ),
-            ttft: over(ttft),
+            ttft: over(&|one| ttft(one, began(one))),
             ttft_more_than: ttft_more_than(scenario),
-            ttft_from_due: over(|one| Some(one.tokens.first()?.saturating_sub(one.due))),
-            tpot: over(|one| tpot(one).map(round)),
-            itl: Distribution::of(timed.iter().flat_map(|one| gaps(one))),
-            ntpot: over(|one| ntpot(one).map(round)),
-            e2e: over(|one| Some(e2e(one))),
-            e2e_from_due: over(|one| Some(one.finished.saturating_sub(one.due))),
-            lag: over(|one| Some(one.sent.saturating_sub(one.due))),
+            ttft_from_due: over(&|one| Some(one.tokens.first()?.saturating_sub(one.due))),
+            tpot: over(&|one| tpot(one).map(round)),
+            itl: Distribution::of(all.iter().flat_map(|one| gaps_within(one, window))),
+            ntpot: over(&|one| ntpot(one, began(one)).map(round)),
+            e2e: over(&|one| Some(e2e(one, began(one)))),
+            e2e_from_due: over(&|one| Some(one.finished.saturating_sub(one.due))),
+            lag: over(&|one| Some(one.sent.saturating_sub(one.due))),
         }
     }
 }
@@ -312,11 +316,14 @@ pub(crate) mod tests {
     #[test]
     fn latencies_follow_their_formulas() {
         let one = request(900, 1_000, &[51_000, 61_000, 91_000]);
-        assert_eq!(ttft(&one), Some(50_000));
+        assert_eq!(ttft(&one, one.sent), Some(50_000));
         assert_eq!(tpot(&one), Some(20_000.0));
-        assert_eq!(gaps(&one).collect::<Vec<_>>(), [10_000, 30_000]);
-        assert_eq!(e2e(&one), 90_000);
-        assert_eq!(ntpot(&one), Some(30_000.0));
+        assert_eq!(
+            gaps_within(&one, (0, u64::MAX)).collect::<Vec<_>>(),
+            [10_000, 30_000]
+        );
+        assert_eq!(e2e(&one, one.sent), 90_000);
+        assert_eq!(ntpot(&one, one.sent), Some(30_000.0));
     }
 
     #[test]
@@ -351,6 +358,29 @@ pub(crate) mod tests {
         assert_eq!(figures.ttft_from_due.unwrap().p50, 2_000);
         assert_eq!(figures.lag.unwrap().max, 200);
         assert_eq!(figures.succeeded, 1, "the other one ended after the window");
+    }
+
+    #[test]
+    fn what_arrives_by_itself_begins_when_it_is_due() {
+        let mut late = scenario((1_000, 9_000), vec![request(2_000, 9_500, &[9_900])]);
+        let users = Figures::of(&late);
+        assert_eq!(users.ttft, None, "its user sent it after the window");
+        late.load = AppliedLoad::Arrivals {
+            process: "constant".to_owned(),
+            rate: 1.0,
+        };
+        let arrivals = Figures::of(&late);
+        assert_eq!(arrivals.ttft.unwrap().max, 7_903, "to three digits");
+        assert_eq!(arrivals.e2e.unwrap().max, 7_903);
+    }
+
+    #[test]
+    fn gaps_count_by_when_they_end_whichever_request_they_are_of() {
+        let before = request(0, 0, &[100, 600, 1_200]);
+        let after = request(0, 900, &[1_500, 2_500]);
+        let figures = Figures::of(&scenario((1_000, 2_000), vec![before, after]));
+        let gaps = figures.itl.unwrap();
+        assert_eq!((gaps.count, gaps.max), (1, 600));
     }
 
     #[test]

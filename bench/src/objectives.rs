@@ -206,13 +206,13 @@ impl Limits {
         }
     }
 
-    fn kept_by(self, request: &RequestRecord) -> bool {
+    fn kept_by(self, request: &RequestRecord, began: Micros) -> bool {
         let within = |value: Option<f64>, limit: Option<f64>| match (value, limit) {
             (Some(value), Some(limit)) => value <= limit,
             (None | Some(_), None) => true,
             (None, Some(_)) => false,
         };
-        let first = ttft(request).map(|ttft| ttft as f64);
+        let first = ttft(request, began).map(|ttft| ttft as f64);
         // One token has no time per further token to keep.
         let short = request.tokens.len() == 1;
         within(first, self.ttft) && (short || within(tpot(request), self.tpot))
@@ -225,7 +225,9 @@ pub fn goodput(scenario: &ScenarioRun, objectives: &[Objective]) -> f64 {
     let (from, to) = scenario.window;
     let inside = |time: Micros| from <= time && time < to;
     let good = scenario.requests.iter().filter(|request| {
-        succeeded(request) && inside(request.finished) && limits.kept_by(request)
+        succeeded(request)
+            && inside(request.finished)
+            && limits.kept_by(request, scenario.began(request))
     });
     let seconds = to.saturating_sub(from) as f64 / 1e6;
     if seconds > 0.0 {

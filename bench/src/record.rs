@@ -158,6 +158,9 @@ pub struct Run {
     pub model: String,
     /// The workload as it was asked for.
     pub workload: candlepower_api::benchmark::Workload,
+    /// Which texts prompts were made of: with the same workload and number, the same requests are sent again.
+    #[serde(default)]
+    pub texts: u64,
     /// How prompts were given their lengths, in words: by which tokenizer, and how exactly.
     pub prompt_lengths: String,
     /// How answers were given their lengths, in words: enforced, or only limited.
@@ -203,6 +206,7 @@ impl Run {
             url: self.url.clone(),
             model: self.model.clone(),
             workload: self.workload.clone(),
+            texts: self.texts,
             prompt_lengths: self.prompt_lengths.clone(),
             output_lengths: self.output_lengths.clone(),
             first_answer: self.first_answer,
@@ -219,6 +223,25 @@ impl Run {
 }
 
 impl ScenarioRun {
+    /// When a request's latencies begin. A user's next request begins when it is sent, for the user was not waiting before. One
+    /// that arrives by itself begins when it was due: that a late load generator, or one without a free connection, sent
+    /// it later hides no waiting time (known as coordinated omission).
+    pub fn began(&self, request: &RequestRecord) -> Micros {
+        match self.load {
+            AppliedLoad::Users { .. } => request.sent,
+            AppliedLoad::Arrivals { .. } => request.due,
+        }
+    }
+
+    /// Requests that began inside the window.
+    pub fn measured(&self) -> impl Iterator<Item = &RequestRecord> {
+        let (from, to) = self.window;
+        self.requests.iter().filter(move |one| {
+            let began = self.began(one);
+            from <= began && began < to
+        })
+    }
+
     fn without_requests(&self) -> Self {
         Self {
             name: self.name.clone(),

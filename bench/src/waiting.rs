@@ -37,23 +37,28 @@ pub fn ttft_more_than(scenario: &ScenarioRun) -> Option<MoreThan> {
         return None;
     }
     let (from, to) = scenario.window;
-    let sent_inside = |one: &RequestRecord| from <= one.sent && one.sent < to;
-    if all.iter().any(sent_inside) {
-        return limits(all.iter().filter(|one| sent_inside(one)));
+    if scenario.measured().next().is_some() {
+        return limits(scenario, scenario.measured());
     }
     // Users who waited all through the window sent nothing inside it.
-    let through = |one: &&RequestRecord| one.sent < from && still_waited(one) && one.finished >= to;
-    limits(all.iter().filter(through))
+    let through = |one: &&RequestRecord| {
+        scenario.began(one) < from && still_waited(one) && one.finished >= to
+    };
+    limits(scenario, all.iter().filter(through))
 }
 
-fn limits<'a>(requests: impl Iterator<Item = &'a RequestRecord>) -> Option<MoreThan> {
+fn limits<'a>(
+    scenario: &ScenarioRun,
+    requests: impl Iterator<Item = &'a RequestRecord>,
+) -> Option<MoreThan> {
     let (mut waits, mut waiting) = (vec![], 0);
     for one in requests {
+        let began = scenario.began(one);
         if still_waited(one) {
-            waits.push(one.finished.saturating_sub(one.sent));
+            waits.push(one.finished.saturating_sub(began));
             waiting += 1;
         } else if !matches!(one.outcome, Outcome::Failed { .. }) {
-            waits.extend(ttft(one));
+            waits.extend(ttft(one, began));
         }
     }
     waits.sort_unstable();

@@ -91,6 +91,49 @@ fn it_prints_the_figures_and_writes_the_records() {
 }
 
 #[test]
+fn a_disk_that_fills_up_costs_the_records_that_do_not_fit_and_nothing_else() {
+    let _alone = alone();
+    let server = server();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    // No file may be longer than 8 KiB: the records of one user's answers fit, those of 30 users' do not.
+    let limited = "trap '' XFSZ; ulimit -f 16; exec \"$@\"";
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            limited,
+            "sh",
+            env!("CARGO_BIN_EXE_candlepower"),
+            "bench",
+            &server.url(),
+        ])
+        .args([
+            "--users",
+            "1,30",
+            "--duration",
+            "2s",
+            "--output-tokens",
+            "5",
+            "--prompt-mix",
+            "32",
+        ])
+        .args(["--out", out.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("users-30"), "the figures are printed: {said}");
+    assert!(
+        said.contains("need a folder that can be written and has space"),
+        "{said}"
+    );
+    let run = record_files::read(&out).unwrap();
+    let names: Vec<_> = run.scenarios.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["users-1"]);
+    assert!(!run.scenarios[0].requests.is_empty());
+}
+
+#[test]
 fn the_exit_code_says_whether_objectives_were_met() {
     let _alone = alone();
     let server = server();

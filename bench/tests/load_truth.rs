@@ -106,7 +106,7 @@ fn the_servers_laws_are_kept_by_what_is_measured() {
         let result = successes(&run).try_for_each(|one| {
             let prefill = 40_000 + 1_000 * u64::from(one.asked_prompt_tokens);
             // Timers of the server have whole milliseconds.
-            let first = ttft(one).unwrap();
+            let first = ttft(one, one.sent).unwrap();
             if !(prefill..prefill + 4_000).contains(&first) {
                 return Err(format!("TTFT {first} µs, by law {prefill} µs"));
             }

@@ -100,12 +100,16 @@ def main() -> None:
     print(f"{about['machine']}; {about['versions']}")
     # Parts that are measured one at a time go into the same file.
     kept = json.loads(options.out.read_text()) if options.parts and options.out.exists() else {}
+    missed = []
     for part in options.parts or PARTS:
         print(f"\n== {part}", flush=True)
         content = {**about, **measure(part, options, tools, usable[0])}
+        missed += [f"{part}: {what}" for what in content.get("missed", [])]
         kept[part] = joined(kept.get(part), rounded(content))
         options.out.write_text(json.dumps(kept, indent=2) + "\n")
     print(f"\nalso in {options.out}")
+    if missed:
+        raise Failed("these are further off than they may be:\n  " + "\n  ".join(missed))
 
 
 if __name__ == "__main__":

@@ -87,6 +87,18 @@ def of_times(lines: list[list[float]], output_tokens: int, unit: float) -> Own:
     return Own(ttft, tpot, ttft.mean, tpot.mean, len(counted))
 
 
+def tokens_per_second(lines: list[list[float]], output_tokens: int, span: float) -> float:
+    """What the server wrote inside the window of `span` seconds after the warm-up, its tokens spread evenly between the first and
+    the last of each answer, whether or not the answer ended."""
+    load = [line for line in lines if line[4] == output_tokens]
+    begun = min(line[0] for line in load) + WARM_UP
+    inside = 0
+    for _, first, last, _, tokens in load:
+        gap = (last - first) / (tokens - 1)
+        inside += sum(begun <= first + place * gap < begun + span for place in range(tokens))
+    return inside / span
+
+
 SUMS = ("llm_time_to_first_token_seconds", "llm_request_time_per_output_token_seconds", "llm_request_prompt_tokens")
 
 

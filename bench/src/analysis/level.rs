@@ -114,7 +114,7 @@ impl Level {
     }
 }
 
-/// Sorted latencies of the successes that were sent inside the window.
+/// Sorted latencies of the successes that began inside the window.
 struct Measured {
     ttft: Vec<Micros>,
     tpot: Vec<Micros>,
@@ -123,19 +123,16 @@ struct Measured {
 
 impl Measured {
     fn of(scenario: &ScenarioRun) -> Self {
-        let (from, to) = scenario.window;
-        let sent_inside =
-            |one: &&RequestRecord| succeeded(one) && from <= one.sent && one.sent < to;
-        let requests: Vec<_> = scenario.requests.iter().filter(sent_inside).collect();
-        let sorted = |value: fn(&RequestRecord) -> Option<Micros>| {
+        let requests: Vec<_> = scenario.measured().filter(|one| succeeded(one)).collect();
+        let sorted = |value: &dyn Fn(&RequestRecord) -> Option<Micros>| {
             let mut values: Vec<_> = requests.iter().filter_map(|one| value(one)).collect();
             values.sort_unstable();
             values
         };
         Self {
-            ttft: sorted(figures::ttft),
-            tpot: sorted(|one| figures::tpot(one).map(figures::round)),
-            e2e: sorted(|one| Some(e2e(one))),
+            ttft: sorted(&|one| figures::ttft(one, scenario.began(one))),
+            tpot: sorted(&|one| figures::tpot(one).map(figures::round)),
+            e2e: sorted(&|one| Some(e2e(one, scenario.began(one)))),
         }
     }
 }

@@ -135,6 +135,7 @@ impl Plant {
             url: "http://127.0.0.1:8080".to_owned(),
             model: "tiny".to_owned(),
             workload: Workload::default(),
+            texts: 0,
             prompt_lengths: "by the target's tokenizer, exact".to_owned(),
             output_lengths: "ignore_eos".to_owned(),
             first_answer: None,

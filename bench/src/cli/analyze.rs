@@ -44,10 +44,18 @@ impl Analyze {
     pub(super) async fn run(self) -> Result<ExitCode, Error> {
         let lookback = self.positional_lookback.unwrap_or(self.lookback);
         let limit = self.positional_limit.unwrap_or(self.limit);
-        let window = traces::Window::of_last(lookback);
+        let jaeger = Server::at(&self.jaeger_url)?;
+        let ahead = jaeger.clock_ahead().await.unwrap_or_default();
+        if ahead != 0 {
+            eprintln!(
+                "warning: the clock of {} is {ahead} s ahead of this machine's (negative: behind); the last {lookback} are taken by Jaeger's",
+                self.jaeger_url
+            );
+        }
+        let window = traces::Window::of_last(lookback, ahead);
         let (from, to) = (window.from.to_string(), window.to.to_string());
         let path = jaeger::search_path(&self.service, &from, &to, limit);
-        let found = traces::read(Server::at(&self.jaeger_url)?.get(&path).await?)?;
+        let found = traces::read(jaeger.get(&path).await?)?;
         let requests: Vec<_> = found.into_iter().filter(Trace::is_request).collect();
         if requests.is_empty() {
             return Err(Error::Other(format!(

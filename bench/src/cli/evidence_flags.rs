@@ -47,7 +47,13 @@ impl EvidenceFlags {
         } else {
             self.metrics_url.clone()
         };
-        let scraper = Scraper::start(&pages, &target, None, self.scrape_interval.as_std())?;
+        let scraper = Scraper::start(
+            &pages,
+            &target,
+            None,
+            self.scrape_interval.as_std(),
+            self.same_machine,
+        )?;
         Ok(Watch {
             target,
             pages,
@@ -69,6 +75,7 @@ impl EvidenceFlags {
             metrics: MetricsFrom::Scrapes {
                 pages: watch.pages,
                 scraped: watch.scraper.stop(),
+                instead: None,
             },
             jaegers: if self.jaeger_url.is_empty() {
                 jaegers

@@ -7,7 +7,7 @@ use crate::{
     },
     evidence::{
         Evidence,
-        collect::{MetricsFrom, Sources, collect},
+        collect::{MetricsFrom, Sources, collect, complete},
         files,
     },
     load::plan::Target,
@@ -94,10 +94,29 @@ impl Reading {
 
     /// What was collected with the run; what was not is looked for where the flags say, and kept.
     async fn evidence(&self, folder: &Path, run: &Run) -> Result<Evidence, Error> {
-        if let Some(known) = files::read(folder)? {
-            return Ok(known);
+        let sources = self.sources(run);
+        let asked = self.prometheus_url.is_some() || !self.jaeger_url.is_empty();
+        let Some(mut known) = files::read(folder)? else {
+            let found = collect(run, sources).await;
+            if asked && (!found.series.is_empty() || !found.traces.is_empty()) {
+                files::write(folder, &found)?;
+            }
+            return Ok(found);
+        };
+        if asked {
+            if complete(run, &mut known, sources).await {
+                files::write(folder, &known)?;
+            } else {
+                eprintln!(
+                    "metrics and traces were collected with the run; nothing is asked for anew"
+                );
+            }
         }
-        let sources = Sources {
+        Ok(known)
+    }
+
+    fn sources(&self, run: &Run) -> Sources {
+        Sources {
             target: Target {
                 url: run.url.clone(),
                 ..Target::default()
@@ -120,13 +139,7 @@ impl Reading {
             },
             deployment: None,
             same_machine: self.same_machine,
-        };
-        let found = collect(run, sources).await;
-        let asked = self.prometheus_url.is_some() || !self.jaeger_url.is_empty();
-        if asked && (!found.series.is_empty() || !found.traces.is_empty()) {
-            files::write(folder, &found)?;
         }
-        Ok(found)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Puts a run's evidence together from whatever answers; what does not is listed with the reason.
 use super::{
-    Evidence, facts,
+    Evidence,
+    facts::{self, Machine},
     http::Server,
     probe::probe,
     prometheus,
@@ -26,6 +27,8 @@ pub enum MetricsFrom {
         pages: Vec<String>,
         /// What came of it.
         scraped: Scraped,
+        /// Where else they are, should no scrape have been answered.
+        instead: Option<Box<MetricsFrom>>,
     },
     /// A Prometheus has them, or several have a part each.
     Prometheus {
@@ -58,6 +61,10 @@ pub struct Sources {
     pub same_machine: bool,
 }
 
+/// What reports call the two main parts where they are missing.
+const METRICS: &str = "server metrics";
+const TRACES: &str = "traces";
+
 /// How long each part of the probe takes.
 const PROBE: Duration = Duration::from_millis(700);
 /// Servers send spans in batches, every few seconds.
@@ -71,14 +78,18 @@ pub async fn collect(run: &Run, sources: Sources) -> Evidence {
         deployment: sources.deployment,
         ..Evidence::default()
     };
-    metrics(run, sources.metrics, &mut evidence).await;
+    metrics(run, sources.metrics.or_instead(), &mut evidence).await;
     listed(run, &sources.target, &mut evidence).await;
     match sources.jaegers {
         Ok(urls) => traces(run, &urls, &mut evidence).await,
-        Err(why) => evidence.lacks("traces", why),
+        Err(why) => evidence.lacks(TRACES, why),
     }
     if sources.same_machine {
-        evidence.machine = Some(facts::this_machine());
+        let gpus = std::mem::take(&mut evidence.machine).map(|machine| machine.gpus);
+        evidence.machine = Some(Machine {
+            gpus: gpus.unwrap_or_default(),
+            ..facts::this_machine()
+        });
         let probed = tokio::task::spawn_blocking(|| probe(PROBE)).await;
         match probed {
             Ok(probe) => evidence.probe = Some(probe),
@@ -92,10 +103,41 @@ pub async fn collect(run: &Run, sources: Sources) -> Evidence {
     evidence
 }
 
+impl MetricsFrom {
+    /// Where no scrape was answered, what is said to be asked instead.
+    fn or_instead(self) -> Self {
+        match self {
+            Self::Scrapes {
+                scraped,
+                instead: Some(instead),
+                ..
+            } if scraped.answered == 0 => *instead,
+            known => known,
+        }
+    }
+}
+
+/// Fills in what an earlier collection could not have: metrics and traces from the `sources` that are known by now.
+/// Returns whether there was anything to fill in.
+pub async fn complete(run: &Run, evidence: &mut Evidence, sources: Sources) -> bool {
+    let wants_metrics = evidence.metrics_source.is_none()
+        && !matches!(sources.metrics, MetricsFrom::Nowhere { .. });
+    let wants_traces = evidence.traces.is_empty() && sources.jaegers.is_ok();
+    if wants_metrics {
+        evidence.missing.retain(|one| one.what != METRICS);
+        metrics(run, sources.metrics, evidence).await;
+    }
+    if wants_traces && let Ok(urls) = &sources.jaegers {
+        evidence.missing.retain(|one| one.what != TRACES);
+        traces(run, urls, evidence).await;
+    }
+    wants_metrics || wants_traces
+}
+
 async fn metrics(run: &Run, from: MetricsFrom, evidence: &mut Evidence) {
     match from {
-        MetricsFrom::Nowhere { why } => evidence.lacks("server metrics", why),
-        MetricsFrom::Scrapes { pages, scraped } => {
+        MetricsFrom::Nowhere { why } => evidence.lacks(METRICS, why),
+        MetricsFrom::Scrapes { pages, scraped, .. } => {
             scrapes(run, &pages.join(", "), scraped, evidence);
         }
         MetricsFrom::Prometheus {
@@ -104,21 +146,37 @@ async fn metrics(run: &Run, from: MetricsFrom, evidence: &mut Evidence) {
             selector,
         } => {
             let url = urls.join(", ");
-            match query(run, &urls, dialect, &selector).await {
+            let ahead = of_clocks(&urls, evidence).await;
+            match query(run, ahead, &urls, dialect, &selector).await {
                 Ok(series) if series.is_empty() => evidence.lacks(
-                    "server metrics",
+                    METRICS,
                     format!("Prometheus at {url} has no series for {{{selector}}} in the time of the run"),
                 ),
                 Ok(series) => {
                     evidence.metrics_source = Some(format!("Prometheus at {url}"));
                     evidence.versions.metrics = of_prometheus(&urls).await;
                     evidence.dialect = Some(dialect);
-                    evidence.series = series;
+                    evidence.series.extend(series);
                 }
-                Err(error) => evidence.lacks("server metrics", error.to_string()),
+                Err(error) => evidence.lacks(METRICS, error.to_string()),
             }
         }
     }
+}
+
+/// How far the first one's clock is ahead, in seconds; a report says so, because its points are moved by that.
+async fn of_clocks(urls: &[String], evidence: &mut Evidence) -> i64 {
+    let Some(Ok(server)) = urls.first().map(|url| Server::at(url)) else {
+        return 0;
+    };
+    let ahead = server.clock_ahead().await.unwrap_or_default();
+    if ahead != 0 {
+        let why = format!(
+            "the clock of Prometheus is {ahead} s ahead of this machine's (negative: behind), and its points were moved by that; set both clocks"
+        );
+        evidence.lacks("clocks that agree", why);
+    }
+    ahead
 }
 
 /// The version of the first of them: a deployment's sidecars come from one image.
@@ -130,7 +188,7 @@ async fn of_prometheus(urls: &[String]) -> Option<String> {
 fn scrapes(run: &Run, url: &str, scraped: Scraped, evidence: &mut Evidence) {
     if let Some((count, why)) = &scraped.failed {
         let what = if scraped.answered == 0 {
-            "server metrics"
+            METRICS
         } else {
             "some scrapes of the server's metrics"
         };
@@ -139,7 +197,7 @@ fn scrapes(run: &Run, url: &str, scraped: Scraped, evidence: &mut Evidence) {
             format!("{count} scrapes of {url} failed; the last one: {why}"),
         );
     } else if scraped.answered == 0 {
-        evidence.lacks("server metrics", format!("{url} was never scraped"));
+        evidence.lacks(METRICS, format!("{url} was never scraped"));
     }
     if scraped.answered > 0 {
         evidence.metrics_source = Some(format!("{} scrapes of {url}", scraped.answered));
@@ -148,6 +206,10 @@ fn scrapes(run: &Run, url: &str, scraped: Scraped, evidence: &mut Evidence) {
         evidence.versions.metrics = generator.filter(|version| !version.is_empty());
     }
     let scraped = scraped.on(run.started_at);
+    if !scraped.gpus.is_empty() {
+        let machine = evidence.machine.get_or_insert_default();
+        machine.gpus.clone_from(&scraped.gpus);
+    }
     evidence.dialect = scraped.dialect;
     evidence.series = scraped.series;
     evidence.model = scraped.model;
@@ -155,12 +217,14 @@ fn scrapes(run: &Run, url: &str, scraped: Scraped, evidence: &mut Evidence) {
 
 async fn query(
     run: &Run,
+    ahead: i64,
     urls: &[String],
     dialect: MetricsDialect,
     selector: &str,
 ) -> Result<Vec<Series>, prometheus::Error> {
     let end = run.scenarios.iter().map(|one| one.ended).max();
-    let span: (Micros, Micros) = (run.started_at, run.started_at + end.unwrap_or_default());
+    let started = run.started_at.saturating_add_signed(ahead * 1_000_000);
+    let span: (Micros, Micros) = (started, started + end.unwrap_or_default());
     let seconds = (span.1 - span.0) as f64 / 1e6;
     let step = (seconds / MOST_POINTS).max(1.0).ceil();
     let mut parts = vec![];
@@ -193,21 +257,21 @@ async fn traces(run: &Run, urls: &[String], evidence: &mut Evidence) {
     let jaegers: Result<Vec<_>, _> = urls.iter().map(|url| Server::at(url)).collect();
     let jaegers = match jaegers {
         Ok(jaegers) => jaegers,
-        Err(error) => return evidence.lacks("traces", error.to_string()),
+        Err(error) => return evidence.lacks(TRACES, error.to_string()),
     };
     let url = urls.join(", ");
     let wanted = wanted(run, SAMPLE);
     tokio::time::sleep(until_spans_arrive(run)).await;
     let fetched = fetch(&jaegers, &wanted).await;
     if let Some(why) = fetched.failure {
-        evidence.lacks("traces", why);
+        evidence.lacks(TRACES, why);
     } else if fetched.traces.is_empty() && !wanted.is_empty() {
         let why = format!(
             "Jaeger at {url} has none of the {} that were asked for; is the server's sampling \
              ratio 1, and does it export to this Jaeger?",
             wanted.len()
         );
-        evidence.lacks("traces", why);
+        evidence.lacks(TRACES, why);
     } else if fetched.absent > 0 {
         let why = format!(
             "Jaeger at {url} does not have {} of the traces",
@@ -251,6 +315,31 @@ mod tests {
             run
         })
         .unwrap()
+    }
+
+    #[test]
+    fn where_no_scrape_was_answered_a_prometheus_is_asked_instead() {
+        let prometheus = || MetricsFrom::Prometheus {
+            urls: vec!["http://127.0.0.1:9".to_owned()],
+            dialect: MetricsDialect::Candlepower,
+            selector: String::new(),
+        };
+        let scrapes = |answered| MetricsFrom::Scrapes {
+            pages: vec![],
+            scraped: Scraped {
+                answered,
+                ..Scraped::default()
+            },
+            instead: Some(Box::new(prometheus())),
+        };
+        assert!(matches!(
+            scrapes(0).or_instead(),
+            MetricsFrom::Prometheus { .. }
+        ));
+        assert!(matches!(
+            scrapes(1).or_instead(),
+            MetricsFrom::Scrapes { .. }
+        ));
     }
 
     #[tokio::test]

@@ -189,7 +189,7 @@ fn over_labels(quantity: Quantity, name: &str, page: &[Sample]) -> Option<f64> {
     let samples = page.iter().filter(|sample| sample.name == name);
     samples
         .map(|sample| sample.value)
-        .reduce(|a, b| if quantity.largest() { a.max(b) } else { a + b })
+        .reduce(|a, b| quantity.together(a, b))
 }
 
 #[cfg(test)]

@@ -104,13 +104,27 @@ fn read_listed(answer: &[u8], model: &str) -> Result<(ModelFacts, Option<String>
     Ok((facts, found.owned_by))
 }
 
+/// The GPUs that a metrics page of ours names, with their drivers.
+pub(super) fn gpus(page: &[Sample]) -> Vec<String> {
+    let named = page.iter().filter(|one| one.name == metrics::GPU_INFO);
+    named
+        .filter_map(|one| {
+            let name = one.label("name")?;
+            Some(match one.label("driver") {
+                Some(driver) if !driver.is_empty() => format!("{name} (driver {driver})"),
+                _ => name.to_owned(),
+            })
+        })
+        .collect()
+}
+
 /// The machine that a process runs on.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Machine {
     /// The CPU's name.
     pub cpu: Option<String>,
-    /// Cores that a process may use here.
+    /// The machine's cores, whether or not the server may use them all.
     pub cores: Option<usize>,
     /// Instruction sets that matter for inference.
     pub cpu_features: Vec<String>,
@@ -120,7 +134,7 @@ pub struct Machine {
     pub system: Option<String>,
     /// The kernel's release.
     pub kernel: Option<String>,
-    /// Names of GPUs and their drivers.
+    /// Names of the server's GPUs, and their drivers.
     pub gpus: Vec<String>,
 }
 
@@ -138,12 +152,25 @@ const FEATURES: [&str; 8] = [
 /// The machine that this process runs on, as Linux describes it.
 pub fn this_machine() -> Machine {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    // A container's file describes its image.
+    let release = if is_container() {
+        String::new()
+    } else {
+        read("/etc/os-release")
+    };
     describe(
         &read("/proc/cpuinfo"),
         &read("/proc/meminfo"),
-        &read("/etc/os-release"),
+        &release,
         &read("/proc/sys/kernel/osrelease"),
     )
+}
+
+/// Kubernetes and other runtimes of containers say so in the environment.
+fn is_container() -> bool {
+    ["KUBERNETES_SERVICE_HOST", "container"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
 }
 
 fn describe(cpuinfo: &str, meminfo: &str, release: &str, kernel: &str) -> Machine {
@@ -160,7 +187,7 @@ fn describe(cpuinfo: &str, meminfo: &str, release: &str, kernel: &str) -> Machin
         .and_then(|total| total.split(' ').next()?.parse::<u64>().ok());
     Machine {
         cpu: after(cpuinfo, "model name", ':'),
-        cores: std::thread::available_parallelism().ok().map(Into::into),
+        cores: Some(cpuinfo.lines().filter(|line| is_processor(line)).count()).filter(|&n| n > 0),
         cpu_features: FEATURES.into_iter().filter(has).map(Into::into).collect(),
         memory_bytes: kib.map(|kib| kib * 1024),
         system: after(release, "PRETTY_NAME", '='),
@@ -169,10 +196,26 @@ fn describe(cpuinfo: &str, meminfo: &str, release: &str, kernel: &str) -> Machin
     }
 }
 
+fn is_processor(line: &str) -> bool {
+    line.split_once(':')
+        .is_some_and(|(name, _)| name.trim() == "processor")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::evidence::exposition::samples;
+
+    #[test]
+    fn a_page_of_ours_names_its_gpus() {
+        let page: Vec<_> = samples(
+            "llm_gpu_info{gpu=\"0\",name=\"H100\",driver=\"570.1\"} 1\n\
+             llm_gpu_info{gpu=\"1\",name=\"L4\",driver=\"\"} 1\n",
+        )
+        .collect();
+        assert_eq!(gpus(&page), ["H100 (driver 570.1)", "L4"]);
+        assert_eq!(gpus(&[]), [""; 0]);
+    }
 
     #[test]
     fn a_page_of_ours_describes_the_model() {
@@ -217,12 +260,13 @@ mod tests {
     #[test]
     fn a_machine_is_described_by_what_linux_says() {
         let machine = describe(
-            "processor\t: 0\nmodel name\t: EPYC\nflags\t\t: fpu avx2 fma\n",
+            "processor\t: 0\nmodel name\t: EPYC\nflags\t\t: fpu avx2 fma\n\nprocessor\t: 1\n",
             "MemTotal:       1024 kB\n",
             "NAME=\"x\"\nPRETTY_NAME=\"Debian 12\"\n",
             "6.18.0\n",
         );
         assert_eq!(machine.cpu.as_deref(), Some("EPYC"));
+        assert_eq!(machine.cores, Some(2));
         assert_eq!(machine.cpu_features, ["avx2", "fma"]);
         assert_eq!(machine.memory_bytes, Some(1 << 20));
         assert_eq!(machine.system.as_deref(), Some("Debian 12"));

@@ -1,9 +1,10 @@
 //! GET from an address that this machine reaches; kube's client already speaks HTTP and TLS.
 use crate::load::{self, Untrustworthy, plan::Target};
 use http_body_util::BodyExt;
-use hyper::{Request, StatusCode, Uri, body::Bytes};
+use hyper::{Request, Response, StatusCode, Uri, body::Bytes, header::DATE};
+use k8s_openapi::jiff::{Timestamp, fmt::rfc2822};
 use kube::{Client, Config, client::Body};
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(20);
@@ -102,18 +103,35 @@ impl Server {
 
     /// What it answers to a GET of `path`, whatever the code.
     pub async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), Error> {
-        let silent = |problem: String| Error::Silent {
-            url: format!("{}{path}", self.url),
-            problem,
-        };
-        let request = Request::get(path).body(Body::empty());
-        let request = request.map_err(|error| silent(error.to_string()))?;
-        let answer = self.client.send(request).await;
-        let answer = answer.map_err(|error| silent(error.to_string()))?;
+        let answer = self.answer(path).await?;
         let code = answer.status();
         let body = answer.into_body().collect().await;
-        let body = body.map_err(|error| silent(error.to_string()))?;
+        let body = body.map_err(|error| self.silent(path, &error))?;
         Ok((code, body.to_bytes()))
+    }
+
+    /// How far its clock is ahead of this machine's, in whole seconds (negative: behind), by the `Date` of its answer
+    /// (RFC 9110, 6.6.1); nothing where that is within what the way and the rounding take, or is not told.
+    pub async fn clock_ahead(&self) -> Option<i64> {
+        let asked = Timestamp::now();
+        let answer = self.answer("/").await.ok()?;
+        let date = answer.headers().get(DATE)?.to_str().ok()?;
+        let theirs = rfc2822::parse(date).ok()?.timestamp();
+        ahead(theirs, (asked, Timestamp::now()))
+    }
+
+    async fn answer(&self, path: &str) -> Result<Response<Body>, Error> {
+        let request = Request::get(path).body(Body::empty());
+        let request = request.map_err(|error| self.silent(path, &error))?;
+        let answer = self.client.send(request).await;
+        answer.map_err(|error| self.silent(path, &error))
+    }
+
+    fn silent(&self, path: &str, problem: &dyn Display) -> Error {
+        Error::Silent {
+            url: format!("{}{path}", self.url),
+            problem: problem.to_string(),
+        }
     }
 
     /// The same, where everything but 200 is a failure.
@@ -128,6 +146,16 @@ impl Server {
             body: String::from_utf8_lossy(&body).chars().take(200).collect(),
         })
     }
+}
+
+/// Clocks that are no further apart agree: an answer's date has whole seconds.
+const AGREE: i64 = 2;
+
+/// How far `theirs` is ahead of a moment between two of ours.
+fn ahead(theirs: Timestamp, ours: (Timestamp, Timestamp)) -> Option<i64> {
+    let middle = ours.0.as_second().midpoint(ours.1.as_second());
+    let ahead = theirs.as_second() - middle;
+    (ahead.abs() > AGREE).then_some(ahead)
 }
 
 fn is_same_server(one: &Uri, other: &str) -> bool {
@@ -206,6 +234,27 @@ mod tests {
             assert!(seen.starts_with("get /metrics "), "{seen}");
             assert_eq!(seen.contains("authorization: bearer secret"), is_target);
         }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_differs_is_known_by_the_date_of_an_answer() {
+        let clock = async |date: &'static str| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let _ = connection.read(&mut vec![0; 4096]).await.unwrap();
+                let answer = format!("HTTP/1.1 404 Not Found\r\n{date}content-length: 0\r\n\r\n");
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            });
+            Server::at(&url).unwrap().clock_ahead().await
+        };
+        let behind = clock("date: Tue, 10 Nov 2009 23:00:00 GMT\r\n").await;
+        assert!(behind.unwrap() < -500_000_000, "{behind:?}");
+        assert_eq!(clock("").await, None);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(ahead(at(102), (at(99), at(101))), None);
+        assert_eq!(ahead(at(103), (at(99), at(101))), Some(3));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod files;
 pub mod http;
 pub mod jaeger;
+mod node;
 pub mod places;
 pub mod probe;
 pub mod prometheus;

@@ -52,11 +52,7 @@ pub fn merge(lists: impl IntoIterator<Item = Vec<Series>>) -> Vec<Series> {
         whole.0 = series.metric;
         for (time, value) in series.points {
             let sum = whole.1.entry(time).or_default();
-            *sum = if series.quantity.largest() {
-                sum.max(value)
-            } else {
-                *sum + value
-            };
+            *sum = series.quantity.together(*sum, value);
         }
     }
     let series = merged
@@ -121,6 +117,10 @@ fn read(answer: &[u8], zero: Micros) -> Result<Vec<(Micros, f64)>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::{Json, Router, extract::Query, routing::get};
+    use serde_json::json;
+    use std::sync::{Arc, Mutex};
+    use tokio::net::TcpListener;
 
     #[test]
     fn an_answers_points_are_on_the_runs_clock() {
@@ -128,6 +128,51 @@ mod tests {
             {"metric":{},"values":[[100,"1.5"],[102.5,"NaN"],[105,"3"]]}]}}"#;
         let points = read(answer, 100_000_000).unwrap();
         assert_eq!(points, [(0, 1.5), (5_000_000, 3.0)]);
+    }
+
+    /// A Prometheus that knows one gauge under its newer name, and remembers what it was asked.
+    async fn prometheus() -> (String, Arc<Mutex<Vec<BTreeMap<String, String>>>>) {
+        let asked = Arc::new(Mutex::new(vec![]));
+        let remembered = asked.clone();
+        let answer = move |Query(query): Query<BTreeMap<String, String>>| {
+            let known = query["query"] == "sum(llm_num_requests_running{pod=\"a\"})";
+            remembered.lock().unwrap().push(query);
+            let values = if known {
+                json!([[100, "2"], [101, "4"]])
+            } else {
+                json!([])
+            };
+            let result = json!([{"metric": {}, "values": values}]);
+            std::future::ready(Json(
+                json!({"status": "success", "data": {"result": result}}),
+            ))
+        };
+        let app = Router::new().route("/api/v1/query_range", get(answer));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (url, asked)
+    }
+
+    #[tokio::test]
+    async fn every_quantity_is_asked_for_between_two_moments_and_what_is_known_comes_back() {
+        let (url, asked) = prometheus().await;
+        let server = Server::at(&url).unwrap();
+        let span = (100_000_000, 160_000_000);
+        let dialect = MetricsDialect::Candlepower;
+        let series = range(&server, dialect, "pod=\"a\"", span, 2.0)
+            .await
+            .unwrap();
+        let found: Vec<_> = series
+            .iter()
+            .map(|one| (one.quantity, &*one.points))
+            .collect();
+        let points = [(0, 2.0), (1_000_000, 4.0)];
+        assert_eq!(found, [(Quantity::Running, points.as_slice())]);
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked.len(), dialect::metrics_of(dialect).count());
+        let times = ["start", "end", "step"].map(|key| asked[0][key].as_str());
+        assert_eq!(times, ["100", "160", "2"]);
     }
 
     #[test]

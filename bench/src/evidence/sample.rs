@@ -57,12 +57,9 @@ pub fn wanted(run: &Run, sample: usize) -> Vec<Wanted> {
 }
 
 fn of_scenario(scenario: &ScenarioRun, sample: usize, seed: u64) -> Vec<Wanted> {
-    let (from, to) = scenario.window;
-    let measured = |one: &&RequestRecord| {
-        succeeded(one) && from <= one.sent && one.sent < to && !one.trace_id.is_empty()
-    };
-    let mut requests: Vec<_> = scenario.requests.iter().filter(measured).collect();
-    requests.sort_by_key(|one| (e2e(one), one.index));
+    let traced = |one: &&RequestRecord| succeeded(one) && !one.trace_id.is_empty();
+    let mut requests: Vec<_> = scenario.measured().filter(traced).collect();
+    requests.sort_by_key(|one| (e2e(one, scenario.began(one)), one.index));
     let want = |one: &RequestRecord, role| Wanted {
         scenario: scenario.name.clone(),
         trace_id: one.trace_id.clone(),

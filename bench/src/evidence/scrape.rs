@@ -1,10 +1,11 @@
 //! Scrapes of metrics pages while load runs, where no Prometheus keeps what analysis needs.
 use super::{
-    dialect,
+    dialect::{self, Reading},
     exposition::{Sample, samples},
-    facts::{ModelFacts, model_facts},
+    facts::{ModelFacts, gpus, model_facts},
     http::{Error, Server},
-    series::{Quantity, Series},
+    node,
+    series::{Kind, Quantity, Series},
 };
 use crate::{load::plan::Target, record::Micros};
 use candlepower_api::benchmark::MetricsDialect;
@@ -24,29 +25,72 @@ pub struct Scraped {
     pub series: Vec<Series>,
     /// What the page says about the model.
     pub model: Option<ModelFacts>,
+    /// The GPUs that the pages name.
+    pub gpus: Vec<String>,
     /// Scrapes that were answered.
     pub answered: u32,
     /// Scrapes that were not, and the last reason.
     pub failed: Option<(u32, String)>,
 }
 
-/// Adds each page's values to their series.
+/// Adds the values of all pages to their series.
 #[derive(Debug, Default)]
 struct Collector {
     scraped: Scraped,
     series: BTreeMap<Quantity, Series>,
+    /// What each page's counters have gained.
+    counters: Vec<BTreeMap<Quantity, Counted>>,
 }
 
+/// A counter of one page, which starts anew when its server does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    last: f64,
+    /// What it had counted before it started anew.
+    before: f64,
+    /// How often it did.
+    falls: u32,
+}
+
+impl Counted {
+    /// What was counted altogether.
+    fn read(&mut self, value: f64) -> f64 {
+        if value < self.last {
+            self.before += self.last;
+            self.falls += 1;
+        }
+        self.last = value;
+        self.before + value
+    }
+}
+
+/// A server that starts anew so often in one run is several that answer in turn.
+const FALLS: u32 = 3;
+
 impl Collector {
-    fn page(&mut self, time: Micros, page: &[Sample]) {
-        let names = page.iter().map(|sample| sample.name.as_str());
+    /// What all pages say at one moment.
+    fn pages(&mut self, time: Micros, pages: &[Vec<Sample>]) {
+        let names = pages.iter().flatten().map(|sample| sample.name.as_str());
         let Some(dialect) = self.scraped.dialect.or_else(|| dialect::recognise(names)) else {
             self.failure("the page holds the metrics of no server that is known here".to_owned());
             return;
         };
         self.scraped.answered += 1;
         self.scraped.dialect = Some(dialect);
-        for (quantity, reading) in dialect::quantities(dialect, page) {
+        self.counters.resize_with(pages.len(), BTreeMap::new);
+        let mut sums: BTreeMap<Quantity, Reading> = BTreeMap::new();
+        for (page, counters) in pages.iter().zip(&mut self.counters) {
+            for (quantity, mut reading) in dialect::quantities(dialect, page) {
+                if quantity.kind() == Kind::Counter {
+                    let counted = counters.entry(quantity).or_default();
+                    reading.value = counted.read(reading.value);
+                }
+                sums.entry(quantity)
+                    .and_modify(|sum| sum.value = quantity.together(sum.value, reading.value))
+                    .or_insert(reading);
+            }
+        }
+        for (quantity, reading) in sums {
             let series = self.series.entry(quantity).or_insert_with(|| Series {
                 quantity,
                 metric: reading.metric,
@@ -54,8 +98,37 @@ impl Collector {
             });
             series.points.push((time, reading.value));
         }
-        if let Some(facts) = model_facts(page) {
+        if let Some(facts) = pages.iter().find_map(|page| model_facts(page)) {
             self.scraped.model = Some(facts);
+        }
+        self.scraped.gpus = pages.iter().flat_map(|page| gpus(page)).collect();
+    }
+
+    /// What was collected. Figures of several servers that answer in turn would be wrong, all of them.
+    fn end(&mut self) -> Scraped {
+        let mut scraped = std::mem::take(&mut self.scraped);
+        let counters = self.counters.iter().flat_map(BTreeMap::values);
+        if counters.map(|one| one.falls).max() >= Some(FALLS) {
+            let why = "its counters fall again and again, as where several servers answer under one \
+                       address in turn; name the metrics of each of them";
+            return Scraped {
+                failed: Some((scraped.answered, why.to_owned())),
+                ..Scraped::default()
+            };
+        }
+        scraped.series = std::mem::take(&mut self.series).into_values().collect();
+        scraped
+    }
+
+    /// What the server's node says at one moment.
+    fn node(&mut self, time: Micros, told: Vec<(Quantity, f64)>) {
+        for (quantity, value) in told {
+            let series = self.series.entry(quantity).or_insert_with(|| Series {
+                quantity,
+                metric: node::source(quantity).to_owned(),
+                points: vec![],
+            });
+            series.points.push((time, value));
         }
     }
 
@@ -94,12 +167,14 @@ impl Drop for Scraper {
 
 impl Scraper {
     /// Begins to scrape `pages` of `target`, one for each pod, every `interval`; `dialect` is recognised
-    /// where it is not given.
+    /// where it is not given. `same_machine` says that the server runs on this one, whose own accounts are then read as
+    /// well.
     pub fn start(
         pages: &[String],
         target: &Target,
         dialect: Option<MetricsDialect>,
         interval: Duration,
+        same_machine: bool,
     ) -> Result<Self, Error> {
         let pages: Result<Vec<_>, _> = pages
             .iter()
@@ -108,7 +183,7 @@ impl Scraper {
         let mut collector = Collector::default();
         collector.scraped.dialect = dialect;
         let collector = Arc::new(Mutex::new(collector));
-        let task = tokio::spawn(scrape(pages?, interval, collector.clone()));
+        let task = tokio::spawn(scrape(pages?, interval, same_machine, collector.clone()));
         Ok(Self {
             collector,
             task: task.abort_handle(),
@@ -121,17 +196,14 @@ impl Scraper {
             .collector
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut scraped = std::mem::take(&mut collector.scraped);
-        scraped.series = std::mem::take(&mut collector.series)
-            .into_values()
-            .collect();
-        scraped
+        collector.end()
     }
 }
 
 async fn scrape(
     pages: Vec<(Server, String)>,
     interval: Duration,
+    same_machine: bool,
     collector: Arc<Mutex<Collector>>,
 ) {
     let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(100)));
@@ -143,25 +215,27 @@ async fn scrape(
     loop {
         ticks.tick().await;
         let asked = begun.elapsed();
+        let node = same_machine.then(node::read);
         let answer = all(&pages).await;
         // What a page says is true of a moment between question and answer.
         let time = zero + (asked + begun.elapsed()) / 2;
         let time = Micros::try_from(time.as_micros()).unwrap_or(Micros::MAX);
         let mut collector = collector.lock().unwrap_or_else(PoisonError::into_inner);
+        collector.node(time, node.unwrap_or_default());
         match answer {
-            Ok(samples) => collector.page(time, &samples),
+            Ok(pages) => collector.pages(time, &pages),
             Err(error) => collector.failure(error.to_string()),
         }
     }
 }
 
-/// The samples of all pages. A sum over pods of which one is missing would be wrong, so that all
+/// The samples of each page. A sum over pods of which one is missing would be wrong, so that all
 /// have to answer.
-async fn all(pages: &[(Server, String)]) -> Result<Vec<Sample>, Error> {
+async fn all(pages: &[(Server, String)]) -> Result<Vec<Vec<Sample>>, Error> {
     let mut found = vec![];
     for (server, path) in pages {
         let page = server.get_ok(path).await?;
-        found.extend(samples(&String::from_utf8_lossy(&page)));
+        found.push(samples(&String::from_utf8_lossy(&page)).collect());
     }
     Ok(found)
 }
@@ -170,8 +244,8 @@ async fn all(pages: &[(Server, String)]) -> Result<Vec<Sample>, Error> {
 mod tests {
     use super::*;
 
-    fn page(text: &str) -> Vec<Sample> {
-        samples(text).collect()
+    fn page(text: &str) -> Vec<Vec<Sample>> {
+        vec![samples(text).collect()]
     }
 
     #[test]
@@ -179,10 +253,9 @@ mod tests {
         let mut collector = Collector::default();
         for time in [90, 100, 130] {
             let value = time * 2;
-            collector.page(time, &page(&format!("llm_num_requests_running {value}\n")));
+            collector.pages(time, &page(&format!("llm_num_requests_running {value}\n")));
         }
-        collector.scraped.series = collector.series.into_values().collect();
-        let scraped = collector.scraped.on(100);
+        let scraped = collector.end().on(100);
         assert_eq!(scraped.series[0].points, [(0, 200.0), (30, 260.0)]);
         assert_eq!(scraped.answered, 3);
     }
@@ -190,7 +263,36 @@ mod tests {
     #[test]
     fn a_page_of_something_else_is_said_to_be_one() {
         let mut collector = Collector::default();
-        collector.page(0, &page("nginx_up 1\n"));
+        collector.pages(0, &page("nginx_up 1\n"));
         assert!(collector.scraped.failed.unwrap().1.contains("no server"));
+    }
+
+    fn tokens(value: u32) -> Vec<Sample> {
+        samples(&format!("llm_generation_tokens_total {value}\n")).collect()
+    }
+
+    #[test]
+    fn a_pod_that_starts_anew_takes_nothing_from_what_all_of_them_counted() {
+        let mut collector = Collector::default();
+        for (time, values) in [(0, [100, 1000]), (1, [150, 1010]), (2, [5, 1020])] {
+            collector.pages(time, &values.map(tokens));
+        }
+        let scraped = collector.end();
+        assert_eq!(
+            scraped.series[0].points,
+            [(0, 1100.0), (1, 1160.0), (2, 1175.0)]
+        );
+    }
+
+    #[test]
+    fn several_servers_that_answer_in_turn_give_no_figures() {
+        let mut collector = Collector::default();
+        for (time, value) in [900, 10, 910, 20, 920, 30].into_iter().enumerate() {
+            collector.pages(time as u64, &[tokens(value)]);
+        }
+        let scraped = collector.end();
+        assert_eq!((scraped.answered, scraped.series.len()), (0, 0));
+        let why = scraped.failed.unwrap().1;
+        assert!(why.contains("name the metrics of each"), "{why}");
     }
 }

@@ -95,6 +95,12 @@ pub enum Quantity {
     GpuTemperature,
     /// Watts.
     GpuPower,
+    /// Seconds that all cores of the server's node worked, whoever they worked for.
+    NodeCpuSeconds,
+    /// Seconds that a hypervisor took from them.
+    NodeStolenSeconds,
+    /// Memory of the node that is in use, caches left out, in bytes.
+    NodeMemory,
 }
 
 /// Whether a series may fall.
@@ -137,7 +143,9 @@ impl Quantity {
             | Self::NetworkReceived
             | Self::NetworkSent
             | Self::DiskRead
-            | Self::DiskWritten => Kind::Counter,
+            | Self::DiskWritten
+            | Self::NodeCpuSeconds
+            | Self::NodeStolenSeconds => Kind::Counter,
             _ => Kind::Gauge,
         }
     }
@@ -155,6 +163,15 @@ impl Quantity {
                 | Self::GpuMemoryActivity
                 | Self::GpuTemperature
         )
+    }
+
+    /// The value of several pods or GPUs together.
+    pub fn together(self, one: f64, other: f64) -> f64 {
+        if self.largest() {
+            one.max(other)
+        } else {
+            one + other
+        }
     }
 }
 

@@ -59,6 +59,16 @@ pub(super) enum Error {
     Json(#[from] serde_json::Error),
 }
 
+/// What another pod of this job has left in it.
+pub(super) struct Left {
+    /// It had begun.
+    pub(super) began: bool,
+    /// The number of its last wish, and whether a copy was wished for.
+    pub(super) last_wish: Option<Wish>,
+    /// Rounds that it had measured.
+    pub(super) kept: Vec<Kept>,
+}
+
 /// The ConfigMap.
 #[derive(Clone)]
 pub(super) struct Mailbox {
@@ -80,7 +90,7 @@ impl Mailbox {
 
     /// What to do.
     pub(super) async fn assignment(&self) -> Result<Assignment, Error> {
-        let data = self.data().await?;
+        let data = self.data_in_the_end().await?;
         let content = |why: String| Error::Content {
             name: self.name.clone(),
             key: ASSIGNMENT,
@@ -100,30 +110,18 @@ impl Mailbox {
 
     /// Writes texts that must not be lost.
     pub(super) async fn keep(&self, texts: &BTreeMap<&str, String>) -> Result<(), Error> {
-        for pause in PAUSES {
-            match self.patch(&json!({"data": texts})).await {
-                Err(error) if is_passing(&error) => {
-                    eprintln!("warning: {error}; trying again in {} s", pause.as_secs());
-                    sleep(pause).await;
-                }
-                result => return result,
-            }
-        }
-        self.patch(&json!({"data": texts})).await
+        let patch = json!({"data": texts});
+        in_the_end(&PAUSES, async || self.patch(&patch).await).await
     }
 
-    /// The number of the last wish, and whether a copy was wished for: another pod of this job may
-    /// have been lost in between.
-    pub(super) async fn last_wish(&self) -> Result<Option<Wish>, Error> {
-        let data = self.data().await?;
-        Ok(data
-            .get(WISH)
-            .and_then(|text| serde_json::from_str(text).ok()))
-    }
-
-    /// Rounds that another pod of this job has left.
-    pub(super) async fn kept(&self) -> Result<Vec<Kept>, Error> {
-        Ok(parse(&self.data().await?, KEPT).unwrap_or_default())
+    /// What another pod of this job has left, where one was lost.
+    pub(super) async fn left(&self) -> Result<Left, Error> {
+        let data = self.data_in_the_end().await?;
+        Ok(Left {
+            began: data.contains_key(PROGRESS),
+            last_wish: parse(&data, WISH),
+            kept: parse(&data, KEPT).unwrap_or_default(),
+        })
     }
 
     /// Wishes for a copy with this change, or for none; gives back the copy once it serves, or why it
@@ -182,6 +180,11 @@ impl Mailbox {
             })
     }
 
+    /// What everything else waits for: an API server may restart meanwhile.
+    async fn data_in_the_end(&self) -> Result<BTreeMap<String, String>, Error> {
+        in_the_end(&PAUSES, async || self.data().await).await
+    }
+
     async fn data(&self) -> Result<BTreeMap<String, String>, Error> {
         let found = self.config_maps.get(&self.name).await;
         let found = found.map_err(|source| Error::Request {
@@ -191,6 +194,23 @@ impl Mailbox {
         })?;
         Ok(found.data.unwrap_or_default())
     }
+}
+
+/// Tries again after each pause, as long as that may help.
+async fn in_the_end<T>(
+    pauses: &[Duration],
+    request: impl AsyncFn() -> Result<T, Error>,
+) -> Result<T, Error> {
+    for &pause in pauses {
+        match request().await {
+            Err(error) if is_passing(&error) => {
+                eprintln!("warning: {error}; trying again in {} s", pause.as_secs());
+                sleep(pause).await;
+            }
+            result => return result,
+        }
+    }
+    request().await
 }
 
 fn parse<T: DeserializeOwned>(data: &BTreeMap<String, String>, key: &str) -> Option<T> {
@@ -214,20 +234,41 @@ fn is_passing(error: &Error) -> bool {
 mod tests {
     use super::*;
     use kube::core::Status;
+    use std::cell::Cell;
+
+    fn answered(code: u16) -> Error {
+        Error::Request {
+            verb: "writing",
+            name: "a".into(),
+            source: Box::new(kube::Error::Api(Box::new(Status {
+                code,
+                ..Status::default()
+            }))),
+        }
+    }
 
     #[test]
     fn what_the_api_server_refuses_is_not_tried_again() {
-        let answered = |code| {
-            is_passing(&Error::Request {
-                verb: "writing",
-                name: "a".into(),
-                source: Box::new(kube::Error::Api(Box::new(Status {
-                    code,
-                    ..Status::default()
-                }))),
-            })
+        let passing = |code| is_passing(&answered(code));
+        assert!(passing(500) && passing(429) && passing(409));
+        assert!(!passing(403) && !passing(404) && !passing(413));
+    }
+
+    #[tokio::test]
+    async fn a_request_is_repeated_until_it_succeeds_or_cannot() {
+        let tried = |codes: &'static [u16]| async move {
+            let asked = Cell::new(0);
+            let result = in_the_end(&[Duration::ZERO; 2], async || {
+                asked.set(asked.get() + 1);
+                codes
+                    .get(asked.get() - 1)
+                    .map_or(Ok(()), |&code| Err(answered(code)))
+            });
+            (result.await.is_ok(), asked.get())
         };
-        assert!(answered(500) && answered(429) && answered(409));
-        assert!(!answered(403) && !answered(404) && !answered(413));
+        assert_eq!(tried(&[]).await, (true, 1));
+        assert_eq!(tried(&[503, 503]).await, (true, 3));
+        assert_eq!(tried(&[503, 403]).await, (false, 2));
+        assert_eq!(tried(&[503, 503, 503, 503]).await, (false, 3));
     }
 }

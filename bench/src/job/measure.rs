@@ -41,7 +41,8 @@ pub(super) async fn measure(
     cancel: &CancellationToken,
 ) -> Result<Measured, Error> {
     wait_for_connections(&served.url, cancel).await;
-    let scraper = start(served, &plan.target);
+    let same_machine = place.is_node_of(&served.metrics);
+    let scraper = start(served, &plan.target, same_machine);
     let run = load::run(plan, follow, cancel.clone()).await?;
     if cancel.is_cancelled() {
         return Err(Error::Interrupted);
@@ -50,6 +51,7 @@ pub(super) async fn measure(
         Ok((pages, scraper)) => MetricsFrom::Scrapes {
             pages,
             scraped: scraper.stop(),
+            instead: from_prometheus(served, place.namespace).map(Box::new),
         },
         Err(why) => {
             from_prometheus(served, place.namespace).unwrap_or(MetricsFrom::Nowhere { why })
@@ -63,7 +65,7 @@ pub(super) async fn measure(
             .deployment_spec
             .clone()
             .and_then(|spec| serde_json::from_value(spec).ok()),
-        same_machine: place.is_node_of(&served.metrics),
+        same_machine,
     };
     let evidence = collect(&run, sources).await;
     Ok(Measured { run, evidence })
@@ -101,12 +103,22 @@ impl Place<'_> {
 }
 
 /// The pages themselves are read more often than any Prometheus would.
-fn start(served: &Served, target: &Target) -> Result<(Vec<String>, Scraper), String> {
+fn start(
+    served: &Served,
+    target: &Target,
+    same_machine: bool,
+) -> Result<(Vec<String>, Scraper), String> {
     let pages: Vec<_> = served.metrics.iter().map(|page| page.url.clone()).collect();
     if pages.is_empty() {
         return Err("no page with its metrics is known; set spec.target.metrics".to_owned());
     }
-    let scraper = Scraper::start(&pages, target, Some(served.dialect), SCRAPE_EVERY);
+    let scraper = Scraper::start(
+        &pages,
+        target,
+        Some(served.dialect),
+        SCRAPE_EVERY,
+        same_machine,
+    );
     let scraper = scraper.map_err(|error| error.to_string())?;
     Ok((pages, scraper))
 }

@@ -4,7 +4,7 @@ use crate::load::{
     profiles,
 };
 use candlepower_api::{
-    benchmark::{LLMBenchmarkSpec, Workload, job::Served},
+    benchmark::{LLMBenchmarkSpec, job::Served},
     names::paths,
 };
 use sha2::{Digest, Sha256};
@@ -13,23 +13,21 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+use uuid::Uuid;
 
-/// Whether the server has answered the same prompts before.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Prompts {
-    /// It has not.
-    New,
-    /// It has, and its prefix cache may hold them: others of the same lengths are sent.
-    Seen,
+/// Texts that no benchmark before has sent.
+pub(super) fn new_texts() -> u64 {
+    Uuid::new_v4().as_u64_pair().0 >> 1
 }
 
-/// The load of `spec` on `served`: the same on the deployment and on each copy of it.
+/// The load of `spec` on `served`: the same on the deployment and on each copy of it, but for the `texts` that its prompts
+/// are made of.
 pub(super) fn plan(
     spec: &LLMBenchmarkSpec,
     served: &Served,
     api_key: Option<String>,
     certificates: Vec<PathBuf>,
-    prompts: Prompts,
+    texts: u64,
 ) -> Result<Plan, Invalid> {
     let plan = Plan {
         target: Target {
@@ -41,13 +39,8 @@ pub(super) fn plan(
                 server_name: served.server_name.clone(),
             },
         },
-        workload: Workload {
-            seed: match prompts {
-                Prompts::New => spec.workload.seed,
-                Prompts::Seen => spec.workload.seed.wrapping_add(1),
-            },
-            ..spec.workload.clone()
-        },
+        workload: spec.workload.clone(),
+        texts,
         scenarios: profiles::scenarios(spec.profile, &spec.scenarios)?,
         search: None,
         stop_when: spec.stop_when.as_ref().map(|limit| limit.error_rate),
@@ -118,7 +111,7 @@ mod tests {
         let served: Served =
             serde_json::from_value(json!({"url": "http://a", "model": "m"})).unwrap();
         assert!(matches!(
-            plan(&wrong, &served, None, Vec::new(), Prompts::New),
+            plan(&wrong, &served, None, Vec::new(), 0),
             Err(Invalid::NoWindow(_))
         ));
     }
@@ -139,7 +132,7 @@ mod tests {
         }))
         .unwrap();
         let spec = spec(&json!({"target": {"deployment": "tiny"}, "profile": "quick"}));
-        let plan = plan(&spec, &served, None, found.clone(), Prompts::New).unwrap();
+        let plan = plan(&spec, &served, None, found.clone(), 0).unwrap();
         assert_eq!(plan.target.trust.certificates, found);
         let name = plan.target.trust.server_name;
         assert_eq!(name.as_deref(), Some("tiny.team.svc"));

@@ -7,8 +7,7 @@ use super::{
     mailbox::Mailbox,
     measure::{Measured, Place, measure},
     outcome::{self, Tried},
-    plan::{self, Prompts},
-    shorten,
+    plan, shorten,
     store::Store,
 };
 use crate::{
@@ -21,7 +20,7 @@ use candlepower_api::benchmark::{
     LLMBenchmarkSpec,
     job::{
         Assignment, Change, KEPT, NODE_VARIABLE, RECORDS_DIR, REPORT_JSON, REPORT_MARKDOWN,
-        SUMMARY, Served, TARGET_TLS_DIR,
+        SUMMARY, Served, TARGET_TLS_DIR, Wish,
     },
 };
 use std::{collections::BTreeMap, env, path::Path};
@@ -40,6 +39,9 @@ pub(super) struct Rounds {
     cancel: CancellationToken,
     /// The number of the last wish.
     wishes: u32,
+    /// Which texts the prompts are made of: others in each pod, for the same requests may have been sent to the same
+    /// deployment before, by a pod that was lost or by a run of the day before, and its prefix cache may hold them.
+    texts: u64,
     /// Whether another pod of this job was lost before.
     follows: bool,
     /// Rounds that it had left.
@@ -65,6 +67,7 @@ impl Rounds {
             node: env::var(NODE_VARIABLE).ok(),
             cancel,
             wishes: 0,
+            texts: plan::new_texts(),
             follows: false,
             found: Vec::new(),
             bucket: None,
@@ -76,9 +79,11 @@ impl Rounds {
     pub(super) async fn run(mut self) -> Result<(), Error> {
         let assignment = self.mailbox.assignment().await?;
         let folder = Path::new(RECORDS_DIR).join(&assignment.benchmark);
-        let mut store = Store::new(folder, self.mailbox.kept().await?);
+        let left = self.mailbox.left().await?;
+        let mut store = Store::new(folder, left.kept);
         self.open_bucket(&assignment.spec);
-        self.follow_a_lost_pod(&store).await?;
+        self.follows = left.began;
+        self.release_what_a_lost_pod_had(left.last_wish).await?;
         let first = self
             .round(&mut store, &assignment, &assignment.target, FIRST, None)
             .await?;
@@ -97,12 +102,7 @@ impl Rounds {
         let again = if tried.is_empty() {
             None
         } else {
-            // The operator has removed the last copy by then.
-            let target = self.mailbox.assignment().await?.target;
-            let again = self
-                .round(&mut store, &assignment, &target, AGAIN, None)
-                .await?;
-            Some(build(&again.run, &again.evidence, &options))
+            self.again(&mut store, &assignment, &options).await?
         };
         self.conclude(&assignment, &first, options, &tried, again.as_ref())
             .await
@@ -120,10 +120,8 @@ impl Rounds {
         }
     }
 
-    /// An earlier pod of this job may have been lost in the middle of a round or of a change.
-    async fn follow_a_lost_pod(&mut self, store: &Store) -> Result<(), Error> {
-        let last = self.mailbox.last_wish().await?;
-        self.follows = last.is_some() || !store.kept().is_empty();
+    /// An earlier pod of this job may have been lost in the middle of a change.
+    async fn release_what_a_lost_pod_had(&mut self, last: Option<Wish>) -> Result<(), Error> {
         let Some(last) = last else {
             return Ok(());
         };
@@ -144,17 +142,14 @@ impl Rounds {
             return Ok(measured);
         }
         self.teller.stage("Preparing", variant);
-        let prompts = if round == AGAIN {
-            Prompts::Seen
-        } else {
-            Prompts::New
-        };
+        // Those of the first round are in the deployment's prefix cache.
+        let texts = self.texts.wrapping_add(u64::from(round == AGAIN));
         let plan = plan::plan(
             &assignment.spec,
             served,
             self.api_key.clone(),
             plan::certificates(Path::new(TARGET_TLS_DIR)),
-            prompts,
+            texts,
         )?;
         let place = Place {
             namespace: &self.namespace,
@@ -178,6 +173,25 @@ impl Rounds {
         // That pod may have been lost before it had done so.
         self.upload(store, assignment, round).await;
         Some(measured)
+    }
+
+    /// The deployment once more. The operator has removed the last copy by then. That it cannot be measured again is no
+    /// reason to lose what was measured.
+    async fn again(
+        &mut self,
+        store: &mut Store,
+        assignment: &Assignment,
+        options: &Options,
+    ) -> Result<Option<Report>, Error> {
+        let target = self.mailbox.assignment().await?.target;
+        match self.round(store, assignment, &target, AGAIN, None).await {
+            Ok(again) => Ok(Some(build(&again.run, &again.evidence, options))),
+            Err(Error::Load(error)) => {
+                self.lacks("the deployment again", &error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Measures a copy of the deployment with one change.

@@ -21,13 +21,16 @@ pub(super) async fn run(
 ) -> io::Result<()> {
     let (sender, mut due) = mpsc::unbounded_channel();
     let no_more = shared.no_more.clone();
+    // Before any of them is due: the window does not end while one of its requests waits to be sent.
+    let measured = |arrival: Arrival| (arrival, shared.measures(start + arrival.due));
+    let arrivals: Vec<_> = arrivals.into_iter().map(measured).collect();
     // The runtime's timers have whole milliseconds; a thread of its own is late by microseconds.
     thread::Builder::new()
         .name("arrivals".to_owned())
         .spawn(move || {
-            for (place, arrival) in arrivals.into_iter().enumerate() {
+            for (place, (arrival, measured)) in arrivals.into_iter().enumerate() {
                 let going = wait_until(start + arrival.due, || no_more.is_cancelled());
-                if !going || sender.send((place as u64, arrival)).is_err() {
+                if !going || sender.send((place as u64, arrival, measured)).is_err() {
                     return;
                 }
             }
@@ -37,9 +40,12 @@ pub(super) async fn run(
         idle: Mutex::new(Vec::new()),
         places: Semaphore::new(connections.min(Semaphore::MAX_PERMITS)),
     });
-    while let Some((place, arrival)) = due.recv().await {
+    while let Some((place, arrival, measured)) = due.recv().await {
         let (tasks, shared, pool) = (shared.tasks.clone(), shared.clone(), pool.clone());
-        tasks.spawn(async move { send(&shared, &pool, place, arrival, start).await });
+        tasks.spawn(async move {
+            send(&shared, &pool, place, arrival, start).await;
+            drop(measured);
+        });
     }
     Ok(())
 }

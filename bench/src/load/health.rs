@@ -123,7 +123,7 @@ pub fn problems(health: &GeneratorHealth) -> Vec<String> {
 }
 
 /// Whether the verdicts stand although the generator was late: that makes a server look worse than it is, and never
-/// better, so what is met stays met. A generator without CPU to spare has put less load on the target than it was
+/// better (requests that arrive by themselves begin when they were due), so what is met stays met. A generator without CPU to spare has put less load on the target than it was
 /// asked for, which says nothing.
 pub fn leaves_verdicts(health: &GeneratorHealth, verdicts: &[Verdict]) -> bool {
     health.cpu_cores <= BUSY * health.cpu_available

@@ -121,7 +121,7 @@ impl Live {
         match &record.outcome {
             Outcome::Success { .. } => {
                 ended.succeeded += 1;
-                let values = [ttft(&record), tpot(&record).map(round)];
+                let values = [ttft(&record, record.sent), tpot(&record).map(round)];
                 let Ended {
                     ttft: first,
                     tpot: each,

@@ -5,7 +5,7 @@ use candlepower_api::{
     benchmark::{Scenario, Workload},
     value::Percentage,
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 /// Where requests go.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,9 @@ pub struct Plan {
     pub target: Target,
     /// What they ask for.
     pub workload: Workload,
+    /// Which texts prompts are made of. Other texts have the same lengths, in the same order and at the same times, but no
+    /// words in common with them that a prefix cache could hold.
+    pub texts: u64,
     /// Levels of load, in order.
     pub scenarios: Vec<ScenarioPlan>,
     /// A search for the highest load, after the scenarios.
@@ -60,7 +63,7 @@ pub struct ScenarioPlan {
     pub duration: Duration,
     /// The beginning that does not count.
     pub warm_up: Duration,
-    /// How long unfinished requests may go on afterwards, which does not count either.
+    /// How long the load goes on afterwards at most, until all requests of the window have ended; it does not count either.
     pub cool_down: Duration,
 }
 
@@ -114,8 +117,10 @@ impl Load {
 /// Why a plan makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
-    /// A rate is not one.
-    #[error("scenario {scenario}: {rate} is no rate; write requests per second such as 3/s")]
+    /// A rate is not one, or none that can be kept.
+    #[error(
+        "scenario {scenario}: {rate} is no rate; write requests per second such as 3/s, from 0.001 to 100000"
+    )]
     Rate {
         /// The scenario.
         scenario: String,
@@ -141,8 +146,8 @@ pub enum Invalid {
     Workload(&'static str),
 }
 
-/// How long unfinished requests may go on where a scenario does not say.
-const COOL_DOWN: Duration = Duration::from_secs(30);
+/// How long the load goes on at most after the window, where a scenario does not say.
+pub const COOL_DOWN: Duration = Duration::from_secs(30);
 
 impl ScenarioPlan {
     /// Of a resource's scenario.
@@ -179,10 +184,13 @@ impl ScenarioPlan {
     }
 }
 
+/// Rates that can be kept: a request in a quarter of an hour, and more than any generator sends.
+const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
+
 /// Requests per second, written `3/s` or `3`.
 fn parse_rate(scenario: &str, text: &str) -> Result<f64, Invalid> {
     let number = text.strip_suffix("/s").unwrap_or(text).parse::<f64>();
-    let rate = number.ok().filter(|rate| rate.is_finite() && *rate > 0.0);
+    let rate = number.ok().filter(|rate| RATES.contains(rate));
     rate.ok_or_else(|| Invalid::Rate {
         scenario: scenario.to_owned(),
         rate: text.to_owned(),
@@ -235,7 +243,7 @@ impl ScenarioPlan {
             Load::Constant { rate } | Load::Poisson { rate } => rate,
             Load::Users { .. } | Load::Replay(_) => 1.0,
         };
-        if !(rate.is_finite() && rate > 0.0) {
+        if !RATES.contains(&rate) {
             return Err(Invalid::Rate {
                 scenario: self.name.clone(),
                 rate: rate.to_string(),
@@ -287,6 +295,14 @@ mod tests {
                 "such as 3/s",
             ),
             (
+                json!({"name": "a", "duration": "1m", "arrival": {"poisson": "0.00000000000000000001/s"}}),
+                "from 0.001",
+            ),
+            (
+                json!({"name": "a", "duration": "1m", "arrival": {"poisson": "1e12/s"}}),
+                "to 100000",
+            ),
+            (
                 json!({"name": "a", "duration": "1m", "arrival": {}}),
                 "poisson or constant",
             ),
@@ -313,6 +329,7 @@ mod tests {
                 trust: Trust::default(),
             },
             workload: Workload::default(),
+            texts: 0,
             scenarios,
             search: None,
             stop_when: None,

@@ -13,6 +13,9 @@ use uuid::Uuid;
 /// Requests of a scenario; more than any scenario sends.
 const PER_SCENARIO: u64 = 1 << 40;
 
+/// Marks the random streams of prompts' words, apart from those of lengths.
+const WORDS: u64 = 1 << 62;
+
 /// Makes the requests of one scenario.
 #[derive(Clone)]
 pub(super) struct Requests {
@@ -20,6 +23,8 @@ pub(super) struct Requests {
     pub(super) dialect: Dialect,
     pub(super) vocabulary: Arc<Vocabulary>,
     pub(super) workload: Arc<Workload>,
+    /// Which texts prompts are made of.
+    pub(super) texts: u64,
     /// The scenario's place in the run.
     pub(super) scenario: u64,
 }
@@ -39,7 +44,11 @@ impl Requests {
         let mixed = pick(&self.workload.prompts, &mut random);
         let output = u32::try_from(self.workload.output_tokens).unwrap_or(1);
         let (prompt_tokens, output_tokens) = lengths.unwrap_or((mixed, output));
-        let prompt = self.vocabulary.prompt(prompt_tokens, &mut random);
+        let mut words = Random::new(
+            self.workload.seed ^ self.texts.cast_signed(),
+            stream | WORDS,
+        );
+        let prompt = self.vocabulary.prompt(prompt_tokens, &mut words);
         // Traces are kept apart by ids that no other run has.
         let trace_id = Uuid::new_v4().simple().to_string();
         let record = RequestRecord {
@@ -150,6 +159,7 @@ mod tests {
                 seed,
                 ..Workload::default()
             }),
+            texts: 0,
             scenario,
         }
     }
@@ -164,6 +174,20 @@ mod tests {
     fn the_same_seed_makes_the_same_requests() {
         assert_eq!(bodies(&requests(1, 0)), bodies(&requests(1, 0)));
         assert_ne!(bodies(&requests(1, 0)), bodies(&requests(2, 0)));
+    }
+
+    #[test]
+    fn other_texts_have_the_same_lengths_and_no_beginning_in_common() {
+        let of = |texts| Requests {
+            texts,
+            ..requests(1, 0)
+        };
+        let (one, other) = (of(0), of(7));
+        for index in 0..50 {
+            let (first, second) = (one.at(index, None), other.at(index, None));
+            assert_eq!(first.1.asked_prompt_tokens, second.1.asked_prompt_tokens);
+            assert_ne!(first.0.body, second.0.body);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     target::{self, Known},
 };
 use crate::{
+    figures,
     objectives::goodput,
     record::{Knee, Run},
 };
@@ -84,26 +85,44 @@ pub async fn run(
     Ok(runner.run)
 }
 
+/// Answers that had fewer tokens than were asked for, and all that the server counted.
+fn shorter(run: &Run) -> (usize, usize) {
+    let requests = run.scenarios.iter().flat_map(|one| &one.requests);
+    let answered = requests.filter(|one| figures::succeeded(one));
+    let counted = answered.filter_map(|one| Some((one.output_tokens?, one.asked_output_tokens)));
+    counted.fold((0, 0), |(shorter, all), (got, asked)| {
+        (shorter + usize::from(got < asked), all + 1)
+    })
+}
+
 /// Connections that closed users need; open arrivals make do with what there is.
 fn most_users(plan: &Plan) -> u64 {
     let users = plan.scenarios.iter().map(|scenario| match scenario.load {
         Load::Users { users, .. } => u64::from(users),
         _ => 1,
     });
-    users.max().unwrap_or(1)
+    // A search that ran out of files in the middle would lose what it had measured.
+    let searched = plan.search.iter().map(|search| match search.by {
+        // Users are at most 10,000, far below 2^53.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        By::Users => search.to as u64,
+        By::Rate => 1,
+    });
+    users.chain(searched).max().unwrap_or(1)
 }
 
 fn begin(plan: &Plan, client: &Client, known: Option<&Known>) -> Run {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let micros = now.unwrap_or_default().as_micros();
-    let lengths = known.map(|known| known.dialect.lengths.words());
+    let lengths = known.map(|known| known.dialect.lengths.words(0, 0));
     Run {
         started_at: u64::try_from(micros).unwrap_or(u64::MAX),
         url: client.address(),
         model: known.map_or_else(String::new, |known| known.model.to_string()),
         workload: plan.workload.clone(),
+        texts: plan.texts,
         prompt_lengths: known.map_or_else(String::new, |known| known.prompt_lengths.clone()),
-        output_lengths: lengths.unwrap_or_default().to_owned(),
+        output_lengths: lengths.unwrap_or_default(),
         first_answer: known.map(|known| known.first_answer),
         generator: concat!("candlepower ", env!("CARGO_PKG_VERSION")).to_owned(),
         stopped: known.is_none().then(|| INTERRUPTED.to_owned()),
@@ -150,11 +169,6 @@ impl Runner<'_> {
             let Some(load) = found.next(search) else {
                 break;
             };
-            if search.by == By::Users {
-                // Users are at most 10,000, far below 2^53.
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-                allow_connections(load as u64)?;
-            }
             self.scenario(&search.scenario(load), None, observer)
                 .await?;
             let Some(last) = self.run.scenarios.last() else {
@@ -199,6 +213,7 @@ impl Runner<'_> {
                 dialect: self.known.dialect,
                 vocabulary: self.known.vocabulary.clone(),
                 workload: Arc::new(self.plan.workload.clone()),
+                texts: self.plan.texts,
                 scenario: self.place as u64,
             },
             connections: self.connections,
@@ -215,6 +230,8 @@ impl Runner<'_> {
             self.run.stopped = Some(INTERRUPTED.to_owned());
         }
         self.run.scenarios.push(scenario);
+        let (shorter, all) = shorter(&self.run);
+        self.run.output_lengths = self.known.dialect.lengths.words(shorter, all);
         observer.scenario_ended(&self.run);
         Ok(self.run.stopped.is_none())
     }

@@ -15,7 +15,10 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often progress is told.
@@ -43,6 +46,7 @@ impl Stage<'_> {
     /// Applies the load.
     pub(super) async fn run(self, observer: &mut dyn Observer) -> std::io::Result<ScenarioRun> {
         let watch = Watch::begin();
+        let start = Instant::now();
         let shared = Arc::new(Shared {
             wire: self.wire.clone(),
             requests: self.requests.clone(),
@@ -51,17 +55,19 @@ impl Stage<'_> {
             no_more: CancellationToken::new(),
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            measured: TaskTracker::new(),
+            window_end: start + self.plan.duration,
         });
-        let start = Instant::now();
-        let generating = self.generate(shared.clone(), start);
         let mut clock = Ticking::new(&self, start);
+        // One of the tasks that have to end before the records are taken.
+        let generating = shared.tasks.spawn(self.generate(shared.clone(), start));
         let stopped = clock.until_sent(&shared, generating, observer).await?;
         let sent = Instant::now();
+        if stopped.is_none() {
+            clock.until_measured(&shared, observer).await;
+        }
         shared.no_more.cancel();
         shared.tasks.close();
-        if stopped.is_none() {
-            clock.until_answered(&shared, observer).await;
-        }
         shared.cut.cancel();
         shared.tasks.wait().await;
         Ok(self.record(&shared, &watch, (start, sent), stopped))
@@ -73,13 +79,18 @@ impl Stage<'_> {
         start: Instant,
     ) -> impl Future<Output = std::io::Result<()>> + use<> {
         let (load, connections) = (self.plan.load.clone(), self.connections);
-        let (seed, duration) = (self.requests.workload.seed, self.plan.duration);
+        let (seed, plan) = (self.requests.workload.seed, self.plan);
+        // A trace ends where it ends; everything else goes on as long as something is measured.
+        let until = match load {
+            Load::Replay(_) => plan.duration,
+            _ => plan.duration + plan.cool_down,
+        };
         async move {
             if let Load::Users { users, spawn_rate } = load {
                 users::run(shared, users, spawn_rate, start).await;
                 return Ok(());
             }
-            let due = schedule::arrivals(&load, seed, duration);
+            let due = schedule::arrivals(&load, seed, until);
             arrivals::run(shared, due, connections, start).await
         }
     }
@@ -133,20 +144,18 @@ impl<'a> Ticking<'a> {
     async fn until_sent(
         &mut self,
         shared: &Shared,
-        generating: impl Future<Output = std::io::Result<()>>,
+        mut generating: JoinHandle<std::io::Result<()>>,
         observer: &mut dyn Observer,
     ) -> std::io::Result<Option<String>> {
         let end = tokio::time::sleep_until((self.start + self.stage.plan.duration).into());
-        tokio::pin!(end, generating);
-        // Every arrival that was due is sent; users that have not started yet never do.
-        let closed = matches!(self.stage.plan.load, Load::Users { .. });
+        tokio::pin!(end);
         let mut generated = false;
         loop {
             tokio::select! {
-                () = &mut end, if generated || closed => return Ok(None),
+                () = &mut end => return Ok(None),
                 () = self.stage.cancel.cancelled() => return Ok(Some(INTERRUPTED.to_owned())),
                 result = &mut generating, if !generated => {
-                    result?;
+                    result.map_err(std::io::Error::other)??;
                     generated = true;
                 }
                 _ = self.ticks.tick() => {
@@ -159,10 +168,11 @@ impl<'a> Ticking<'a> {
         }
     }
 
-    /// Until all requests have ended, or the cool-down has.
-    async fn until_answered(&mut self, shared: &Shared, observer: &mut dyn Observer) {
+    /// Until all requests of the window have ended, or the cool-down has. The load goes on meanwhile.
+    async fn until_measured(&mut self, shared: &Shared, observer: &mut dyn Observer) {
         let end = tokio::time::sleep(self.stage.plan.cool_down);
-        let answered = shared.tasks.wait();
+        shared.measured.close();
+        let answered = shared.measured.wait();
         tokio::pin!(end, answered);
         loop {
             tokio::select! {

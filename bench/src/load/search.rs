@@ -25,7 +25,7 @@ pub struct Search {
     pub warm_up: Duration,
     /// How long unfinished requests of each may go on.
     pub cool_down: Duration,
-    /// What has to be met.
+    /// What has to be met. Throughput is not among them: a low load misses it whatever the server can do.
     pub objectives: Vec<Objective>,
 }
 

@@ -11,7 +11,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 /// A user's first pause after a failure; a target that refuses at once is not hammered.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -30,6 +33,9 @@ pub(super) struct Shared {
     /// Unfinished requests are cut off.
     pub(super) cut: CancellationToken,
     pub(super) tasks: TaskTracker,
+    /// Requests that began before the window's end and have not ended.
+    pub(super) measured: TaskTracker,
+    pub(super) window_end: Instant,
 }
 
 impl Shared {
@@ -61,6 +67,11 @@ impl Shared {
         success
     }
 
+    /// To be held until the end of a request that begins at `began`.
+    pub(super) fn measures(&self, began: Instant) -> Option<TaskTrackerToken> {
+        (began < self.window_end).then(|| self.measured.token())
+    }
+
     /// The next place in the order of requests.
     pub(super) fn next_index(&self) -> u64 {
         self.next.fetch_add(1, Relaxed)
@@ -87,6 +98,7 @@ async fn user(shared: Arc<Shared>, start: Instant) {
     let clock = shared.wire.clock;
     let (mut slot, mut due, mut pause) = (None, clock.at(start), PAUSE);
     while !shared.no_more.is_cancelled() {
+        let _measured = shared.measures(Instant::now());
         if shared.one(&mut slot, shared.next_index(), None, due).await {
             pause = PAUSE;
         } else {

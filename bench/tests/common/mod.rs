@@ -57,6 +57,7 @@ pub fn plan(url: String, output_tokens: i32, scenarios: Vec<ScenarioPlan>) -> Pl
         },
         scenarios,
         search: None,
+        texts: 0,
         stop_when: None,
         timeout: TIMEOUT,
     }

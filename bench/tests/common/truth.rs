@@ -6,12 +6,11 @@
     unreachable_pub,
     reason = "each test program uses some of it, and may stop at the first surprise"
 )]
-use super::successes;
 use crate::stand_in::{Entry, StandIn, laws::Laws};
 use candlepower_bench::{
     analysis::operations::rank,
     evidence::jaeger,
-    figures::{Distribution, Figures},
+    figures::{Distribution, Figures, succeeded},
     objectives::{Objective, goodput},
     record::ScenarioRun,
 };
@@ -105,8 +104,7 @@ impl Truth {
 
     /// Over the requests that count, by the server's times.
     fn over(&self, run: &ScenarioRun, value: impl Fn(&Entry) -> u64) -> Distribution {
-        let inside = |sent: u64| run.window.0 <= sent && sent < run.window.1;
-        let counted = successes(run).filter(|one| inside(one.sent));
+        let counted = run.measured().filter(|one| succeeded(one));
         Distribution::of(counted.map(|one| value(&self.log[&one.trace_id]))).unwrap()
     }
 

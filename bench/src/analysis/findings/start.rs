@@ -41,7 +41,7 @@ pub fn cold_start(run: &Run, evidence: &Evidence) -> Option<ColdStart> {
     let mut later: Vec<_> = requests[requests.len() / 2..]
         .iter()
         .skip(usize::from(requests.len() < 2))
-        .filter_map(|one| ttft(one))
+        .filter_map(|one| ttft(one, scenario.began(one)))
         .collect();
     later.sort_unstable();
     let loaded = evidence.series(Quantity::ModelLoaded);

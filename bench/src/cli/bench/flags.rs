@@ -1,12 +1,12 @@
 //! The flags of `candlepower bench`, and the plan that they ask for.
 use crate::{
     load::{
-        plan::{Load as Level, ScenarioPlan},
+        plan::{COOL_DOWN, Load as Level, ScenarioPlan},
         profiles,
         search::{By, Search},
         trace,
     },
-    objectives::{self, Objective},
+    objectives::{self, Metric, Objective},
 };
 use candlepower_api::{
     benchmark::{self, Objectives, PromptMix},
@@ -18,44 +18,45 @@ use super::Error;
 
 /// How much load, and for how long.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Load {
     /// `standard`: 10, 25, 50 and 100 users for 5 to 15 minutes each; `quick`: the same shape in
     /// 3 minutes.
     #[arg(long, value_enum, conflicts_with_all = ["users", "rate", "replay", "search"])]
     profile: Option<Profile>,
     /// Closed users, one level after the other, such as 1,10,25.
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with_all = ["profile", "rate", "replay", "search"])]
+    #[arg(long, group = "load", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with_all = ["profile", "rate", "replay", "search"])]
     users: Vec<u32>,
     /// Users that start per second; all within a second where absent.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, requires = "users", value_parser = clap::value_parser!(u32).range(1..))]
     spawn_rate: Option<u32>,
     /// Requests per second that arrive whatever the server does, one level after the other.
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["profile", "users", "replay", "search"])]
+    #[arg(long, group = "load", value_delimiter = ',', conflicts_with_all = ["profile", "users", "replay", "search"])]
     rate: Vec<f64>,
-    /// How such requests arrive.
-    #[arg(long, value_enum, default_value_t)]
-    arrivals: Arrivals,
+    /// How such requests arrive; at random where absent.
+    #[arg(long, requires = "rate", value_enum)]
+    arrivals: Option<Arrivals>,
     /// A trace to replay: JSON lines with time (seconds), promptTokens and outputTokens.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "users", "rate", "search"])]
+    #[arg(long, group = "load", value_name = "FILE", conflicts_with_all = ["profile", "users", "rate", "search"])]
     replay: Option<PathBuf>,
     /// Searches the highest load that meets the objectives.
-    #[arg(long, value_enum, conflicts_with_all = ["profile", "users", "rate", "replay"])]
+    #[arg(long, group = "load", value_enum, conflicts_with_all = ["profile", "users", "rate", "replay"])]
     search: Option<SearchBy>,
-    /// The lowest load of a search.
-    #[arg(long, default_value_t = 1.0)]
-    from: f64,
-    /// The highest load of a search.
-    #[arg(long, default_value_t = 256.0)]
-    to: f64,
+    /// The lowest load of a search; 1 where absent.
+    #[arg(long, requires = "search")]
+    from: Option<f64>,
+    /// The highest load of a search; 256 where absent.
+    #[arg(long, requires = "search")]
+    to: Option<f64>,
     /// How long each level lasts, warm-up included; a replay's default is its trace's length.
-    #[arg(long)]
+    #[arg(long, requires = "load")]
     duration: Option<Duration>,
     /// The beginning of each level that does not count; a fifth of it, up to 30 s, where absent.
-    #[arg(long)]
+    #[arg(long, requires = "load")]
     warm_up: Option<Duration>,
-    /// How long unfinished requests may go on afterwards.
-    #[arg(long, default_value = "30s")]
-    cool_down: Duration,
+    /// How long the load goes on at most until all requests of the window have ended; 30s where absent.
+    #[arg(long, requires = "load")]
+    cool_down: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -98,6 +99,10 @@ pub(super) struct Workload {
     /// The same seed makes the same requests.
     #[arg(long, default_value_t = 1)]
     seed: i64,
+    /// Which texts prompts are made of: other texts have the same lengths but share no words that a prefix cache could
+    /// still hold from a run before.
+    #[arg(long, default_value_t = 0)]
+    pub(super) texts: u64,
     /// Ask for whole answers; there is no time to first token then.
     #[arg(long)]
     no_stream: bool,
@@ -169,7 +174,7 @@ impl Load {
             self.level(format!("users-{users}"), load, DURATION)
         });
         let rates = self.rate.iter().map(|&rate| {
-            let load = match self.arrivals {
+            let load = match self.arrivals.unwrap_or_default() {
                 Arrivals::Poisson => Level::Poisson { rate },
                 Arrivals::Constant => Level::Constant { rate },
             };
@@ -198,8 +203,12 @@ impl Load {
             },
             load,
             duration,
-            cool_down: self.cool_down.as_std(),
+            cool_down: self.cool_down(),
         }
+    }
+
+    fn cool_down(&self) -> time::Duration {
+        self.cool_down.map_or(COOL_DOWN, Duration::as_std)
     }
 
     fn warm_up(&self, duration: time::Duration) -> time::Duration {
@@ -208,7 +217,8 @@ impl Load {
     }
 
     fn searching(&self, by: SearchBy, objectives: &[Objective]) -> Result<Search, Error> {
-        if !(self.from > 0.0 && self.from <= self.to && self.to <= 10_000.0) {
+        let (from, to) = (self.from.unwrap_or(1.0), self.to.unwrap_or(256.0));
+        if !(from > 0.0 && from <= to && to <= 10_000.0) {
             return Err(Error::Other(
                 "a search goes up: write --from above 0 and --to as large or larger, up to 10000"
                     .to_owned(),
@@ -219,19 +229,28 @@ impl Load {
             SearchBy::Users => By::Users,
             SearchBy::Rate => By::Rate,
         };
+        let mut objectives = if objectives.is_empty() {
+            objectives::of_resource(&Objectives::default())
+        } else {
+            objectives.to_vec()
+        };
+        objectives.retain(|one| one.metric != Metric::TokensPerSecond);
+        if objectives.is_empty() {
+            return Err(Error::Other(
+                "a search needs a limit that a higher load breaks: write --objective ttft-p95=1s, \
+                 tpot=100ms or error-rate=1%"
+                    .to_owned(),
+            ));
+        }
         let whole = |load: f64| if by == By::Users { load.ceil() } else { load };
         Ok(Search {
             by,
-            from: whole(self.from),
-            to: whole(self.to),
+            from: whole(from),
+            to: whole(to),
             duration,
             warm_up: self.warm_up(duration),
-            cool_down: self.cool_down.as_std(),
-            objectives: if objectives.is_empty() {
-                objectives::of_resource(&Objectives::default())
-            } else {
-                objectives.to_vec()
-            },
+            cool_down: self.cool_down(),
+            objectives,
         })
     }
 }
@@ -313,10 +332,37 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_that_would_do_nothing_is_refused() {
+        for flags in [
+            ["--duration", "10s"].as_slice(),
+            &["--cool-down", "10s", "--profile", "quick"],
+            &["--rate", "2", "--spawn-rate", "2"],
+            &["--search", "rate", "--arrivals", "constant"],
+            &["--users", "2", "--from", "2"],
+        ] {
+            let error = parse(flags).unwrap_err().to_string();
+            assert!(
+                error.contains("required") || error.contains("cannot"),
+                "{error}"
+            );
+        }
+        assert!(parse(&["--rate", "2", "--duration", "10s", "--arrivals", "constant"]).is_ok());
+    }
+
+    #[test]
     fn a_search_without_objectives_takes_those_of_the_resource() {
         let search = parse(&["--search", "rate", "--to", "8"]).unwrap().load;
         let search = search.plan(&[]).unwrap().1.unwrap();
-        assert_eq!(search.objectives.len(), 6);
+        let metrics: Vec<_> = search.objectives.iter().map(|one| one.metric).collect();
+        assert_eq!(metrics.len(), 5);
+        assert!(
+            !metrics.contains(&Metric::TokensPerSecond),
+            "a low load misses it whatever the server can do"
+        );
+        let throughput_only = parse(&["--search", "users"]).unwrap().load;
+        let only = ["tokens-per-second=30".parse().unwrap()];
+        let error = throughput_only.plan(&only).unwrap_err().to_string();
+        assert!(error.contains("ttft-p95=1s"), "{error}");
         let upside_down = parse(&["--search", "users", "--from", "9", "--to", "2"]);
         assert!(upside_down.unwrap().load.plan(&[]).is_err());
     }

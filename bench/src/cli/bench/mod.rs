@@ -72,6 +72,7 @@ impl Bench {
             workload: self.workload.workload(),
             scenarios,
             search,
+            texts: self.workload.texts,
             stop_when: self.limits.stop_error_rate,
             timeout: self.limits.timeout.as_std(),
         };

@@ -16,9 +16,9 @@ const NO_VERDICT: u8 = 4;
 
 /// What the table's words mean.
 const FORMULAS: &str = "\
-TTFT: first token's time - request sent.  TPOT: (last token - first token) / (output tokens - 1), mean.
-E2E: last byte - request sent.  TOK/S: output tokens that arrived inside the window / window.
-GOODPUT: answers per second within the objectives of TTFT and TPOT.  Latencies: requests sent inside the window.
+TTFT: first token's time - request sent (with --rate and --replay: - request due).  E2E: last byte - the same.
+TPOT: (last token - first token) / (output tokens - 1), mean.  TOK/S: output tokens that arrived inside the window / window.
+GOODPUT: answers per second within the objectives of TTFT and TPOT.  Latencies: requests that began inside the window.
 ";
 
 /// The figures of a run and what they say.
@@ -308,6 +308,7 @@ mod tests {
             url: "http://a".to_owned(),
             model: "m".to_owned(),
             workload: candlepower_api::benchmark::Workload::default(),
+            texts: 0,
             prompt_lengths: "exact".to_owned(),
             output_lengths: "enforced".to_owned(),
             first_answer: None,

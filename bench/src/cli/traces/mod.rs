@@ -143,7 +143,7 @@ impl Traces {
         let pods = found.map_err(Error::NoJaeger)?.pods(client).await?;
         // A Jaeger beside the model has nobody else's traces.
         if matches!(place, Where::Pods { .. }) {
-            let path = path(deployment, Window::of_last(self.lookback), self.limit);
+            let path = path(deployment, Window::of_last(self.lookback, 0), self.limit);
             let (traces, silent) = ask(client, &pods, &path).await?;
             let requests = traces.into_iter().filter(Trace::is_request).collect();
             return Ok((requests, silent));
@@ -167,7 +167,7 @@ impl Traces {
     ) -> Result<(Vec<Trace>, Vec<String>), Error> {
         let page = self.limit.max(SMALLEST_PAGE);
         let found = search(
-            Window::of_last(self.lookback),
+            Window::of_last(self.lookback, 0),
             page as usize,
             self.limit as usize,
             |window| ask(path(deployment, window, page)),

@@ -20,9 +20,12 @@ pub(in crate::cli) struct Window {
 }
 
 impl Window {
-    /// From so long ago until now.
-    pub(in crate::cli) fn of_last(lookback: Duration) -> Self {
-        let to = Timestamp::now();
+    /// From so long ago until now, by a clock that is `ahead` seconds ahead of this machine's.
+    pub(in crate::cli) fn of_last(lookback: Duration, ahead: i64) -> Self {
+        let now = Timestamp::now();
+        let to = now
+            .checked_add(SignedDuration::from_secs(ahead))
+            .unwrap_or(now);
         let back = SignedDuration::try_from(lookback.as_std()).unwrap_or_default();
         let from = to.checked_sub(back).unwrap_or(Timestamp::UNIX_EPOCH);
         Self { from, to }

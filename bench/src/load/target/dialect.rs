@@ -31,14 +31,21 @@ pub enum Lengths {
 }
 
 impl Lengths {
-    /// In words, for the record.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::IgnoreEos => "enforced with ignore_eos",
-            Self::MinTokens => "enforced with min_tokens",
+    /// In words, for the record; `shorter` of `all` answers had fewer tokens than were asked for.
+    pub fn words(self, shorter: usize, all: usize) -> String {
+        let field = match self {
+            Self::IgnoreEos => "ignore_eos",
+            Self::MinTokens => "min_tokens",
             Self::Limit => {
-                "limited with max_tokens only, because the target takes neither ignore_eos nor min_tokens: answers may be shorter"
+                return "limited with max_tokens only, because the target takes neither ignore_eos nor min_tokens: answers may be shorter".to_owned();
             }
+        };
+        match (all, shorter) {
+            (0, _) => format!("asked for with {field}"),
+            (_, 0) => format!("enforced with {field}"),
+            _ => format!(
+                "asked for with {field}, which the target does not keep to: {shorter} of {all} answers are shorter"
+            ),
         }
     }
 }
@@ -81,6 +88,21 @@ impl Questions<'_> {
             dialect.stream_usage = false;
         }
         Ok((dialect, first_answer))
+    }
+
+    /// Why the target refuses to stream, where it does; that it takes no `stream_options` is known by then.
+    pub(super) async fn refuses_streams(
+        &self,
+        dialect: Dialect,
+    ) -> Result<Option<Failure>, Failure> {
+        if dialect.stream_usage {
+            return Ok(None);
+        }
+        match self.ask(PROMPT, true, dialect).await {
+            Ok(_) => Ok(None),
+            Err(failure) if is_refusal(&failure) => Ok(Some(failure)),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The target's count of a prompt's tokens, where it reports one.

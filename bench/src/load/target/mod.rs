@@ -52,6 +52,16 @@ pub enum Error {
         /// The shortest possible.
         least: u32,
     },
+    /// It gives whole answers only.
+    #[error(
+        "{url} refuses to stream ({message}); ask for whole answers with --no-stream, or workload.stream: false, which have no time to first token"
+    )]
+    NoStreams {
+        /// The target.
+        url: String,
+        /// What it says.
+        message: String,
+    },
 }
 
 /// What is known of the target when the load begins.
@@ -82,6 +92,17 @@ pub(super) async fn explore(client: &Client, plan: &Plan) -> Result<Known, Error
         message: failure.message,
     };
     let (dialect, first_answer) = questions.dialect().await.map_err(no_answer)?;
+    if plan.workload.stream
+        && let Some(refusal) = questions
+            .refuses_streams(dialect)
+            .await
+            .map_err(no_answer)?
+    {
+        return Err(Error::NoStreams {
+            url: client.address(),
+            message: refusal.message,
+        });
+    }
     let count = async |prompt: &str| questions.prompt_tokens(prompt, dialect).await;
     let Some(mut vocabulary) = calibrate::vocabulary(&count).await.map_err(no_answer)? else {
         return Ok(Known {
@@ -138,16 +159,17 @@ fn asked_lengths(plan: &Plan) -> Vec<u32> {
     lengths
 }
 
-/// Makes prompts of each length and compares their count with what they were made to have. A
-/// difference that is the same for all is the template's, and taken into account.
+/// Makes prompts of each length and compares their count with what was asked for. A difference from what they were made
+/// to have that is the same for all is the template's, and taken into account.
 async fn check<E>(
     count: &impl AsyncFn(&str) -> Result<Option<u32>, E>,
     vocabulary: &mut Vocabulary,
     lengths: &[u32],
     seed: i64,
 ) -> Result<Vec<i64>, E> {
-    let mut errors = Vec::new();
+    let (mut made, mut errors) = (Vec::new(), Vec::new());
     for attempt in 0..2 {
+        made.clear();
         errors.clear();
         for &length in lengths {
             for place in 0..CHECKS {
@@ -155,12 +177,13 @@ async fn check<E>(
                     Random::new(seed.wrapping_add(i64::from(length)), CHECK_STREAM - place);
                 let prompt = vocabulary.prompt(length, &mut random);
                 if let Some(counted) = count(&prompt.text).await? {
-                    errors.push(i64::from(counted) - i64::from(prompt.tokens));
+                    made.push(i64::from(counted) - i64::from(prompt.tokens));
+                    errors.push(i64::from(counted) - i64::from(length));
                 }
             }
         }
-        let first = errors.first().copied().unwrap_or(0);
-        if attempt > 0 || first == 0 || errors.iter().any(|&error| error != first) {
+        let first = made.first().copied().unwrap_or(0);
+        if attempt > 0 || first == 0 || made.iter().any(|&error| error != first) {
             break;
         }
         vocabulary.shift(first);
