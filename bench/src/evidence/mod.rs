@@ -52,6 +52,8 @@ pub struct Evidence {
     pub probe: Option<Probe>,
     /// What the deployment asks for, where it is one of ours.
     pub deployment: Option<LLMDeploymentSpec>,
+    /// Pods whose metrics the series are sums of; 0, as in evidence of earlier versions, counts as 1.
+    pub replicas: u32,
     /// What could not be had.
     pub missing: Vec<Missing>,
 }
@@ -70,6 +72,11 @@ impl Evidence {
     /// A quantity over time, where it was exported.
     pub fn series(&self, quantity: Quantity) -> Option<&Series> {
         self.series.iter().find(|one| one.quantity == quantity)
+    }
+
+    /// Pods that what is summed over all of them is divided by to be one pod's.
+    pub fn pods(&self) -> f64 {
+        f64::from(self.replicas.max(1))
     }
 
     /// Notes that something could not be had.
