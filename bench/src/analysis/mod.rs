@@ -5,6 +5,7 @@ pub mod comparison;
 pub mod cost;
 pub mod critical_path;
 pub mod findings;
+mod gpu_peaks;
 pub mod interval;
 pub mod level;
 pub mod observed;

@@ -6,6 +6,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The lowest level may have so many requests in flight; a fit to higher ones alone is a guess at γ.
+const LOW: f64 = 5.0;
+/// The least coefficient of determination of a fit that says anything.
+const FITS: f64 = 0.8;
+
 /// A fitted law, and how far to trust it.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,6 +32,11 @@ pub struct Fit {
 }
 
 impl Fit {
+    /// Whether the peak lies within what was measured; elsewhere it is a guess. None where there is none.
+    pub fn peak_is_measured(&self) -> Option<bool> {
+        self.peak.map(|peak| (self.from..=self.to).contains(&peak))
+    }
+
     /// Throughput at a concurrency.
     pub fn at(&self, n: f64) -> f64 {
         self.gamma * n / (1.0 + self.sigma * (n - 1.0) + self.kappa * n * (n - 1.0))
@@ -34,7 +44,7 @@ impl Fit {
 }
 
 /// Why there is no fit.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum NoFit {
     /// Three unknowns need more than three points.
     #[error("it needs at least 4 levels of different concurrency; measure at 1, 2 and 5 users too")]
@@ -42,6 +52,24 @@ pub enum NoFit {
     /// Nothing fits.
     #[error("throughput does not follow the law at these levels")]
     NoSolution,
+    /// γ is what one request alone does: without low loads it is anybody's guess, and σ and κ with it.
+    #[error(
+        "it needs a level with at most {LOW:.0} requests in flight, and the lowest has {from:.0}; measure \
+         at 1, 2 and 5 users too"
+    )]
+    NoLowLevel {
+        /// The smallest concurrency that was measured.
+        from: f64,
+    },
+    /// The best law says little about what was measured.
+    #[error(
+        "the best law explains too little of what was measured (R² = {r_squared:.2}, at least {FITS} is \
+         needed); measure longer, and at 1, 2 and 5 users too"
+    )]
+    Poor {
+        /// Its coefficient of determination.
+        r_squared: f64,
+    },
 }
 
 /// Fits the law to pairs of concurrency and throughput.
@@ -57,6 +85,10 @@ pub fn fit(points: &[(f64, f64)]) -> Result<Fit, NoFit> {
     if levels.len() < 4 {
         return Err(NoFit::TooFewLevels);
     }
+    // Five users are in flight nearly all the time, and never more than five.
+    if levels[0].0 > LOW {
+        return Err(NoFit::NoLowLevel { from: levels[0].0 });
+    }
     // Coefficients may not be negative: where one would be, it is 0 and the others are fitted.
     let best = [
         [true, true, true],
@@ -69,7 +101,12 @@ pub fn fit(points: &[(f64, f64)]) -> Result<Fit, NoFit> {
     .filter(|c| c[0] > 0.0 && c[1] >= 0.0 && c[2] >= 0.0)
     .map(|c| law(c, &points))
     .max_by(|a, b| a.r_squared.total_cmp(&b.r_squared));
-    best.ok_or(NoFit::NoSolution)
+    let best = best.ok_or(NoFit::NoSolution)?;
+    if best.r_squared < FITS {
+        let r_squared = best.r_squared;
+        return Err(NoFit::Poor { r_squared });
+    }
+    Ok(best)
 }
 
 fn law([alone, contention, coherency]: [f64; 3], points: &[(f64, f64)]) -> Fit {
@@ -177,6 +214,36 @@ mod tests {
         let fit = fit(&planted(40.0, 0.1, 0.0)).unwrap();
         assert_eq!(fit.peak, None);
         assert!((fit.sigma - 0.1).abs() < 1e-6);
+    }
+
+    #[test]
+    fn without_a_low_level_there_is_no_fit_and_the_cure_is_named() {
+        let points = planted(40.0, 0.05, 0.0008);
+        let why = fit(&points[3..]).unwrap_err();
+        assert_eq!(why, NoFit::NoLowLevel { from: 10.0 });
+        assert!(why.to_string().contains("at 1, 2 and 5 users"), "{why}");
+        assert!(fit(&points[2..]).is_ok(), "five at once are few enough");
+    }
+
+    #[test]
+    fn a_law_that_explains_little_is_no_fit() {
+        let jumps = [30.0, 90.0, 30.0, 90.0, 30.0, 90.0, 30.0];
+        let points: Vec<_> = LEVELS.into_iter().zip(jumps).collect();
+        let why = fit(&points).unwrap_err();
+        assert!(
+            matches!(why, NoFit::Poor { r_squared } if r_squared < 0.8),
+            "{why:?}"
+        );
+        assert!(why.to_string().contains("measure longer"), "{why}");
+    }
+
+    #[test]
+    fn a_peak_counts_as_measured_only_within_the_levels() {
+        let all = planted(40.0, 0.05, 0.0008);
+        let of = |points: &[(f64, f64)]| fit(points).unwrap().peak_is_measured();
+        assert_eq!(of(&all), Some(true));
+        assert_eq!(of(&all[..5]), Some(false), "it is at 34");
+        assert_eq!(of(&planted(40.0, 0.1, 0.0)), None);
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn utilisation(report: &Report) -> Vec<Block> {
         [
             one.scenario.as_str().into(),
             words::bytes(one.bytes_per_step).into(),
-            words::or_not(one.mbu, words::percent).into(),
+            words::or_not(one.mbu, of_peak).into(),
             words::or_not(one.mfu, of_peak).into(),
             words::or_not(one.prefill_mfu, of_peak).into(),
         ]
@@ -213,10 +213,10 @@ fn of_peak(share: f64) -> String {
 }
 
 fn too_low(roof: &Roofline) -> &'static str {
-    let shares = |one: &Utilisation| one.mfu.into_iter().chain(one.prefill_mfu);
+    let shares = |one: &Utilisation| [one.mbu, one.mfu, one.prefill_mfu].into_iter().flatten();
     if roof.levels.iter().flat_map(shares).any(|share| share > 1.0) {
         " Above 100 %, the server did more than the peak: it multiplies by faster instructions than \
-         the probe's, or something disturbed the probe. No bottleneck is named by such a share."
+         the probe's, its caches hold the weights, or something disturbed the probe. No bottleneck is named by such a share."
     } else {
         ""
     }

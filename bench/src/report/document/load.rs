@@ -282,6 +282,9 @@ fn scalability(report: &Report) -> Block {
         return text(format!("Universal Scalability Law: no fit, because {why}."));
     };
     let peak = match fit.peak {
+        Some(peak) if fit.peak_is_measured() == Some(false) && peak <= 2.0 * fit.to => format!(
+            "its peak would be at {peak:.0} requests in flight, outside of what was measured"
+        ),
         Some(peak) if peak <= 2.0 * fit.to => format!(
             "its peak is at {peak:.0} requests in flight with {}",
             words::tokens_per_second(fit.at(peak))
