@@ -1,12 +1,10 @@
 //! The first level of load that is too much.
-use super::level::Level;
+use super::level::{Level, by_concurrency};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Failures beyond this share are too many under any objectives.
 const ERRORS: f64 = 0.05;
-/// Throughput that grows by less than this share although load grew has reached its end.
-const MARGINAL: f64 = 0.05;
 
 /// The first level of load that is too much, and why.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -22,8 +20,7 @@ pub struct BreakingPoint {
 
 /// Levels in the order of their concurrency; the first with a sign of too much load.
 pub fn breaking_point(levels: &[Level]) -> Option<BreakingPoint> {
-    let mut ordered: Vec<_> = levels.iter().collect();
-    ordered.sort_by(|a, b| a.concurrency.total_cmp(&b.concurrency));
+    let ordered = by_concurrency(levels);
     let before = std::iter::once(None).chain(ordered.iter().copied().map(Some));
     before.zip(&ordered).find_map(|(before, level)| {
         let reasons = reasons(before, level);
@@ -43,18 +40,13 @@ fn reasons(before: Option<&Level>, level: &Level) -> Vec<String> {
     if let Some(rate) = level.figures.error_rate.filter(|rate| *rate > ERRORS) {
         reasons.push(format!("{:.1} % of the requests failed", rate * 100.0));
     }
-    if let Some(before) = before {
-        let [old, new] = [before, level].map(|level| level.figures.output_tokens_per_second);
-        // Only where the load grew by clearly more than throughput would have to.
-        let grew = level.concurrency > before.concurrency * (1.0 + 4.0 * MARGINAL);
-        if grew && old > 0.0 && new < old * (1.0 + MARGINAL) {
-            reasons.push(format!(
-                "throughput went from {old:.1} to {new:.1} tokens/s although requests in flight \
-                 went from {:.1} to {:.1}",
-                before.concurrency, level.concurrency
-            ));
-        }
-    }
+    let flat = before.and_then(|before| level.flat_after(before));
+    // What saturated users says begins with the same.
+    let said = |flat: &String| {
+        let why = level.saturated.as_ref();
+        why.is_some_and(|why| why.starts_with(flat))
+    };
+    reasons.extend(flat.filter(|flat| !said(flat)));
     reasons.extend(level.saturated.clone());
     reasons
 }
@@ -102,6 +94,67 @@ mod tests {
         let point = report(&levels, vec![]).breaking_point.unwrap();
         assert_eq!(point.scenario, "16 users");
         assert!(point.reasons[0].contains("tokens/s although"), "{point:?}");
+    }
+
+    #[test]
+    fn more_than_five_failures_of_a_hundred_are_a_reason() {
+        let few = [at(2, |_| {}), at(8, |one| one.refused = 3)];
+        assert_eq!(report(&few, vec![]).breaking_point, None);
+        let many = [at(2, |_| {}), at(8, |one| one.refused = 30)];
+        let point = report(&many, vec![]).breaking_point.unwrap();
+        assert_eq!(point.scenario, "8 users");
+        let failed = |reason: &String| reason.contains("% of the requests failed");
+        assert!(point.reasons.iter().any(failed), "{point:?}");
+    }
+
+    #[test]
+    fn users_that_only_make_each_other_wait_are_saturation_and_it_is_said_once() {
+        let levels = [at(8, |_| {}), at(16, |one| one.tpot = 42.0)];
+        let report = report(&levels, vec![]);
+        assert_eq!(report.levels[0].saturated, None);
+        let why = report.levels[1].saturated.clone().unwrap();
+        assert!(why.contains("the median answer's time from"), "{why}");
+        assert_eq!(report.breaking_point.unwrap().reasons, [why]);
+    }
+
+    #[test]
+    fn throughput_that_stands_while_answers_are_as_quick_as_before_is_no_saturation() {
+        // Twice the users, and as many tokens a second, because every answer is half as long.
+        let levels = [
+            at(8, |_| {}),
+            at(16, |one| {
+                one.output = 16;
+                one.prefill = 420.0;
+            }),
+        ];
+        let report = report(&levels, vec![]);
+        assert_eq!(report.levels[1].saturated, None);
+        let point = report.breaking_point.unwrap();
+        assert!(point.reasons[0].contains("tokens/s although"), "{point:?}");
+    }
+
+    #[test]
+    fn arrivals_that_pile_up_are_a_reason() {
+        let (mut run, evidence) = Plant::run(&[at(8, |_| {})]);
+        let scenario = &mut run.scenarios[0];
+        scenario.load = crate::record::AppliedLoad::Arrivals {
+            process: "constant".to_owned(),
+            rate: 9.0,
+        };
+        scenario.requests.sort_by_key(|one| one.sent);
+        // Each waits 20 ms longer than the one before.
+        for (place, request) in scenario.requests.iter_mut().enumerate() {
+            let late = 20_000 * place as u64;
+            for token in &mut request.tokens {
+                *token += late;
+            }
+            request.finished += late;
+        }
+        let point = build(&run, &evidence, &Options::default())
+            .breaking_point
+            .unwrap();
+        let piles = |reason: &String| reason.contains("requests in flight grew");
+        assert!(point.reasons.iter().any(piles), "{point:?}");
     }
 
     #[test]

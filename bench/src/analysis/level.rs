@@ -42,7 +42,8 @@ pub struct Level {
     pub observed: Observed,
     /// How the load generator fared.
     pub generator: GeneratorHealth,
-    /// Whether requests came faster than they were answered: why it looks so.
+    /// Whether requests came faster than they were answered, or more users only made each other wait:
+    /// why it looks so.
     pub saturated: Option<String>,
     /// Why it ended before its time, where it did.
     pub stopped: Option<String>,
@@ -67,6 +68,11 @@ pub struct Intervals {
     /// Share of failed requests.
     pub error_rate: Option<Interval>,
 }
+
+/// Throughput that grows by less than this share although load grew has reached its end.
+const MARGINAL: f64 = 0.05;
+/// Latency that grows by more than this share has risen.
+const RISEN: f64 = 0.2;
 
 /// Points of a curve of a distribution: every 1/40th of the requests.
 pub const CURVE: usize = 40;
@@ -103,6 +109,20 @@ impl Level {
     /// Whether an objective was missed.
     pub fn misses(&self) -> bool {
         self.verdicts.iter().any(|one| one.met() == Some(false))
+    }
+
+    /// Why throughput has reached its end between a lower level and this one, where the load grew by
+    /// clearly more than throughput would have to.
+    pub(super) fn flat_after(&self, before: &Self) -> Option<String> {
+        let [old, new] = [before, self].map(|level| level.figures.output_tokens_per_second);
+        let grew = self.concurrency > before.concurrency * (1.0 + 4.0 * MARGINAL);
+        (grew && old > 0.0 && new < old * (1.0 + MARGINAL)).then(|| {
+            format!(
+                "throughput went from {old:.1} to {new:.1} tokens/s although requests in flight \
+                 went from {:.1} to {:.1}",
+                before.concurrency, self.concurrency
+            )
+        })
     }
 
     /// The load in words: `25 users` or `3/s poisson`.
@@ -189,6 +209,41 @@ pub fn concurrency(scenario: &ScenarioRun, (from, to): (Micros, Micros)) -> f64 
         end.saturating_sub(one.sent.max(from)) as f64
     });
     inside.sum::<f64>() / to.saturating_sub(from).max(1) as f64
+}
+
+/// Levels in the order of their concurrency.
+pub(super) fn by_concurrency(levels: &[Level]) -> Vec<&Level> {
+    let mut ordered: Vec<_> = levels.iter().collect();
+    ordered.sort_by(|a, b| a.concurrency.total_cmp(&b.concurrency));
+    ordered
+}
+
+/// Notes which levels of closed users are saturated: users wait for their answers, so that nothing piles
+/// up within a level, but next to the level before throughput is flat and answers take longer.
+pub fn mark_saturated_users(levels: &mut [Level]) {
+    let ordered = by_concurrency(levels);
+    let pairs = ordered.windows(2);
+    let found =
+        pairs.filter_map(|pair| Some((pair[1].name.clone(), more_users(pair[0], pair[1])?)));
+    let found: Vec<_> = found.collect();
+    for (name, why) in found {
+        let level = levels.iter_mut().find(|one| one.name == name);
+        if let Some(level) = level.filter(|one| one.saturated.is_none()) {
+            level.saturated = Some(why);
+        }
+    }
+}
+
+fn more_users(before: &Level, level: &Level) -> Option<String> {
+    let closed = |one: &Level| matches!(one.load, AppliedLoad::Users { .. });
+    if !closed(before) || !closed(level) {
+        return None;
+    }
+    let flat = level.flat_after(before)?;
+    let [old, new] = [before, level].map(|one| one.figures.e2e.map(|e2e| e2e.p50 as f64 / 1e3));
+    let (old, new) = old.zip(new)?;
+    (new > old * (1.0 + RISEN))
+        .then(|| format!("{flat}, and the median answer's time from {old:.0} to {new:.0} ms"))
 }
 
 /// Open arrivals that are not kept up with: requests in flight and TTFT both grow through the window.

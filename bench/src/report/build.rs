@@ -11,7 +11,7 @@ use crate::{
         comparison::Comparison,
         cost::{Price, token_costs},
         findings::{Class, Finding, Scene, Severity, cold_start, findings, primary},
-        level::Level,
+        level::{Level, mark_saturated_users},
         operations::{Ranking, rank},
         roofline::roofline,
         span_tree::tree,
@@ -43,7 +43,8 @@ pub struct Options {
 pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
     let seed = run.workload.seed.unsigned_abs();
     let level = |one| Level::of(one, evidence, &options.objectives, seed);
-    let levels: Vec<_> = run.scenarios.iter().map(level).collect();
+    let mut levels: Vec<_> = run.scenarios.iter().map(level).collect();
+    mark_saturated_users(&mut levels);
     let mut missing = evidence.missing.clone();
     let operations = operations(run, evidence);
     let (prompt, output) = mean_tokens(run);
