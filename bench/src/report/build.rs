@@ -79,6 +79,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         utilisation: roofline.as_ref().map_or(&[], |roof| &roof.levels),
         model: evidence.model.as_ref(),
         deployment: evidence.deployment.as_ref(),
+        pods: evidence.pods(),
         cold_start: cold_start.as_ref(),
     });
     let recommendations = recommend(&Patient {
@@ -86,6 +87,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         levels: &levels,
         workload: &run.workload,
         deployment: evidence.deployment.as_ref(),
+        pods: evidence.pods(),
         dialect: evidence.dialect,
         model: evidence.model.as_ref(),
         cold_start: cold_start.as_ref(),

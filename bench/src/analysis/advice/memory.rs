@@ -3,7 +3,9 @@ use super::{
     Class, Patient, Priority, Projection, Recommendation, Risk, evidence, priority, seconds,
 };
 use crate::evidence::facts::bits_per_weight;
-use candlepower_api::{deployment::Device, precision::Precision, value::ByteSize};
+use candlepower_api::{
+    deployment::Device, memory::OVERHEAD, precision::Precision, value::ByteSize,
+};
 use serde_json::json;
 
 fn gib(bytes: f64) -> String {
@@ -48,6 +50,7 @@ pub(super) fn quantise(patient: &Patient<'_>) -> Option<Recommendation> {
     }
     Some(Recommendation {
         id: "quantise".to_owned(),
+        answers: Some(finding.class),
         title: format!("Serve the weights in {next}"),
         priority: priority(finding),
         effort: "minutes".to_owned(),
@@ -65,10 +68,25 @@ pub(super) fn quantise(patient: &Patient<'_>) -> Option<Recommendation> {
     })
 }
 
+/// Sequences of the workload's longest request that one pod's memory for KV has room for; none where
+/// that is not known, as on a GPU.
+pub(super) fn sequences(patient: &Patient<'_>) -> Option<u32> {
+    let (spec, model) = (patient.deployment?, patient.model?);
+    let tokens = u64::try_from(patient.longest_prompt()? + patient.workload.output_tokens).ok()?;
+    let left = || {
+        let taken = model.weights_bytes? + OVERHEAD.bytes();
+        let on_cpu = spec.resources.device() == Device::Cpu;
+        on_cpu.then(|| spec.resources.memory.bytes().saturating_sub(taken))
+    };
+    let fixed = spec.engine.kv_cache_memory.map(ByteSize::bytes);
+    let each = model.kv_bytes_per_token? * tokens.max(1);
+    u32::try_from(fixed.or_else(left)?.checked_div(each)?).ok()
+}
+
 /// More memory for the KV cache.
 pub(super) fn kv_cache(patient: &Patient<'_>) -> Option<Recommendation> {
     let (finding, level) = patient.finding(Class::KvCachePressure)?;
-    let most = level.observed.running_max.unwrap_or_default();
+    let most = level.observed.running_max.unwrap_or_default() / patient.pods;
     let engine = patient.deployment.map(|spec| &spec.engine);
     let now = engine.and_then(|engine| engine.kv_cache_memory);
     let places = engine.map_or(2.0 * most, |engine| f64::from(engine.max_batch_size));
@@ -82,6 +100,7 @@ pub(super) fn kv_cache(patient: &Patient<'_>) -> Option<Recommendation> {
     });
     Some(Recommendation {
         id: "kv-cache-memory".to_owned(),
+        answers: Some(finding.class),
         title: "Give the KV cache more memory".to_owned(),
         priority: priority(finding),
         effort: "minutes".to_owned(),
@@ -127,6 +146,7 @@ pub(super) fn context_limit(patient: &Patient<'_>) -> Option<Recommendation> {
     }
     Some(Recommendation {
         id: "context-limit".to_owned(),
+        answers: Some(finding.class),
         title: format!("Limit sequences to {proposed} tokens"),
         priority: Priority::Low,
         effort: "minutes".to_owned(),
@@ -162,6 +182,7 @@ pub(super) fn more_memory(patient: &Patient<'_>) -> Option<Recommendation> {
     let then = ByteSize::mebibytes((now.bytes() * 2).div_ceil(1 << 20));
     Some(Recommendation {
         id: "memory-limit".to_owned(),
+        answers: Some(finding.class),
         title: format!("Raise the memory limit to {then}"),
         priority: priority(finding),
         effort: "minutes".to_owned(),
@@ -192,6 +213,7 @@ pub(super) fn flash_attention(patient: &Patient<'_>) -> Option<Recommendation> {
     }
     Some(Recommendation {
         id: "flash-attention".to_owned(),
+        answers: Some(finding.class),
         title: "Use fused (flash) attention for prompts".to_owned(),
         priority: Priority::Low,
         effort: "days".to_owned(),

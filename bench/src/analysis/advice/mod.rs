@@ -24,6 +24,9 @@ use serde::{Deserialize, Serialize};
 pub struct Recommendation {
     /// A short name, unique within a report.
     pub id: String,
+    /// The finding that it answers; none where the load alone calls for it.
+    #[serde(default)]
+    pub answers: Option<Class>,
     /// What to do, in a few words.
     pub title: String,
     /// How soon.
@@ -101,6 +104,8 @@ pub struct Patient<'a> {
     pub dialect: Option<MetricsDialect>,
     /// The model.
     pub model: Option<&'a ModelFacts>,
+    /// Pods that the observed sums are of.
+    pub pods: f64,
     /// How the first request fared.
     pub cold_start: Option<&'a ColdStart>,
 }
@@ -120,6 +125,15 @@ impl<'a> Patient<'a> {
     fn harm(&self, class: Class) -> Option<(&'a Finding, &'a Level)> {
         self.finding(class)
             .filter(|(finding, _)| finding.severity != Severity::Acceptable)
+    }
+
+    /// How urgent the finding is that a recommendation answers: its place, the worst first.
+    fn urgency(&self, one: &Recommendation) -> usize {
+        let harmful = |finding: &Finding| {
+            Some(finding.class) == one.answers && finding.severity != Severity::Acceptable
+        };
+        let place = self.findings.iter().position(harmful);
+        place.unwrap_or(self.findings.len())
     }
 
     /// Tokens of the longest prompt that the workload has.
@@ -174,14 +188,14 @@ const CATALOGUE: &[Remedy] = &[
     memory::flash_attention,
 ];
 
-/// What to do, the most urgent first. A patch that the deployment would not take is not among it.
+/// What to do: what answers the worst finding first, and of that the most urgent. A patch that the deployment would not take is not among it.
 pub fn recommend(patient: &Patient<'_>) -> Vec<Recommendation> {
     let mut all: Vec<_> = CATALOGUE
         .iter()
         .filter_map(|remedy| remedy(patient))
         .map(|one| checked(one, patient.deployment))
         .collect();
-    all.sort_by_key(|one| (one.priority, one.risk));
+    all.sort_by_key(|one| (patient.urgency(one), one.priority, one.risk));
     all
 }
 

@@ -2,6 +2,7 @@
 use super::{
     Class, Patient, Priority, Projection, Recommendation, Risk, evidence, priority, seconds,
 };
+use crate::analysis::level::Level;
 use candlepower_api::{benchmark::MetricsDialect, value::CpuQuantity};
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use serde_json::json;
 pub(super) fn cpu_limit(patient: &Patient<'_>) -> Option<Recommendation> {
     let (finding, level) = patient.finding(Class::ThrottledCpu)?;
     let observed = &level.observed;
-    let wanted = observed.cpu_cores? + observed.throttled_seconds_per_second?;
+    let wanted = (observed.cpu_cores? + observed.throttled_seconds_per_second?) / patient.pods;
     let cores = wanted.ceil().max(1.0);
     let mut impact = vec![];
     if let Some(tpot) = level.figures.tpot {
@@ -24,6 +25,7 @@ pub(super) fn cpu_limit(patient: &Patient<'_>) -> Option<Recommendation> {
     let quantity: Option<CpuQuantity> = format!("{cores}").parse().ok();
     Some(Recommendation {
         id: "cpu-limit".to_owned(),
+        answers: Some(finding.class),
         title: format!("Raise the CPU limit to {cores} cores"),
         priority: priority(finding),
         effort: "minutes".to_owned(),
@@ -45,52 +47,115 @@ pub(super) fn cpu_limit(patient: &Patient<'_>) -> Option<Recommendation> {
 /// More places in the batch.
 pub(super) fn batch_size(patient: &Patient<'_>) -> Option<Recommendation> {
     let (finding, level) = patient.harm(Class::Queueing)?;
-    let observed = &level.observed;
-    let (running, waiting) = (observed.running_max?, observed.waiting?);
+    let crowd = Crowd::of(level, patient.pods)?;
     let now = patient
         .deployment
-        .map_or(running, |spec| f64::from(spec.engine.max_batch_size));
-    if running < now || waiting < 0.5 {
+        .map_or(crowd.running, |spec| f64::from(spec.engine.max_batch_size));
+    if crowd.running < now || crowd.waiting < 0.5 {
         return None;
     }
-    let wanted = (running + observed.waiting_max.unwrap_or(waiting)).min(now * 8.0);
-    // A batch size is between 1 and 1024.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let then = (wanted.ceil().clamp(2.0, 1024.0) as u32).next_power_of_two();
-    let mut impact = vec![];
-    if let Some((queue, ttft)) = observed.queue_seconds.zip(level.figures.ttft) {
-        let ttft = ttft.mean / 1e6;
-        let left = (running + waiting - f64::from(then)).max(0.0) / waiting;
-        impact.push(Projection {
-            metric: "mean TTFT".to_owned(),
-            now: seconds(ttft),
-            projected: seconds(ttft - queue * (1.0 - left)),
-            formula: "TTFT − queue · (1 − requests that still wait / requests that wait); the \
-                      longer steps of a larger batch are not in it"
-                .to_owned(),
-        });
-    }
+    let then = places(patient, now)?;
     let option = match patient.dialect {
         Some(MetricsDialect::Vllm) => "--max-num-seqs",
         Some(MetricsDialect::Llamacpp) => "--parallel",
         _ => "engine.maxBatchSize",
     };
+    let impact = [first_token(level, &crowd, then), pace(level, &crowd, then)];
     Some(Recommendation {
         id: "batch-size".to_owned(),
+        answers: Some(finding.class),
         title: format!("Compute up to {then} requests at once"),
         priority: priority(finding),
         effort: "minutes".to_owned(),
         risk: Risk::Medium,
         problem: finding.cause.clone(),
         solution: format!(
-            "Raise {option} from {now:.0} to {then}. The KV cache needs memory for as many \
-             sequences, and each token takes somewhat longer in a larger batch."
+            "Raise {option} from {now:.0} to {then}, which the highest load that was measured needs \
+             as far as the KV cache has memory for it. Each token takes somewhat longer in a larger \
+             batch."
         ),
         evidence: evidence(finding),
-        impact,
+        impact: impact.into_iter().flatten().collect(),
         patch: patient
             .deployment
             .map(|_| json!({"engine": {"maxBatchSize": then}})),
+    })
+}
+
+/// Requests inside one pod.
+struct Crowd {
+    /// The most that were computed at once.
+    running: f64,
+    /// Those that waited, on average.
+    waiting: f64,
+    /// The most that waited.
+    waiting_max: f64,
+}
+
+impl Crowd {
+    fn of(level: &Level, pods: f64) -> Option<Self> {
+        let observed = &level.observed;
+        let waiting = observed.waiting?;
+        Some(Self {
+            running: observed.running_max? / pods,
+            waiting: waiting / pods,
+            waiting_max: observed.waiting_max.unwrap_or(waiting) / pods,
+        })
+    }
+
+    /// Requests that find a place where there are so many.
+    fn computed(&self, places: u32) -> f64 {
+        (self.running + self.waiting).min(f64::from(places))
+    }
+}
+
+/// Places for all requests of the highest load that was measured, at most eight times as many as `now`,
+/// and no more than the KV cache has memory for; none where that is not more than there are.
+fn places(patient: &Patient<'_>, now: f64) -> Option<u32> {
+    let crowds = patient.levels.iter();
+    let crowds = crowds.filter_map(|level| Crowd::of(level, patient.pods));
+    let most = crowds
+        .map(|crowd| crowd.running + crowd.waiting_max)
+        .fold(0.0, f64::max);
+    // A batch size is between 1 and 1024.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let wanted = (most.min(now * 8.0).ceil().clamp(2.0, 1024.0) as u32).next_power_of_two();
+    let then = super::memory::sequences(patient).map_or(wanted, |room| wanted.min(room));
+    (f64::from(then) > now).then_some(then)
+}
+
+/// TTFT without the wait for a place. All of it is the server's own time: the clients' is of other
+/// requests, and the difference of the two would be less than a prompt takes.
+fn first_token(level: &Level, crowd: &Crowd, places: u32) -> Option<Projection> {
+    let observed = &level.observed;
+    let (first, queue) = observed.first_token_seconds.zip(observed.queue_seconds)?;
+    let inside = crowd.running + crowd.waiting;
+    let left = (inside - crowd.computed(places)) / crowd.waiting;
+    let least = observed.prefill_seconds.unwrap_or_default();
+    Some(Projection {
+        metric: "mean TTFT inside the server".to_owned(),
+        now: seconds(first),
+        projected: seconds((first - queue * (1.0 - left)).max(least)),
+        formula:
+            "TTFT − queue · (1 − requests that still wait / requests that wait), but no less than \
+                  the prefill; the longer steps of a larger batch are not in it"
+                .to_owned(),
+    })
+}
+
+/// TPOT between the two limits of a roofline.
+fn pace(level: &Level, crowd: &Crowd, places: u32) -> Option<Projection> {
+    let tpot = level.figures.tpot?.mean / 1e6;
+    let now = level.observed.batch.unwrap_or(crowd.running).max(1.0);
+    let growth = (crowd.computed(places) / now).max(1.0);
+    Some(Projection {
+        metric: "mean TPOT".to_owned(),
+        now: seconds(tpot),
+        projected: format!("{} to {}", seconds(tpot), seconds(tpot * growth)),
+        formula: format!(
+            "TPOT where a step waits for the weights, which it reads once for all, to TPOT · \
+             {growth:.1} where it waits for arithmetic, which each sequence adds to"
+        ),
     })
 }
 
@@ -110,6 +175,7 @@ pub(super) fn batch_wait(patient: &Patient<'_>) -> Option<Recommendation> {
     });
     Some(Recommendation {
         id: "batch-wait".to_owned(),
+        answers: Some(finding.class),
         title: "Begin without waiting for company".to_owned(),
         priority: priority(finding),
         effort: "minutes".to_owned(),
@@ -146,6 +212,7 @@ pub(super) fn prefill_chunk(patient: &Patient<'_>) -> Option<Recommendation> {
     let shrink = f64::from(then) / f64::from(longest.min(now));
     Some(Recommendation {
         id: "prefill-chunk".to_owned(),
+        answers: None,
         title: format!("Compute prompts in pieces of {then} tokens"),
         priority: Priority::Low,
         effort: "minutes".to_owned(),
@@ -183,6 +250,7 @@ pub(super) fn prefix_cache(patient: &Patient<'_>) -> Option<Recommendation> {
     let ttft = ttft.mean / 1e6;
     Some(Recommendation {
         id: "prefix-cache".to_owned(),
+        answers: None,
         title: "Reuse equal prompt beginnings".to_owned(),
         priority: Priority::Medium,
         effort: "minutes".to_owned(),

@@ -7,9 +7,10 @@ use serde_json::json;
 
 /// A load generator that keeps up.
 pub(super) fn generator(patient: &Patient<'_>) -> Option<Recommendation> {
-    let (finding, _) = patient.finding(Class::OverloadedGenerator)?;
+    let (finding, _) = patient.harm(Class::OverloadedGenerator)?;
     Some(Recommendation {
         id: "load-generator".to_owned(),
+        answers: Some(finding.class),
         title: "Measure again from a machine with time to spare".to_owned(),
         priority: Priority::High,
         effort: "minutes".to_owned(),
@@ -32,8 +33,9 @@ pub(super) fn preload(patient: &Patient<'_>) -> Option<Recommendation> {
     let (first, steady) = (start.first as f64 / 1e6, start.steady as f64 / 1e6);
     Some(Recommendation {
         id: "preload".to_owned(),
+        answers: Some(finding.class),
         title: "Load the model before the first request".to_owned(),
-        priority: Priority::High,
+        priority: priority(finding),
         effort: "minutes".to_owned(),
         risk: Risk::Low,
         problem: finding.cause.clone(),
@@ -66,6 +68,7 @@ pub(super) fn tokenizer(patient: &Patient<'_>) -> Option<Recommendation> {
     });
     Some(Recommendation {
         id: "tokenizer".to_owned(),
+        answers: Some(finding.class),
         title: "Find out what the tokenizer waits for".to_owned(),
         priority: priority(finding),
         effort: "hours".to_owned(),
@@ -84,8 +87,9 @@ pub(super) fn tokenizer(patient: &Patient<'_>) -> Option<Recommendation> {
 /// More pods, where one cannot carry the load.
 pub(super) fn replicas(patient: &Patient<'_>) -> Option<Recommendation> {
     let classes = [Class::Queueing, Class::Compute, Class::MemoryBandwidth];
-    let found = classes.iter().find_map(|&class| patient.harm(class));
-    let (finding, level) = found.filter(|(_, level)| level.misses())?;
+    let mut worst = patient.findings.iter().map(|one| one.class);
+    let class = worst.find(|class| classes.contains(class))?;
+    let (finding, level) = patient.harm(class).filter(|(_, level)| level.misses())?;
     let now = patient
         .deployment
         .map_or(1, |spec| spec.desired_replicas().max(1));
@@ -94,6 +98,7 @@ pub(super) fn replicas(patient: &Patient<'_>) -> Option<Recommendation> {
     let rate = level.figures.output_tokens_per_second;
     Some(Recommendation {
         id: "replicas".to_owned(),
+        answers: Some(finding.class),
         title: format!("Serve from {then} pods"),
         priority: Priority::Medium,
         effort: "minutes".to_owned(),
@@ -141,6 +146,7 @@ pub(super) fn queue_depth(patient: &Patient<'_>) -> Option<Recommendation> {
     let share = 100.0 * count as f64 / all as f64;
     Some(Recommendation {
         id: "queue-depth".to_owned(),
+        answers: None,
         title: format!("Let {then} requests wait"),
         priority: Priority::Low,
         effort: "minutes".to_owned(),
@@ -180,6 +186,7 @@ pub(super) fn streaming(patient: &Patient<'_>) -> Option<Recommendation> {
     let prefill = level.observed.first_token_seconds;
     Some(Recommendation {
         id: "streaming".to_owned(),
+        answers: None,
         title: "Stream the answers".to_owned(),
         priority: Priority::High,
         effort: "hours".to_owned(),
@@ -206,6 +213,7 @@ pub(super) fn network(patient: &Patient<'_>) -> Option<Recommendation> {
     let (finding, _) = found.iter().find_map(|&class| patient.finding(class))?;
     Some(Recommendation {
         id: "network".to_owned(),
+        answers: Some(finding.class),
         title: "Look at what lies between clients and the server".to_owned(),
         priority: priority(finding),
         effort: "hours".to_owned(),

@@ -1,6 +1,9 @@
 //! Losses outside the server: the load generator, the way in, and the way out.
 use super::{Class, Confidence, Finding, Severity, Source, View, ms, proof};
-use crate::load::health::{leaves_verdicts, problems};
+use crate::{
+    load::health::{BUSY, leaves_verdicts, problems},
+    record::GeneratorHealth,
+};
 
 /// Lag beyond this share of the median TTFT changes what the figures say.
 const LATE_SHARE: f64 = 0.2;
@@ -14,7 +17,8 @@ const LONG: f64 = 0.2;
 const SPENT_OUTSIDE: f64 = 0.25;
 
 /// The generator had problems of its own; they void the verdicts that they may have changed, where they
-/// are a noticeable part of what it measured.
+/// are a noticeable part of what it measured. Without CPU to spare it has put less load on the server
+/// than it was asked for, so that no figure tells whether a verdict would be another.
 pub(super) fn generator(view: View<'_>) -> Option<Finding> {
     let health = &view.level.generator;
     if problems(health).is_empty() {
@@ -23,7 +27,14 @@ pub(super) fn generator(view: View<'_>) -> Option<Finding> {
     let late = health.lag_p99.max(health.timer_lag_p99) as f64 / 1e6;
     let ttft = view.level.figures.ttft.map(|ttft| ttft.p50 as f64 / 1e6);
     let share = ttft.filter(|ttft| *ttft > 0.0).map(|ttft| late / ttft);
-    let (severity, cause) = if leaves_verdicts(health, &view.level.verdicts)
+    let worn_out = worn_out(health);
+    let (severity, cause) = if worn_out {
+        (
+            Severity::Critical,
+            "the load generator used up its CPU, so the load was less than asked for and no verdict \
+             about the server holds; run it with more cores, or with less load",
+        )
+    } else if leaves_verdicts(health, &view.level.verdicts)
         || share.is_some_and(|share| share <= LATE_SHARE)
     {
         (
@@ -39,12 +50,12 @@ pub(super) fn generator(view: View<'_>) -> Option<Finding> {
              or with less load",
         )
     };
-    let share = share.unwrap_or(1.0);
-    let finding = view.finding(
-        Class::OverloadedGenerator,
-        (share, "the median TTFT"),
-        cause.to_owned(),
-    );
+    let share = if worn_out {
+        (health.cpu_cores / health.cpu_available, "its CPU")
+    } else {
+        (share.unwrap_or(1.0), "the median TTFT")
+    };
+    let finding = view.finding(Class::OverloadedGenerator, share, cause.to_owned());
     let ms = |micros: u64| format!("{:.1} ms", micros as f64 / 1e3);
     Some(finding.with_severity(severity).shown_by([
         proof(
@@ -63,6 +74,11 @@ pub(super) fn generator(view: View<'_>) -> Option<Finding> {
             Source::Generator,
         ),
     ]))
+}
+
+/// Whether the generator had no CPU to spare.
+fn worn_out(health: &GeneratorHealth) -> bool {
+    health.cpu_cores > BUSY * health.cpu_available
 }
 
 /// A time as clients saw it, and the part of it that the server saw.

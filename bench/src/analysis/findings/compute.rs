@@ -1,6 +1,5 @@
 //! What limits the model's own work: memory bandwidth, arithmetic, or neither.
 use super::{Class, Confidence, Finding, Severity, Source, View, percent, proof};
-use crate::objectives::Metric;
 
 const MEMORY_BOUND: f64 = 0.6;
 const COMPUTE_BOUND: f64 = 0.5;
@@ -12,10 +11,7 @@ const BUSY: f64 = 0.8;
 /// The limit of the model's own work. It does harm only where pace itself misses its objectives.
 pub(super) fn limit(view: View<'_>, explained: f64) -> Option<Finding> {
     let finding = by_probe(view, explained).or_else(|| by_gpu(view))?;
-    let slow = view.level.verdicts.iter().any(|one| {
-        let pace = matches!(one.objective.metric, Metric::Tpot | Metric::TokensPerSecond);
-        pace && one.met() == Some(false)
-    });
+    let slow = view.misses_by(finding.class);
     let severity = match (slow, explained < EXPLAINED) {
         (true, true) => Severity::Critical,
         (true, false) => Severity::Moderate,
@@ -26,19 +22,19 @@ pub(super) fn limit(view: View<'_>, explained: f64) -> Option<Finding> {
 
 fn by_probe(view: View<'_>, explained: f64) -> Option<Finding> {
     let used = view.utilisation?;
-    let mbu = used.mbu?;
-    let mfu = used
-        .mfu
-        .into_iter()
-        .chain(used.prefill_mfu)
-        // More than the whole means that the peak is not what the server multiplies with.
-        .filter(|mfu| *mfu <= 1.0)
-        .reduce(f64::max);
-    let mut evidence = vec![proof(
-        "model bandwidth utilisation of decoding",
-        percent(mbu),
-        Source::Probe,
-    )];
+    // More than the whole means that the peak is not what the server multiplies with, or reads from.
+    let is_share = |share: &f64| *share <= 1.0;
+    let mbu = used.mbu.filter(is_share);
+    let mfu = used.mfu.into_iter().chain(used.prefill_mfu);
+    let mfu = mfu.filter(is_share).reduce(f64::max);
+    let mut evidence = vec![];
+    if let Some(mbu) = mbu {
+        evidence.push(proof(
+            "model bandwidth utilisation of decoding",
+            percent(mbu),
+            Source::Probe,
+        ));
+    }
     if let Some(mfu) = mfu {
         evidence.push(proof(
             "model FLOP/s utilisation",
@@ -57,7 +53,8 @@ fn by_probe(view: View<'_>, explained: f64) -> Option<Finding> {
                 .shown_by(evidence.clone()),
         )
     };
-    if mbu >= MEMORY_BOUND && mfu.is_none_or(|mfu| mfu < mbu) {
+    let bound = mbu.filter(|mbu| *mbu >= MEMORY_BOUND);
+    if let Some(mbu) = bound.filter(|mbu| mfu.is_none_or(|mfu| mfu < *mbu)) {
         let cause = "each token reads all weights, and memory gives them no faster";
         return finding(Class::MemoryBandwidth, mbu, "the memory's bandwidth", cause);
     }
@@ -66,6 +63,7 @@ fn by_probe(view: View<'_>, explained: f64) -> Option<Finding> {
         let cause = "the arithmetic of prompts and batches takes all that the machine has";
         return finding(Class::Compute, mfu, "the machine's arithmetic", cause);
     }
+    let mbu = mbu?;
     let busy = view.level.observed.busy.is_some_and(|busy| busy >= BUSY);
     if busy && mbu < UNUSED && mfu < UNUSED && explained < EXPLAINED {
         let cause = "the engine is busy, but uses neither memory nor arithmetic well: launches, \

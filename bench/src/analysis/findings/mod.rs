@@ -11,7 +11,7 @@ mod waiting;
 pub use start::{ColdStart, cold_start};
 
 use super::{level::Level, operations::Ranking, roofline::Utilisation};
-use crate::evidence::facts::ModelFacts;
+use crate::{evidence::facts::ModelFacts, objectives::Metric};
 use candlepower_api::deployment::LLMDeploymentSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,26 @@ impl Class {
             Self::MemoryBandwidth => "memory bandwidth",
             Self::Compute => "compute",
             Self::Overhead => "overhead",
+        }
+    }
+
+    /// Whether it can be the reason that an objective of `metric` is missed: the one that its share is
+    /// part of.
+    fn bears_on(self, metric: Metric) -> bool {
+        use Metric::{ErrorRate, TokensPerSecond, Tpot, TtftP50, TtftP95, TtftP99};
+        let first = matches!(metric, TtftP50 | TtftP95 | TtftP99);
+        match self {
+            Self::Queueing
+            | Self::KvCachePressure
+            | Self::Tokenisation
+            | Self::ColdStart
+            | Self::Upstream => first,
+            Self::SlowClient => metric == Tpot,
+            Self::MemoryBandwidth | Self::Compute | Self::Overhead => {
+                matches!(metric, Tpot | TokensPerSecond)
+            }
+            Self::ThrottledCpu => metric != ErrorRate,
+            Self::OverloadedGenerator | Self::Capacity => true,
         }
     }
 }
@@ -168,6 +188,8 @@ pub struct Scene<'a> {
     pub model: Option<&'a ModelFacts>,
     /// What the deployment asks for.
     pub deployment: Option<&'a LLMDeploymentSpec>,
+    /// Pods that the observed sums are of.
+    pub pods: f64,
     /// How the first request fared.
     pub cold_start: Option<&'a ColdStart>,
 }
@@ -180,6 +202,7 @@ struct View<'a> {
     utilisation: Option<&'a Utilisation>,
     model: Option<&'a ModelFacts>,
     deployment: Option<&'a LLMDeploymentSpec>,
+    pods: f64,
 }
 
 impl View<'_> {
@@ -198,9 +221,22 @@ impl View<'_> {
         Some((found.mean as f64 / 1e9, found.share))
     }
 
-    /// By how much is lost, and whether objectives are missed.
-    fn severity(&self, share: f64) -> Severity {
-        match (self.level.misses(), share) {
+    /// Places of the batches of all pods.
+    fn places(&self) -> Option<f64> {
+        let spec = self.deployment?;
+        Some(self.pods * f64::from(spec.engine.max_batch_size))
+    }
+
+    /// Whether an objective is missed that a class can be the reason of.
+    fn misses_by(&self, class: Class) -> bool {
+        let verdicts = self.level.verdicts.iter();
+        let mut missed = verdicts.filter(|one| one.met() == Some(false));
+        missed.any(|one| class.bears_on(one.objective.metric))
+    }
+
+    /// By how much is lost, and whether objectives are missed for it.
+    fn severity(&self, class: Class, share: f64) -> Severity {
+        match (self.misses_by(class), share) {
             (true, share) if share >= 0.5 => Severity::Critical,
             (true, share) if share >= 0.2 => Severity::Moderate,
             (false, share) if share >= 0.5 => Severity::Moderate,
@@ -211,7 +247,7 @@ impl View<'_> {
     fn finding(&self, class: Class, (share, of): (f64, &str), cause: String) -> Finding {
         Finding {
             class,
-            severity: self.severity(share),
+            severity: self.severity(class, share),
             confidence: Confidence::High,
             scenario: self.level.name.clone(),
             share: share.clamp(0.0, 1.0),
@@ -264,6 +300,7 @@ pub fn findings(scene: Scene<'_>) -> Vec<Finding> {
                 .find(|one| one.scenario == level.name),
             model: scene.model,
             deployment: scene.deployment,
+            pods: scene.pods,
         };
         all.extend(of_level(view));
     }
@@ -297,9 +334,20 @@ fn of_level(view: View<'_>) -> Vec<Finding> {
     .into_iter()
     .flatten()
     .collect();
-    let explained = found.iter().map(|one| one.share).fold(0.0, f64::max);
+    let explained = explained(view, &found);
     found.extend(compute::limit(view, explained));
     found
+}
+
+/// The largest share of what is missed that findings account for. Memory that is full and a generator
+/// that is late are shares of something else, and what does no harm explains none.
+fn explained(view: View<'_>, found: &[Finding]) -> f64 {
+    let accounts = |one: &&Finding| {
+        !matches!(one.class, Class::Capacity | Class::OverloadedGenerator)
+            && view.misses_by(one.class)
+    };
+    let shares = found.iter().filter(accounts).map(|one| one.share);
+    shares.fold(0.0, f64::max)
 }
 
 /// The finding that limits the run: the worst that is not acceptable.

@@ -203,6 +203,31 @@ fn a_load_generator_that_lags_voids_the_verdict() {
 }
 
 #[test]
+fn a_generator_without_cpu_to_spare_voids_the_verdict_however_small_its_lag_is() {
+    // Met or missed: less load than was asked for says nothing about either.
+    for prefill in [60.0, 2_500.0] {
+        let report = Plant::report(&[Plant::with(|plant| {
+            plant.prefill = prefill;
+            plant.generator.cpu_cores = 1.9;
+        })]);
+        let first = &report.findings[0];
+        assert_eq!(
+            (first.class, first.severity, first.share_of.as_str()),
+            (Class::OverloadedGenerator, Severity::Critical, "its CPU")
+        );
+        assert!(first.cause.contains("used up its CPU"), "{}", first.cause);
+        assert_eq!(report.conclusion.outcome, crate::report::Outcome::Void);
+    }
+}
+
+#[test]
+fn a_generator_with_cpu_to_spare_is_no_finding() {
+    let report = Plant::report(&[Plant::with(|plant| plant.generator.cpu_cores = 1.7)]);
+    assert_eq!(report.conclusion.primary_bottleneck, None);
+    assert_eq!(report.conclusion.outcome, crate::report::Outcome::Met);
+}
+
+#[test]
 fn a_lag_that_changes_no_verdict_leaves_them_alone() {
     let outcome = |prefill| {
         let report = Plant::report(&[Plant::with(|plant| {
@@ -292,4 +317,177 @@ fn more_than_all_arithmetic_is_no_sign_of_anything() {
     let text = crate::report::render(&report, crate::report::Format::Md).unwrap();
     assert!(text.contains("| above 100 % |"), "{text}");
     assert!(text.contains("did more than the peak"), "{text}");
+}
+
+#[test]
+fn more_than_all_bandwidth_is_no_sign_of_anything_either() {
+    let plant = Plant::with(|plant| {
+        plant.tpot = 150.0;
+        plant.weights = 1_200_000_000;
+        plant.bandwidth = 4e9;
+    });
+    let report = Plant::report(&[plant]);
+    assert!(report.roofline.as_ref().unwrap().levels[0].mbu.unwrap() > 1.0);
+    let bound = |one: &Finding| one.class == Class::MemoryBandwidth;
+    assert!(!report.findings.iter().any(bound), "{:?}", report.findings);
+    let text = crate::report::render(&report, crate::report::Format::Md).unwrap();
+    assert!(text.contains("| above 100 % |"), "{text}");
+}
+
+/// Slow tokens, and a queue that takes most of a TTFT which is met all the same.
+fn slow_tokens_behind_a_short_queue(plant: &mut Plant) {
+    plant.queue = 160.0;
+    plant.tpot = 150.0;
+    plant.weights = 1_200_000_000;
+}
+
+#[test]
+fn what_makes_the_first_token_late_is_no_reason_for_slow_ones_after_it() {
+    let report = Plant::report(&[Plant::with(slow_tokens_behind_a_short_queue)]);
+    let found = |class| report.findings.iter().find(|one| one.class == class);
+    let queueing = found(Class::Queueing).unwrap();
+    assert!(queueing.share > 0.6, "{queueing:?}");
+    assert_eq!(queueing.severity, Severity::Moderate);
+    let bandwidth = found(Class::MemoryBandwidth).unwrap();
+    assert_eq!(bandwidth.severity, Severity::Critical);
+    assert_eq!(
+        report.conclusion.primary_bottleneck,
+        Some(Class::MemoryBandwidth)
+    );
+}
+
+#[test]
+fn a_queue_that_misses_the_first_tokens_objective_is_critical() {
+    let report = Plant::report(&[Plant::with(|plant| {
+        slow_tokens_behind_a_short_queue(plant);
+        plant.queue = 3_000.0;
+    })]);
+    let first = &report.findings[0];
+    assert_eq!(
+        (first.class, first.severity),
+        (Class::Queueing, Severity::Critical)
+    );
+}
+
+#[test]
+fn full_memory_and_a_late_generator_do_not_explain_slow_tokens() {
+    let report = Plant::report(&[Plant::with(|plant| {
+        plant.tpot = 150.0;
+        plant.weights = 1_200_000_000;
+        plant.generator.lag_p99 = 12_000;
+        set(&mut plant.gauges, Quantity::MemoryLimit, 1_500e6);
+    })]);
+    let found = |class| report.findings.iter().find(|one| one.class == class);
+    assert!(found(Class::Capacity).is_some(), "{:?}", report.findings);
+    assert!(found(Class::OverloadedGenerator).is_some());
+    let bandwidth = found(Class::MemoryBandwidth).unwrap();
+    assert_eq!(bandwidth.severity, Severity::Critical);
+}
+
+/// The report of a plant whose server has two pods.
+fn of_two_pods(change: impl FnOnce(&mut Plant)) -> crate::report::Report {
+    let (run, mut evidence) = Plant::run(&[Plant::with(change)]);
+    evidence.replicas = 2;
+    let options = Options {
+        objectives: objectives(),
+        ..Options::default()
+    };
+    build(&run, &evidence, &options)
+}
+
+fn waiting_with(places: i32, running: f64, plant: &mut Plant) {
+    plant.queue = 4_000.0;
+    plant.deployment.engine.max_batch_size = places;
+    set(&mut plant.gauges, Quantity::Running, running);
+    set(&mut plant.gauges, Quantity::Waiting, 4.0);
+}
+
+#[test]
+fn the_places_of_two_pods_are_twice_those_of_one() {
+    let half = of_two_pods(|plant| waiting_with(4, 4.0, plant));
+    let cause = &half.findings[0].cause;
+    assert!(cause.contains("come faster than"), "{cause}");
+    let full = of_two_pods(|plant| waiting_with(2, 4.0, plant));
+    let cause = &full.findings[0].cause;
+    assert!(
+        cause.contains("all 4 places of the batches of 2 pods"),
+        "{cause}"
+    );
+}
+
+#[test]
+fn a_full_cache_is_the_reason_only_while_the_batches_of_all_pods_have_places() {
+    let pressed = |places| {
+        let report = of_two_pods(|plant| {
+            waiting_with(places, 4.0, plant);
+            set(&mut plant.gauges, Quantity::KvCacheUsage, 0.97);
+        });
+        report.findings[0].class
+    };
+    assert_eq!(pressed(4), Class::KvCachePressure);
+    assert_eq!(pressed(2), Class::Queueing);
+}
+
+#[test]
+fn the_weights_of_one_pod_are_in_the_memory_of_one_pod() {
+    // Two limits of 120 MB, and 100 MB of weights in each.
+    let limits = |plant: &mut Plant| set(&mut plant.gauges, Quantity::MemoryLimit, 240e6);
+    let report = of_two_pods(limits);
+    let capacity = |one: &&Finding| one.class == Class::Capacity;
+    let found = report.findings.iter().find(capacity).unwrap();
+    assert!((found.share - 100.0 / 120.0).abs() < 0.01, "{found:?}");
+    let one = Plant::report(&[Plant::with(limits)]);
+    assert!(one.findings.iter().all(|one| one.class != Class::Capacity));
+}
+
+#[test]
+fn the_cpu_limit_of_two_pods_is_told_as_that_of_each() {
+    let report = of_two_pods(|plant| {
+        set(&mut plant.gauges, Quantity::CpuLimit, 1.0);
+        set(&mut plant.counters, Quantity::CpuSeconds, 1.0);
+        set(&mut plant.counters, Quantity::ThrottledPeriods, 9.5);
+        set(&mut plant.counters, Quantity::ThrottledSeconds, 1.4);
+    });
+    let cause = &report.findings[0].cause;
+    assert!(cause.contains("0.50 cores in each pod"), "{cause}");
+}
+
+#[test]
+fn the_first_requests_together_show_a_cold_start() {
+    let (mut run, evidence) = Plant::run(&[Plant::default()]);
+    let requests = &mut run.scenarios[0].requests;
+    requests.sort_by_key(|one| one.sent);
+    for request in requests.iter_mut().take(5).skip(1) {
+        for token in &mut request.tokens {
+            *token += 3_000_000;
+        }
+        request.finished += 3_000_000;
+    }
+    let report = build(&run, &evidence, &Options::default());
+    let found = report
+        .findings
+        .iter()
+        .find(|one| one.class == Class::ColdStart);
+    assert_eq!(found.unwrap().share_of, "the first requests' mean TTFT");
+    let start = report.cold_start.unwrap();
+    assert!(
+        start.early > 2_400_000 && start.first < 100_000,
+        "{start:?}"
+    );
+}
+
+#[test]
+fn a_cold_start_tells_how_long_the_model_took_to_load_where_the_server_says_it() {
+    let cold = |gauges: Vec<(Quantity, f64)>| {
+        let report = Plant::report(&[Plant::with(|plant| {
+            plant.cold = 3_000.0;
+            plant.gauges.extend(gauges);
+        })]);
+        let loaded = report.findings[0].evidence.iter();
+        let mut loaded = loaded.filter(|proof| proof.what == "the model was loaded");
+        loaded.next().map(|proof| proof.value.clone())
+    };
+    let told = cold(vec![(Quantity::LoadSeconds, 2.5)]);
+    assert_eq!(told.as_deref(), Some("before the first scrape, in 2.50 s"));
+    assert_eq!(cold(vec![]), None);
 }

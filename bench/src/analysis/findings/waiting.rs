@@ -24,10 +24,12 @@ pub(super) fn throttled(view: View<'_>) -> Option<Finding> {
     if periods < THROTTLED_PERIODS || share < THROTTLED_TIME {
         return None;
     }
-    let limit = observed.cpu_limit.map(|limit| format!("{limit:.2} cores"));
+    let limit = observed.cpu_limit.map(|limit| limit / view.pods);
+    let limit = limit.map(|limit| format!("{limit:.2} cores"));
     let cause = format!(
-        "the CPU limit of {} stops the server's threads in most periods while requests wait",
-        limit.as_deref().unwrap_or("the container")
+        "the CPU limit of {}{} stops the server's threads in most periods while requests wait",
+        limit.as_deref().unwrap_or("the container"),
+        if view.pods > 1.0 { " in each pod" } else { "" }
     );
     let of = "the CPU time that was wanted";
     let finding = view.finding(Class::ThrottledCpu, (share, of), cause);
@@ -124,11 +126,14 @@ fn queue_lengths(view: &View<'_>) -> Option<Share> {
 pub(super) fn queueing(view: View<'_>) -> Option<Finding> {
     let (share, of, evidence) = queue(&view).filter(|(share, ..)| *share >= QUEUE_SHARE)?;
     let engine = view.deployment.map(|spec| &spec.engine);
-    let places = engine.map(|engine| f64::from(engine.max_batch_size));
-    let full = view.level.observed.running_max.zip(places);
+    let full = view.level.observed.running_max.zip(view.places());
     let cause = match (full, engine) {
         (Some((most, places)), _) if most >= places => {
-            format!("all {places:.0} places of the batch were taken, and the others waited for one")
+            let of = match view.pods {
+                pods if pods > 1.0 => format!("the batches of {pods:.0} pods"),
+                _ => "the batch".to_owned(),
+            };
+            format!("all {places:.0} places of {of} were taken, and the others waited for one")
         }
         (_, Some(engine)) if !engine.max_batch_wait.as_std().is_zero() => format!(
             "places were free, but the engine waits up to {} for company before it begins",
@@ -146,10 +151,8 @@ pub(super) fn kv_cache(view: View<'_>) -> Option<Finding> {
     let usage = observed.kv_cache_max.filter(|usage| *usage >= KV_FULL)?;
     let lost = observed.preemptions.unwrap_or_default();
     let waits = observed.waiting_max.is_some_and(|most| most > 0.0);
-    let places = view
-        .deployment
-        .map(|spec| f64::from(spec.engine.max_batch_size));
-    let batch_full = places
+    let batch_full = view
+        .places()
         .zip(observed.running_max)
         .is_some_and(|(places, most)| most >= places);
     if lost == 0.0 && (!waits || batch_full) {
@@ -177,8 +180,8 @@ pub(super) fn capacity(view: View<'_>) -> Option<Finding> {
     let weights = view.model?.weights_bytes? as f64;
     let observed = &view.level.observed;
     let (total, of) = match (observed.gpu_memory_total, observed.memory_limit) {
-        (Some(total), _) if total > 0.0 => (total, "the GPU's memory"),
-        (_, Some(limit)) if limit > 0.0 => (limit, "the memory limit"),
+        (Some(total), _) if total > 0.0 => (total / view.pods, "the GPU's memory"),
+        (_, Some(limit)) if limit > 0.0 => (limit / view.pods, "the memory limit"),
         _ => return None,
     };
     let share = weights / total;
