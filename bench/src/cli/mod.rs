@@ -45,7 +45,7 @@ enum Command {
     /// Puts load on a deployment or any server that speaks OpenAI's API.
     Bench(Box<bench::Bench>),
     /// The slowest operations of any service that a Jaeger knows; no cluster is needed.
-    #[command(alias = "analyze_traces")]
+    #[command(visible_alias = "analyze_traces")]
     Analyze(analyze::Analyze),
     /// The latency report of a run: HTML, Markdown, JSON or Confluence's storage format.
     Report(report::ReportCommand),
@@ -129,6 +129,27 @@ pub enum Error {
     /// The report cannot be written.
     #[error(transparent)]
     Render(#[from] render::Error),
+    /// A report's file cannot be written.
+    #[error(
+        "{file} cannot be written ({source}); name a file in a folder that is there and has space"
+    )]
+    Write {
+        /// The file.
+        file: std::path::PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// What is called a report is none.
+    #[error(
+        "{name} holds no report in JSON ({problem}); name a folder that `candlepower bench --out` wrote, \
+         a file of `candlepower report -o json`, or an LLMBenchmark"
+    )]
+    NoReport {
+        /// What was named.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The terminal or a local port cannot be used.
     #[error("the terminal or a port of this machine cannot be used: {0}")]
     Io(#[from] std::io::Error),

@@ -41,7 +41,9 @@ impl ReportCommand {
         report.author = self.author.or(report.author);
         let text = report::render(&report, self.output)?;
         match self.file {
-            Some(file) => std::fs::write(file, text)?,
+            Some(file) => {
+                std::fs::write(&file, text).map_err(|source| Error::Write { file, source })?;
+            }
             None => print!("{text}"),
         }
         Ok(())

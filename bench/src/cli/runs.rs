@@ -3,7 +3,7 @@ use super::{Error, connection};
 use crate::{
     analysis::{
         comparison::{self, Comparison, Side},
-        cost::Price,
+        cost::{Price, token_costs},
     },
     evidence::{
         Evidence,
@@ -69,11 +69,48 @@ impl Reading {
             return Ok(build(&run, &evidence, &self.options()));
         }
         let text = if path.is_file() {
-            std::fs::read_to_string(path)?
+            std::fs::read_to_string(path).map_err(|error| Error::NoReport {
+                name: name.to_owned(),
+                problem: error.to_string(),
+            })?
         } else {
             of_cluster(name, connection).await?
         };
-        Ok(serde_json::from_str(&text)?)
+        self.for_report(name)?;
+        let read = serde_json::from_str::<Report>(&text);
+        let mut report = read.map_err(|error| Error::NoReport {
+            name: name.to_owned(),
+            problem: error.to_string(),
+        })?;
+        if let Some(price) = self.price() {
+            report.costs = token_costs(&report.levels, &price);
+            report.price = Some(price);
+        }
+        Ok(report)
+    }
+
+    /// A report has no single requests and no series to judge anew: flags that would are refused.
+    fn for_report(&self, name: &str) -> Result<(), Error> {
+        let flags = [
+            ("--objective", !self.objectives.is_empty()),
+            ("--prometheus-url", self.prometheus_url.is_some()),
+            ("--jaeger-url", !self.jaeger_url.is_empty()),
+            ("--same-machine", self.same_machine),
+        ];
+        match flags.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(Error::Other(format!(
+                "{name} is a report and keeps the objectives and the evidence that it was made with: \
+                 leave out {flag}, or name the run's folder"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn price(&self) -> Option<Price> {
+        self.price_per_hour.map(|per_hour| Price {
+            per_hour,
+            currency: self.currency.clone(),
+        })
     }
 
     fn options(&self) -> Options {
@@ -84,10 +121,7 @@ impl Reading {
             } else {
                 self.objectives.clone()
             },
-            price: self.price_per_hour.map(|per_hour| Price {
-                per_hour,
-                currency: self.currency.clone(),
-            }),
+            price: self.price(),
             ..Options::default()
         }
     }

@@ -1,5 +1,8 @@
 //! Jaeger's query API v3: OTLP as JSON, all traces of an answer merged into one list of chunks.
-use super::trace::{Origin, Span, Trace};
+use super::{
+    http::encode,
+    trace::{Origin, Span, Trace},
+};
 use candlepower_api::names::spans;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -152,8 +155,9 @@ fn time(span: &str, time: &str) -> Result<u64, Error> {
 /// Path and query of a search for `service`'s traces between two RFC 3339 times.
 pub fn search_path(service: &str, from: &str, to: &str, limit: u32) -> String {
     format!(
-        "/api/v3/traces?query.service_name={service}&query.start_time_min={from}\
-         &query.start_time_max={to}&query.num_traces={limit}"
+        "/api/v3/traces?query.service_name={}&query.start_time_min={from}\
+         &query.start_time_max={to}&query.num_traces={limit}",
+        encode(service)
     )
 }
 
@@ -163,6 +167,13 @@ mod tests {
     use crate::analysis::operations::rank;
 
     const RECORDED: &[u8] = include_bytes!("../../tests/data/jaeger-v3.json");
+
+    #[test]
+    fn a_search_keeps_a_services_name_whole() {
+        let path = search_path("chat & co/9", "a", "b", 7);
+        assert!(path.contains("service_name=chat%20%26%20co%2F9&"), "{path}");
+        assert!(path.ends_with("&query.num_traces=7"), "{path}");
+    }
 
     #[test]
     fn a_recorded_answer_is_split_into_its_traces() {

@@ -77,11 +77,13 @@ impl Bench {
             timeout: self.limits.timeout.as_std(),
         };
         let cancel = load::CancellationToken::new();
+        let interrupted = cancel.clone();
         tokio::spawn(cancel_on_signal(cancel.clone()));
         let mut view = view::View::new(files.transpose()?);
         let run = load::run(&plan, &mut view, cancel).await?;
         view.end();
-        let judged = summary::Summary::of(&run, &objectives);
+        let is_interrupted = interrupted.is_cancelled() && run.stopped.is_some();
+        let judged = summary::Summary::of(&run, &objectives, is_interrupted);
         match self.output {
             Format::Json => print_json(&judged)?,
             Format::Text => print!("{}", judged.text(&run, Paint::for_stdout())),

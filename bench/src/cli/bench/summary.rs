@@ -72,13 +72,19 @@ enum Outcome {
 }
 
 impl Summary {
-    pub(super) fn of(run: &Run, objectives: &[Objective]) -> Self {
+    /// Of a run that went on to its end, or that somebody ended before it: no verdict then, whatever
+    /// its figures say of a part of the load.
+    pub(super) fn of(run: &Run, objectives: &[Objective], is_interrupted: bool) -> Self {
         let scenarios = run.scenarios.iter();
         let scenarios: Vec<_> = scenarios
             .map(|scenario| ScenarioSummary::of(scenario, objectives))
             .collect();
         Self {
-            outcome: outcome(&scenarios, run),
+            outcome: if is_interrupted {
+                Outcome::NoVerdict
+            } else {
+                outcome(&scenarios, run)
+            },
             scenarios,
             knee: run.knee.clone(),
             stopped: run.stopped.clone(),
@@ -321,7 +327,7 @@ mod tests {
 
     fn summary(run: &Run, objectives: &[&str]) -> Summary {
         let objectives: Vec<_> = objectives.iter().map(|one| one.parse().unwrap()).collect();
-        Summary::of(run, &objectives)
+        Summary::of(run, &objectives, false)
     }
 
     fn good() -> ScenarioRun {
@@ -375,12 +381,23 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("20 of them still waited"), "{text}");
-        let patient = Summary::of(&waited, &["ttft-p95=1m".parse().unwrap()]);
+        let patient = Summary::of(&waited, &["ttft-p95=1m".parse().unwrap()], false);
         assert_eq!(
             patient.outcome,
             Outcome::NoVerdict,
             "it may still have met that"
         );
+    }
+
+    #[test]
+    fn a_run_that_somebody_ended_has_no_verdict() {
+        let mut ended = run(vec![good()]);
+        ended.stopped = Some("the run was interrupted".to_owned());
+        for objective in ["ttft-p95=60ms", "tpot=1ms"] {
+            let objectives = [objective.parse().unwrap()];
+            let summary = Summary::of(&ended, &objectives, true);
+            assert_eq!(summary.outcome, Outcome::NoVerdict, "{objective}");
+        }
     }
 
     #[test]
