@@ -13,7 +13,10 @@ use candlepower_bench::{figures::Figures, record_files};
 use common::alone;
 use stand_in::{StandIn, laws::Laws};
 use std::{
-    process::{Command, Output},
+    fs::File,
+    io::Read,
+    process::{Command, Output, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -157,4 +160,90 @@ fn json_has_the_verdicts_for_programs() {
     assert_eq!(json["scenarios"][0]["verdicts"][0]["met"], true, "{json}");
     let rate = json["scenarios"][0]["figures"]["requestsPerSecond"].as_f64();
     assert!(rate.is_some_and(|rate| rate > 8.0 && rate < 35.0), "{json}");
+}
+
+/// A run of a minute, which nobody waits for.
+fn long(server: &StandIn) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_candlepower"));
+    command.args(["bench", &server.url(), "--users", "2"]);
+    command.args([
+        "--duration",
+        "60s",
+        "--warm-up",
+        "0s",
+        "--output-tokens",
+        "5",
+    ]);
+    command.args(["--prompt-mix", "32", "--objective", "ttft-p50=1ms"]);
+    command
+}
+
+#[test]
+fn ctrl_c_keeps_the_figures_and_gives_no_verdict() {
+    let _alone = alone();
+    let server = server();
+    let child = long(&server)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while server.log().len() < 20 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = child.wait_with_output().unwrap();
+    let text = said(&output);
+    // The objective was missed, which the end of a run may not have been.
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    for part in [
+        "Ctrl-C again leaves",
+        "users-2",
+        "ended early: the run was interrupted",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_terminal_shows_rate_latencies_and_errors_anew_each_time() {
+    let _alone = alone();
+    let server = StandIn::start(Laws {
+        first_token: Duration::from_millis(30),
+        per_token: Duration::from_millis(10),
+        error_rate: 0.3,
+        ..Laws::default()
+    });
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    // The command holds the terminal's other end until it is dropped.
+    let child = Command::new(env!("CARGO_BIN_EXE_candlepower"))
+        .args(["bench", &server.url(), "--users", "2", "--duration", "3s"])
+        .args(["--output-tokens", "5", "--prompt-mix", "32"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(terminal.slave))
+        .spawn();
+    let mut child = child.unwrap();
+    let mut shown = Vec::new();
+    // It ends with an error where nobody holds the other end any more.
+    let _ = File::from(terminal.master).read_to_end(&mut shown);
+    child.wait().unwrap();
+    let shown = String::from_utf8_lossy(&shown);
+    let last = shown.rsplit("rate    ").next().unwrap();
+    assert!(shown.matches("rate    ").count() > 2, "{shown:?}");
+    assert!(shown.contains("\u{1b}["), "lines are drawn over: {shown:?}");
+    for part in [
+        " tokens/s  ",
+        "TTFT    P50 ",
+        "TPOT    P50 ",
+        " answered, ",
+        " Server",
+    ] {
+        assert!(last.contains(part), "{part}: {shown:?}");
+    }
 }

@@ -2,89 +2,15 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    unreachable_pub,
     reason = "tests may stop at the first surprise"
 )]
 
+mod cluster;
+
+use cluster::{Cluster, candlepower, code, json_of, printed, said};
 use serde_json::{Value, json};
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
-    path::Path,
-    process::{Command, Output},
-    thread,
-};
-
-const TRACES: &str = include_str!("data/jaeger-v3.json");
-
-/// Answers as an API server that holds these deployments and nothing else, and as a Jaeger.
-struct Cluster {
-    url: String,
-    folder: tempfile::TempDir,
-}
-
-impl Cluster {
-    fn with(deployments: Value) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let deployments = deployments.clone();
-                thread::spawn(move || answer(stream.unwrap(), &deployments));
-            }
-        });
-        let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "here",
-            "clusters": [{"name": "here", "cluster": {"server": url}}],
-            "users": [{"name": "me", "user": {}}],
-            "contexts": [{"name": "here",
-                "context": {"cluster": "here", "user": "me", "namespace": "demo"}}],
-        });
-        std::fs::write(folder.path().join("config"), kubeconfig.to_string()).unwrap();
-        Self { url, folder }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        candlepower(&self.folder.path().join("config"), arguments)
-    }
-}
-
-fn candlepower(kubeconfig: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_candlepower"))
-        .args(arguments)
-        .env("KUBECONFIG", kubeconfig)
-        .output()
-        .unwrap()
-}
-
-/// Answers the requests of one connection.
-fn answer(stream: TcpStream, deployments: &Value) {
-    let mut writer = stream.try_clone().unwrap();
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    while let Some(line) = lines.next() {
-        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-        // The rest of the head; none of these requests has a body.
-        while lines.next().is_some_and(|line| !line.is_empty()) {}
-        let body = if path.starts_with("/api/v3/traces") {
-            TRACES.to_owned()
-        } else {
-            let wanted = path.contains("/llmdeployments");
-            let items = if wanted {
-                deployments.clone()
-            } else {
-                json!([])
-            };
-            json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}).to_string()
-        };
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        if writer.write_all((head + &body).as_bytes()).is_err() {
-            return;
-        }
-    }
-}
+use std::path::Path;
 
 fn deployment(name: &str, ready: &str) -> Value {
     json!({
@@ -100,14 +26,6 @@ fn deployment(name: &str, ready: &str) -> Value {
                 "device": "cpu", "contextLength": 1, "weightsBytes": 1, "kvCacheBytes": 1},
         },
     })
-}
-
-fn json_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
 }
 
 #[test]
@@ -167,7 +85,7 @@ fn a_failure_ends_with_1_and_a_wrong_command_line_with_2() {
     let cluster = Cluster::with(json!([deployment("smollm2", "True")]));
     let output = cluster.run(&["status", "absent"]);
     assert_eq!(code(&output), 1);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = said(&output);
     assert!(said.contains("no LLMDeployment absent"), "{said}");
     assert!(said.contains("there: smollm2"), "{said}");
     let nowhere = Path::new("/nonexistent/kubeconfig");
@@ -194,4 +112,59 @@ fn dashboards_says_why_nothing_opens_and_ends_with_1() {
         assert_eq!(tool["links"], json!([]));
         assert!(tool["absent"].is_string(), "{tool}");
     }
+}
+
+#[test]
+fn analyze_ranks_the_operations_of_a_service_under_both_of_its_names() {
+    let cluster = Cluster::with(json!([]));
+    let by_flags = ["analyze", "chat & co", "--lookback", "2h", "--limit", "77"];
+    let by_place = ["analyze_traces", "chat & co", "2h", "77"];
+    for arguments in [&by_flags[..], &by_place] {
+        let at = ["--jaeger-url", &cluster.url, "-o", "json"];
+        let output = cluster.run(&[arguments, &at].concat());
+        assert_eq!(code(&output), 0, "{output:?}");
+        let report = json_of(&output);
+        assert_eq!(report["service"], "chat & co");
+        assert_eq!(
+            report["traces"], 1,
+            "a model's load is no request: {report}"
+        );
+        let operations = report["operations"].as_array().unwrap();
+        assert!(operations.iter().any(|one| one["name"] == "decode"));
+    }
+    for path in cluster.asked() {
+        let asked = path.contains("service_name=chat%20%26%20co&");
+        assert!(asked && path.ends_with("num_traces=77"), "{path}");
+        let time = |name: &str| -> k8s_openapi::jiff::Timestamp {
+            let found = path.split('&').find_map(|part| part.strip_prefix(name));
+            found.unwrap().replace("%3A", ":").parse().unwrap()
+        };
+        let (from, to) = (time("query.start_time_min="), time("query.start_time_max="));
+        assert_eq!(to.as_second() - from.as_second(), 7_200);
+    }
+}
+
+#[test]
+fn analyze_prints_a_table_and_the_slowest_trace_and_is_listed_with_its_other_name() {
+    let cluster = Cluster::with(json!([]));
+    let output = cluster.run(&["analyze", "chat", "--jaeger-url", &cluster.url]);
+    let text = printed(&output);
+    for part in [
+        "1 traced request of chat in the last 1h",
+        "OPERATION",
+        "slow: trace",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let help = printed(&cluster.run(&["--help"]));
+    assert!(help.contains("[aliases: analyze_traces]"), "{help}");
+}
+
+#[test]
+fn analyze_ends_with_1_where_the_command_line_asks_twice_or_nothing_answers() {
+    let cluster = Cluster::with(json!([]));
+    let twice = ["analyze", "chat", "1h", "--lookback", "2h"];
+    assert_eq!(code(&cluster.run(&twice)), 2);
+    let nobody = ["analyze", "chat", "--jaeger-url", "http://127.0.0.1:9"];
+    assert_eq!(code(&cluster.run(&nobody)), 1);
 }
