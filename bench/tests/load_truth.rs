@@ -50,7 +50,7 @@ fn right_once(attempt: impl Fn() -> (ScenarioRun, Result<(), String>)) {
 }
 
 #[test]
-fn latencies_percentiles_throughput_and_goodput_are_those_of_the_servers_log() {
+fn latencies_percentiles_throughput_goodput_and_errors_are_those_of_the_servers_log() {
     let _alone = alone();
     right_once(|| {
         let server = StandIn::start(laws());
@@ -63,10 +63,9 @@ fn latencies_percentiles_throughput_and_goodput_are_those_of_the_servers_log() {
 
 fn compare(server: &StandIn, run: &ScenarioRun) -> Result<(), String> {
     let (truth, figures) = (Truth::of(server, run), Figures::of(run));
-    assert!(
-        figures.succeeded > 150 && figures.failed == 0,
-        "{figures:?}"
-    );
+    assert!(figures.succeeded > 150, "{figures:?}");
+    let errors = figures.error_rate.unwrap();
+    assert!(errors > 0.05 && errors < 0.2, "by law one of ten: {errors}");
     let rows = truth.rows(run, LIMIT);
     let good = rows.iter().find(|row| row.what == "goodput").unwrap();
     assert!(

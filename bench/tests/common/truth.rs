@@ -24,7 +24,8 @@ use std::{
 /// TTFT that some requests keep and some do not.
 pub const LIMIT: Duration = Duration::from_millis(250);
 
-/// Lengths, jitter, a stall in each answer, a queue, and a batch that slows itself down.
+/// Lengths, jitter, a stall in each answer, a queue, a batch that slows itself down, and one request of
+/// ten that fails.
 pub fn laws() -> Laws {
     Laws {
         first_token: Duration::from_millis(60),
@@ -34,6 +35,7 @@ pub fn laws() -> Laws {
         batch_effect: 0.01,
         stall: Some((7, Duration::from_millis(90))),
         slots: 24,
+        error_rate: 0.1,
         ..Laws::default()
     }
 }
@@ -44,7 +46,7 @@ pub fn laws() -> Laws {
 pub enum Unit {
     Micros,
     PerSecond,
-    /// Of all time that requests took; differences are in these shares.
+    /// Of all time that requests took, or of all requests; differences are in these shares.
     Share,
 }
 
@@ -125,6 +127,17 @@ impl Truth {
         good.count() as f64 / seconds(run)
     }
 
+    /// Failures among all that ended inside the window.
+    fn error_rate(&self, run: &ScenarioRun) -> f64 {
+        let inside = |time: Option<Instant>| {
+            let time = time.map(|time| self.micros(time));
+            time.is_some_and(|time| run.window.0 <= time && time < run.window.1)
+        };
+        let failed = self.log.values().filter(|one| inside(one.failed)).count();
+        let finished = self.log.values().filter(|one| inside(one.finished)).count();
+        failed as f64 / (failed + finished) as f64
+    }
+
     /// Every figure of a scenario beside its truth. `limit` is the goodput's.
     pub fn rows(&self, run: &ScenarioRun, limit: Duration) -> Vec<Row> {
         let figures = Figures::of(run);
@@ -143,7 +156,8 @@ impl Truth {
         let throughput = figures.output_tokens_per_second;
         let good = goodput(run, &[objective]);
         // An answer that came so shortly before the limit may have been seen after it.
-        let unseen = Duration::from_micros(run.generator.lag_p99);
+        // No more than a latency may be off by, however late the generator was.
+        let unseen = Duration::from_micros(run.generator.lag_p99.min(1_000));
         let fewest = self.goodput(run, limit.saturating_sub(unseen));
         for (what, measured, truth) in [
             ("tokens", throughput, self.tokens_per_second(run)),
@@ -161,6 +175,12 @@ impl Truth {
                 truth,
             });
         }
+        rows.push(Row {
+            what: "error rate".to_owned(),
+            unit: Unit::Share,
+            measured: figures.error_rate.unwrap(),
+            truth: self.error_rate(run),
+        });
         rows
     }
 

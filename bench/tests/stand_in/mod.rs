@@ -33,6 +33,8 @@ pub struct Entry {
     pub tokens: Vec<Instant>,
     /// When the answer was complete.
     pub finished: Option<Instant>,
+    /// When it was refused instead, whatever the reason.
+    pub failed: Option<Instant>,
 }
 
 /// Requests by their trace id.

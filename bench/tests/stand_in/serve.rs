@@ -100,6 +100,11 @@ pub(super) async fn serve(listener: std::net::TcpListener, laws: Laws, log: Log)
     }
 }
 
+/// The trace id that a request came with.
+fn trace(head: &Head) -> Option<&str> {
+    head.header("traceparent")?.split('-').nth(1)
+}
+
 /// An answer, or the status and message of a refusal.
 type Refused = (u16, &'static str);
 
@@ -147,7 +152,10 @@ impl Server {
         } else {
             match self.check(head, body) {
                 Ok((asked, trace)) => return self.answer(asked, trace, received, writer).await,
-                Err(refused) => refused,
+                Err(refused) => {
+                    self.log_failure(head, received);
+                    refused
+                }
             }
         };
         let (status, message) = refused;
@@ -155,11 +163,25 @@ impl Server {
         http::whole(writer, status, &json).await
     }
 
+    fn log_failure(&self, head: &Head, received: Instant) {
+        let Some(trace) = trace(head) else {
+            return;
+        };
+        let now = Instant::now();
+        let entry = Entry {
+            received,
+            admitted: now,
+            prompt_tokens: 0,
+            tokens: Vec::new(),
+            finished: None,
+            failed: Some(now),
+        };
+        self.log.lock().unwrap().insert(trace.to_owned(), entry);
+    }
+
     /// Questions before the load have no trace: neither failures nor the queue are for them.
     fn check(&self, head: &Head, body: &[u8]) -> Result<(Asked, String), Refused> {
-        let trace = head.header("traceparent");
-        let trace = trace.and_then(|value| value.split('-').nth(1));
-        let mut trace = trace.unwrap_or_default().to_owned();
+        let mut trace = trace(head).unwrap_or_default().to_owned();
         let asked: Asked =
             serde_json::from_slice(body).map_err(|_| (400, "no request of the API"))?;
         let foreign = asked.ignore_eos || asked.others.contains_key("min_tokens");
@@ -202,6 +224,7 @@ impl Server {
                 prompt_tokens: content.prompt_tokens,
                 tokens: Vec::new(),
                 finished: None,
+                failed: None,
             };
             let mut log = self.log.lock().unwrap();
             log.insert(content.trace.clone(), entry);
