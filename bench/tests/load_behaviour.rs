@@ -47,6 +47,32 @@ fn classes(scenario: &ScenarioRun) -> BTreeSet<ErrorClass> {
 }
 
 #[test]
+fn users_start_one_after_the_other_at_their_rate() {
+    let _alone = alone();
+    // No user asks twice before the load ends.
+    let server = StandIn::start(Laws {
+        first_token: Duration::from_secs(2),
+        ..Laws::default()
+    });
+    let load = Load::Users {
+        users: 4,
+        spawn_rate: 4,
+    };
+    let run = only(run(&plan(server.url(), 1, vec![scenario("a", load, 1_200)])).unwrap());
+    let mut due: Vec<_> = run
+        .requests
+        .iter()
+        .map(|one| one.due - run.started)
+        .collect();
+    due.sort_unstable();
+    // Times are cut to whole microseconds.
+    let by_rate = [0, 250_000, 500_000, 750_000];
+    assert_eq!(due.len(), by_rate.len(), "{due:?}");
+    let near = |(due, by_rate): (&u64, u64)| due.abs_diff(by_rate) <= 1;
+    assert!(due.iter().zip(by_rate).all(near), "{due:?}");
+}
+
+#[test]
 fn prompts_have_exactly_the_tokens_that_the_server_counts() {
     let _alone = alone();
     let server = StandIn::start(steady());

@@ -26,7 +26,7 @@ pub struct Level {
     pub users: u32,
     /// Users that start per second.
     pub spawn_rate: u32,
-    /// How long the load lasts, warm-up and cool-down included.
+    /// How long the load lasts, warm-up included.
     pub duration: Duration,
     /// The beginning that does not count.
     pub warm_up: Duration,
@@ -89,6 +89,19 @@ mod tests {
         assert_eq!(longest(Profile::Standard), 40 * 60);
         assert_eq!(longest(Profile::Quick), 3 * 60);
         assert_eq!(longest(Profile::Custom), 0);
+    }
+
+    #[test]
+    fn standard_is_four_levels_of_users_that_start_at_their_own_rate() {
+        let levels = Profile::Standard.levels().unwrap();
+        let table = levels.map(|one| (one.users, one.spawn_rate, one.duration.as_secs() / 60));
+        assert_eq!(
+            table,
+            [(10, 2, 5), (25, 5, 10), (50, 10, 10), (100, 20, 15)]
+        );
+        let quick = Profile::Quick.levels().unwrap();
+        let shape = |one: Level| (one.name, one.users, one.spawn_rate);
+        assert_eq!(quick.map(shape), levels.map(shape));
     }
 
     #[test]
