@@ -145,23 +145,28 @@ fn first_in_queue<'a>(resource: &LLMBenchmark, observed: &'a Observed) -> Option
     if resource.spec.concurrency_policy == ConcurrencyPolicy::Allow {
         return None;
     }
+    let started = |one: &LLMBenchmark| {
+        let status = one.status.as_ref();
+        status.is_some_and(|status| status.started_at.is_some())
+    };
     let order = |one: &LLMBenchmark| {
-        let started = one
-            .status
-            .as_ref()
-            .is_some_and(|status| status.started_at.is_some());
         (
-            Reverse(started),
+            Reverse(started(one)),
             one.metadata.creation_timestamp.clone(),
             one.name_any(),
         )
     };
     let mine = order(resource);
+    // It may wait for this very benchmark, or for one that never comes.
+    let waits_for_baseline = |one: &LLMBenchmark| {
+        !started(one) && observed.others_without_baseline.contains(&one.name_any())
+    };
     let competing = observed.others.iter().filter(|other| {
         other.spec.schedule.is_none()
             && other.metadata.deletion_timestamp.is_none()
             && other.spec.target.display() == resource.spec.target.display()
             && !is_over(other)
+            && !waits_for_baseline(other)
     });
     let first = competing.min_by_key(|other| order(other))?;
     (order(first) < mine).then_some(&**first)
@@ -222,3 +227,6 @@ pub(super) fn next_look(
         .clamp(SignedDuration::from_secs(1), LONGEST_WAIT);
     Some(left.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests;

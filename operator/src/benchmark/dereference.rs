@@ -22,7 +22,7 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 use serde::de::DeserializeOwned;
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 /// What the cluster looks like now.
 #[derive(Debug, Default)]
@@ -48,6 +48,8 @@ pub(super) struct Observed {
     pub(super) runs: Vec<Run>,
     /// The result of `spec.baseline`.
     pub(super) baseline: Option<Summary>,
+    /// Those of the others whose own baseline has no result: they wait for it, and hold up nobody.
+    pub(super) others_without_baseline: BTreeSet<String>,
 }
 
 /// One run of a schedule.
@@ -89,6 +91,15 @@ pub(super) async fn dereference(
             summary: summary_of(context, &namespace, &run.name_any()),
         })
         .collect();
+    let baseline_of = |benchmark: &LLMBenchmark| {
+        let baseline = benchmark.spec.baseline.as_ref()?;
+        Some(summary_of(context, &namespace, &baseline.benchmark))
+    };
+    let others_without_baseline = others
+        .iter()
+        .filter(|other| baseline_of(other).is_some_and(|result| result.is_none()))
+        .map(|other| other.name_any())
+        .collect();
     let mut observed = Observed {
         previous: context.written.newest(&uid, status),
         config_maps: caches.config_maps.state_filter(|one| {
@@ -111,11 +122,8 @@ pub(super) async fn dereference(
         copies,
         others,
         runs,
-        baseline: resource
-            .spec
-            .baseline
-            .as_ref()
-            .and_then(|baseline| summary_of(context, &namespace, &baseline.benchmark)),
+        baseline: baseline_of(resource).flatten(),
+        others_without_baseline,
         mailbox: Mailbox::default(),
     };
     observed.mailbox = mailbox(&observed.config_maps, &uid);
