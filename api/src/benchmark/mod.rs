@@ -94,7 +94,8 @@ pub struct LLMBenchmarkSpec {
     #[schemars(length(min = 9, max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^ *[^ ]+( +[^ ]+){4} *$')").message("schedule: write the five fields of cron, in UTC, such as 0 3 * * *"))]
     pub schedule: Option<String>,
-    /// How many finished runs of a schedule are kept.
+    /// How many finished runs of a schedule are kept; the two newest that have a result stay in any case, because they are
+    /// compared.
     #[serde(default = "five")]
     #[schemars(range(min = 1, max = 100))]
     pub history_limit: i32,

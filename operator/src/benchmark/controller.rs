@@ -3,7 +3,7 @@
 use super::{
     Guarded,
     context::{Caches, Context},
-    reconcile,
+    reconcile, schedule,
     state::State,
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     watches::{self, api, cached},
     written::WrittenStatuses,
 };
+use candlepower_api::benchmark::{LLMBenchmark, LLMBenchmarkStatus};
 use futures::{Stream, StreamExt, future, stream};
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
@@ -168,14 +169,21 @@ impl Scope {
     }
 }
 
-/// The benchmarks that a change of deployments, ConfigMaps or pods concerns.
+/// The benchmarks that a change of deployments, ConfigMaps or pods concerns. A report is news for those that wait for it
+/// as their baseline, too, whatever their target is.
 fn touched(
     changes: impl Stream<Item = Touched> + Send + 'static,
     benchmarks: Store<Guarded>,
 ) -> impl Stream<Item = ObjectRef<Guarded>> + Send + 'static {
     changes.flat_map(move |change| {
         let concerned = match change {
-            Touched::ChildOf(namespace, name) => vec![ObjectRef::new(&name).within(&namespace)],
+            Touched::ChildOf(namespace, name) => {
+                let mut concerned = all_where(&benchmarks, |benchmark| {
+                    waits_for(benchmark, &namespace, &name)
+                });
+                concerned.push(ObjectRef::new(&name).within(&namespace));
+                concerned
+            }
             Touched::Deployment(deployment) => all_where(&benchmarks, |benchmark| {
                 benchmark.metadata.namespace == deployment.namespace
                     && benchmark.spec.target.deployment.as_deref() == Some(deployment.name.as_str())
@@ -183,6 +191,15 @@ fn touched(
         };
         stream::iter(concerned)
     })
+}
+
+/// Whether `benchmark` has not begun and is to be compared with the benchmark `baseline`.
+fn waits_for(benchmark: &LLMBenchmark, namespace: &str, baseline: &str) -> bool {
+    let begun = |status: &LLMBenchmarkStatus| status.started_at.is_some();
+    let named = benchmark.spec.baseline.as_ref();
+    benchmark.metadata.namespace.as_deref() == Some(namespace)
+        && named.is_some_and(|named| named.benchmark == baseline)
+        && !benchmark.status.as_ref().is_some_and(begun)
 }
 
 /// The other benchmarks of the same target, and the schedule that this one is a run of.
@@ -195,18 +212,16 @@ fn companions(changed: &Guarded, benchmarks: &Store<Guarded>) -> Vec<ObjectRef<G
             && other.metadata.name != changed.metadata.name
             && other.spec.target.display() == changed.spec.target.display()
     });
-    let owner = changed.metadata.owner_references.iter().flatten();
-    let schedule = owner.filter(|owner| owner.kind == "LLMBenchmark");
-    concerned.extend(schedule.map(|owner| {
+    concerned.extend(schedule::of_run(changed).map(|schedule| {
         let namespace = changed.metadata.namespace.as_deref().unwrap_or_default();
-        ObjectRef::new(&owner.name).within(namespace)
+        ObjectRef::new(schedule).within(namespace)
     }));
     concerned
 }
 
 fn all_where(
     benchmarks: &Store<Guarded>,
-    is_concerned: impl Fn(&candlepower_api::benchmark::LLMBenchmark) -> bool,
+    is_concerned: impl Fn(&LLMBenchmark) -> bool,
 ) -> Vec<ObjectRef<Guarded>> {
     benchmarks
         .state()

@@ -7,7 +7,7 @@ use crate::children;
 use candlepower_api::benchmark::{Baseline, LLMBenchmark, LLMBenchmarkSpec};
 use croner::Cron;
 use k8s_openapi::jiff::{Timestamp, Zoned, tz::TimeZone};
-use kube::{ResourceExt, api::ObjectMeta};
+use kube::{Resource, ResourceExt, api::ObjectMeta};
 use std::{cmp::Reverse, str::FromStr};
 
 /// What is to be done about a schedule now.
@@ -97,6 +97,14 @@ fn run(resource: &LLMBenchmark, due: Timestamp, runs: &[Run]) -> LLMBenchmark {
     run
 }
 
+/// The name of the schedule that `benchmark` is a run of.
+pub(super) fn of_run(benchmark: &LLMBenchmark) -> Option<&str> {
+    let kind = LLMBenchmark::kind(&());
+    let mut owners = benchmark.metadata.owner_references.iter().flatten();
+    let schedule = owners.find(|owner| owner.kind == kind)?;
+    Some(&schedule.name)
+}
+
 /// The newest run first.
 pub(super) fn newest_first(runs: &[Run]) -> Vec<&Run> {
     let mut sorted: Vec<_> = runs.iter().collect();
@@ -107,15 +115,25 @@ pub(super) fn newest_first(runs: &[Run]) -> Vec<&Run> {
     sorted
 }
 
-/// Runs that go on, and the newest of those that are over.
+/// How many runs with a result a comparison needs.
+const COMPARED: usize = 2;
+
+/// Runs that go on, the newest of those that are over, and those that are compared: however many runs fail, or
+/// however few are to be kept, the next one finds a result before it.
 fn kept(resource: &LLMBenchmark, runs: &[Run]) -> Vec<String> {
     let limit = usize::try_from(resource.spec.history_limit).unwrap_or(1);
-    let (over, running): (Vec<_>, Vec<_>) = newest_first(runs)
+    let (mut over, mut results) = (0, 0);
+    let is_kept = |run: &&Run| {
+        if !is_over(&run.benchmark) {
+            return true;
+        }
+        over += 1;
+        results += usize::from(run.summary.is_some());
+        over <= limit || (run.summary.is_some() && results <= COMPARED)
+    };
+    newest_first(runs)
         .into_iter()
-        .partition(|run| is_over(&run.benchmark));
-    running
-        .into_iter()
-        .chain(over.into_iter().take(limit))
+        .filter(is_kept)
         .map(|run| run.benchmark.name_any())
         .collect()
 }
@@ -125,28 +143,42 @@ mod tests {
     use super::*;
     use crate::benchmark::testing;
     use candlepower_api::benchmark::{LLMBenchmarkStatus, job::Summary, status::ScheduleStatus};
-    use serde_json::{Value, json};
+    use serde_json::json;
     use std::sync::Arc;
 
     fn scheduled(expression: &str, created: &str) -> LLMBenchmark {
-        let spec =
-            json!({"target": {"deployment": "tiny"}, "schedule": expression, "historyLimit": 2});
+        keeping(2, expression, created)
+    }
+
+    fn keeping(limit: i32, expression: &str, created: &str) -> LLMBenchmark {
+        let spec = json!({
+            "target": {"deployment": "tiny"}, "schedule": expression, "historyLimit": limit,
+        });
         testing::named("nightly", created, spec)
     }
 
+    /// A run that has its result, or still goes on.
     fn finished(name: &str, created: &str, complete: bool) -> Run {
-        let mut benchmark =
-            testing::named(name, created, json!({"target": {"deployment": "tiny"}}));
-        if complete {
-            let condition: Value = json!({
-                "type": "Complete", "status": "True", "reason": "ReportWritten", "message": "",
-                "lastTransitionTime": testing::NOW,
-            });
-            benchmark.status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
+        let ended = complete.then_some("Complete");
+        Run {
+            summary: complete.then(Summary::default),
+            ..run_with(name, created, ended)
         }
+    }
+
+    fn failed(name: &str, created: &str) -> Run {
+        run_with(name, created, Some("Failed"))
+    }
+
+    fn run_with(name: &str, created: &str, condition: Option<&str>) -> Run {
+        let spec = json!({"target": {"deployment": "tiny"}});
+        let mut benchmark = testing::named(name, created, spec);
+        let conditions = condition.map(|type_| testing::condition(type_, "True"));
+        let conditions: Vec<_> = conditions.into_iter().collect();
+        benchmark.status = serde_json::from_value(json!({"conditions": conditions})).unwrap();
         Run {
             benchmark: Arc::new(benchmark),
-            summary: complete.then(Summary::default),
+            summary: None,
         }
     }
 
@@ -209,18 +241,53 @@ mod tests {
         assert_eq!(run.spec.baseline.unwrap().benchmark, "nightly-1");
     }
 
+    /// What is kept of one run a day that each have a result (`+`), failed (`-`) or go on (`.`).
+    fn kept_of(limit: i32, runs: &str) -> Vec<String> {
+        let resource = keeping(limit, "0 3 * * *", "2025-12-30T00:00:00Z");
+        let runs = (1..).zip(runs.chars()).map(|(day, what)| {
+            let (name, created) = (
+                format!("nightly-{day}"),
+                format!("2025-12-0{day}T03:00:00Z"),
+            );
+            match what {
+                '-' => failed(&name, &created),
+                what => finished(&name, &created, what == '+'),
+            }
+        });
+        planned(&resource, Some(testing::NOW), runs.collect()).kept
+    }
+
     #[test]
     fn the_newest_runs_are_kept() {
-        let resource = scheduled("0 3 * * *", "2025-12-30T00:00:00Z");
-        let runs = (1..5).map(|day| {
-            finished(
-                &format!("nightly-{day}"),
-                &format!("2025-12-0{day}T03:00:00Z"),
-                true,
-            )
-        });
-        let kept = planned(&resource, Some(testing::NOW), runs.collect()).kept;
-        assert_eq!(kept, ["nightly-4", "nightly-3"]);
+        assert_eq!(kept_of(3, "+++++"), ["nightly-5", "nightly-4", "nightly-3"]);
+    }
+
+    #[test]
+    fn two_results_are_kept_to_be_compared_although_one_run_is_to_be_kept() {
+        assert_eq!(kept_of(1, "+++"), ["nightly-3", "nightly-2"]);
+        // While the next one runs, too, of which nobody knows whether it will have a result.
+        assert_eq!(kept_of(1, "++."), ["nightly-3", "nightly-2", "nightly-1"]);
+    }
+
+    #[test]
+    fn runs_that_fail_do_not_push_out_the_last_results() {
+        assert_eq!(
+            kept_of(2, "+++---"),
+            ["nightly-6", "nightly-5", "nightly-3", "nightly-2"]
+        );
+    }
+
+    #[test]
+    fn a_run_is_compared_with_the_last_result_and_not_with_a_failure() {
+        let resource = scheduled("0 * * * *", "2025-12-30T00:00:00Z");
+        let runs = vec![
+            finished("nightly-1", "2026-01-01T09:00:00Z", true),
+            failed("nightly-2", "2026-01-01T10:00:00Z"),
+        ];
+        let run = planned(&resource, None, runs).run.unwrap();
+        assert_eq!(run.spec.baseline.as_ref().unwrap().benchmark, "nightly-1");
+        assert_eq!(of_run(&run), Some("nightly"));
+        assert_eq!(of_run(&resource), None);
     }
 
     #[test]

@@ -44,6 +44,14 @@ pub(super) fn named(name: &str, created: &str, spec: Value) -> LLMBenchmark {
     .unwrap()
 }
 
+/// A condition, as a status has it.
+pub(super) fn condition(type_: &str, status: &str) -> Value {
+    json!({
+        "type": type_, "status": status, "reason": "ForATest", "message": "",
+        "lastTransitionTime": NOW,
+    })
+}
+
 /// A deployment that serves, with Prometheus and Jaeger beside it.
 pub(super) fn served(name: &str) -> LLMDeployment {
     deployment(name, "True", "AllPodsReady", "1 pod serves")

@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     benchmark::{
         decide,
+        dereference::Run,
         mailbox::Mailbox,
         testing::{self, now},
     },
@@ -337,6 +338,56 @@ fn a_schedule_says_when_it_runs_next_and_whether_it_got_worse() {
     assert_eq!(
         (regressed.status.as_str(), regressed.reason.as_str()),
         ("Unknown", "NothingToCompare")
+    );
+}
+
+/// `Regressed` of a schedule with these TTFT-P95 of its runs, in seconds; `None`: it failed.
+fn regressed(runs: &[Option<f64>]) -> (String, String) {
+    let spec = json!({"target": {"deployment": "tiny"}, "schedule": "0 3 * * *"});
+    let resource = testing::named("nightly", testing::NOW, spec);
+    let runs = runs.iter().zip(1..).map(|(ttft_p95, day)| {
+        let (name, created) = (format!("nightly-{day}"), format!("2025-12-0{day}T03:00:00Z"));
+        let target = json!({"target": {"deployment": "tiny"}});
+        Run {
+            benchmark: Arc::new(testing::named(&name, &created, target)),
+            summary: ttft_p95.map(|ttft_p95| {
+                let mut summary = summary();
+                summary.scenarios[0].figures.ttft_p95 = Some(ttft_p95);
+                summary
+            }),
+        }
+    });
+    let observed = Observed {
+        runs: runs.collect(),
+        ..Observed::default()
+    };
+    let status = derived(&resource, &observed);
+    let found = find(&status.conditions, "Regressed").unwrap();
+    (found.status.clone(), found.message.clone())
+}
+
+#[test]
+fn a_schedule_has_got_worse_where_its_last_run_is_worse_than_the_one_before() {
+    let (status, message) = regressed(&[Some(0.1), Some(0.2)]);
+    assert_eq!(status, "True");
+    assert!(
+        message.contains("nightly-2 is worse than nightly-1")
+            && message.contains("TTFT-P95 rose from 100 ms to 200 ms"),
+        "{message}"
+    );
+    // The night after is as the bad one, or as the good one before it: both are no news.
+    assert_eq!(regressed(&[Some(0.1), Some(0.2), Some(0.2)]).0, "False");
+    assert_eq!(regressed(&[Some(0.1), Some(0.2), Some(0.1)]).0, "False");
+}
+
+#[test]
+fn a_schedule_is_judged_by_results_and_not_by_failures() {
+    assert_eq!(regressed(&[Some(0.1), None]).0, "Unknown");
+    let (status, message) = regressed(&[Some(0.1), None, Some(0.2), None]);
+    assert_eq!(status, "True");
+    assert!(
+        message.contains("nightly-3 is worse than nightly-1"),
+        "{message}"
     );
 }
 
