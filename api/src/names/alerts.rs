@@ -33,7 +33,7 @@ pub const COLD_START_SLOW: &str = "CandlepowerColdStartSlow";
 pub const AVAILABILITY_BUDGET_BURN: &str = "CandlepowerAvailabilityBudgetBurn";
 /// The error budget of the objective for the time to first token burns too fast.
 pub const LATENCY_BUDGET_BURN: &str = "CandlepowerLatencyBudgetBurn";
-/// The last run of a benchmark's schedule is worse than the one before it.
+/// The last run of a benchmark's schedule is worse than the one before it, or a benchmark than its baseline.
 pub const BENCHMARK_REGRESSED: &str = "CandlepowerBenchmarkRegressed";
 
 /// No operator works.
@@ -41,8 +41,12 @@ pub const OPERATOR_DOWN: &str = "CandlepowerOperatorDown";
 /// Reconciles fail again and again.
 pub const OPERATOR_RECONCILE_ERRORS: &str = "CandlepowerOperatorReconcileErrors";
 
-/// Every alert about the operator itself.
-pub const OPERATOR: [&str; 2] = [OPERATOR_DOWN, OPERATOR_RECONCILE_ERRORS];
+/// Every alert that the operator has for itself, and for what belongs to no resource: benchmarks of other servers.
+pub const OPERATOR: [&str; 3] = [
+    OPERATOR_DOWN,
+    OPERATOR_RECONCILE_ERRORS,
+    BENCHMARK_REGRESSED,
+];
 
 /// Every alert that a resource can have.
 pub const ALL: [&str; 13] = [

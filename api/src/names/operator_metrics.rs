@@ -16,7 +16,8 @@ pub const TIME_TO_READY: &str = "candlepower_llmdeployment_time_to_ready_seconds
 /// Gauge by [`LABEL_ALERT`] and `severity`: 1 while the operator sees the alert fire.
 pub const ALERT_FIRING: &str = "candlepower_llmdeployment_alert_firing";
 /// Gauge by [`LABEL_LLM_BENCHMARK`]: 1 where the last run of a schedule is worse than the one before
-/// it. Its [`LABEL_LLM_DEPLOYMENT`] is what was measured.
+/// it, or a benchmark of its own than its baseline. Its [`LABEL_LLM_DEPLOYMENT`] is what was measured, and empty where that
+/// is another server.
 pub const BENCHMARK_REGRESSED: &str = "candlepower_llmbenchmark_regressed";
 /// Counter by [`LABEL_RESULT`]: scrapes of pods.
 pub const SCRAPES: &str = "candlepower_operator_scrapes_total";

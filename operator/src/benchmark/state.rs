@@ -126,7 +126,7 @@ mod tests {
                     label(names::LABEL_LLM_BENCHMARK),
                     label(names::LABEL_LLM_DEPLOYMENT),
                 );
-                (names.0, names.1, metric.get_gauge().value())
+                (names.0, names.1, metric.get_gauge().get_value())
             })
             .collect();
         found.sort_by(|one, other| one.0.cmp(&other.0));

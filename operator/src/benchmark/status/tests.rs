@@ -346,7 +346,10 @@ fn regressed(runs: &[Option<f64>]) -> (String, String) {
     let spec = json!({"target": {"deployment": "tiny"}, "schedule": "0 3 * * *"});
     let resource = testing::named("nightly", testing::NOW, spec);
     let runs = runs.iter().zip(1..).map(|(ttft_p95, day)| {
-        let (name, created) = (format!("nightly-{day}"), format!("2025-12-0{day}T03:00:00Z"));
+        let (name, created) = (
+            format!("nightly-{day}"),
+            format!("2025-12-0{day}T03:00:00Z"),
+        );
         let target = json!({"target": {"deployment": "tiny"}});
         Run {
             benchmark: Arc::new(testing::named(&name, &created, target)),

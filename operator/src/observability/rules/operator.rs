@@ -1,4 +1,5 @@
-//! Alerts about the operator itself, which the chart delivers.
+//! Alerts about the operator itself, and about what belongs to no deployment that has rules of its own: the chart
+//! delivers them.
 use super::{Alert, Rule, RuleFile, RuleGroup};
 use candlepower_api::{
     deployment::Severity,
@@ -18,7 +19,11 @@ pub fn of_operator(runbooks: &str) -> RuleFile {
         groups: vec![RuleGroup {
             name: "candlepower:operator".to_owned(),
             interval: None,
-            rules: vec![down(runbooks), reconcile_errors(runbooks)],
+            rules: vec![
+                down(runbooks),
+                reconcile_errors(runbooks),
+                benchmark_regressed(runbooks),
+            ],
         }],
     }
 }
@@ -50,6 +55,29 @@ fn reconcile_errors(runbooks: &str) -> Rule {
         summary: "Reconciles fail again and again.",
         description: format!(
             "{{{{ $value | humanize }}}} reconciles of the controller {{{{ $labels.controller }}}} failed within {WINDOW} ({{{{ $labels.category }}}})."
+        ),
+    }
+    .into_plain_rule(runbooks)
+}
+
+/// Of another server than ours; each deployment's own rules speak of its benchmarks.
+fn benchmark_regressed(runbooks: &str) -> Rule {
+    Alert {
+        name: names::BENCHMARK_REGRESSED,
+        expr: format!(
+            "max by ({namespace}, {benchmark}) ({}{{{}=\"\"}}) == 1",
+            metrics::BENCHMARK_REGRESSED,
+            metrics::LABEL_LLM_DEPLOYMENT,
+            namespace = metrics::LABEL_NAMESPACE,
+            benchmark = metrics::LABEL_LLM_BENCHMARK,
+        ),
+        hold: "0s".to_owned(),
+        severity: Severity::Warning,
+        summary: "A benchmark of another server got worse.",
+        description: format!(
+            "{{{{ $labels.{} }}}}/{{{{ $labels.{} }}}}: the last run is worse than the one that it is compared with.",
+            metrics::LABEL_NAMESPACE,
+            metrics::LABEL_LLM_BENCHMARK
         ),
     }
     .into_plain_rule(runbooks)
