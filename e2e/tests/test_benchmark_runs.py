@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +10,15 @@ import pytest
 import kube
 import load
 import models
+import stores
 from test_benchmark import LABEL, wait_for_benchmark
 
 pytestmark = pytest.mark.alone
 
 NAME = "one-place"
 WORKLOAD = {"prompts": [{"tokens": 48, "weight": 1}], "outputTokens": 8}
+VARIANT = {"name": "chunked", "patch": {"engine": {"prefillChunk": 64}}}
+BUCKET_PORT = 18200
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +105,7 @@ def test_a_load_generator_that_is_lost_is_replaced(namespace: str, target: str) 
 
 def test_a_load_generator_that_is_lost_goes_on_with_the_rounds_on_its_claim(namespace: str, target: str) -> None:
     folder = models.claim_folder("rounds", namespace) / "resumed"
-    variants = [{"name": "chunked", "patch": {"engine": {"prefillChunk": 64}}}]
-    start("resumed", namespace, {"deployment": target}, records={"existingClaim": "rounds"}, variants=variants)
+    start("resumed", namespace, {"deployment": target}, records={"existingClaim": "rounds"}, variants=[VARIANT])
     kube.wait_for("the first round's records", lambda: ((folder / "deployment").is_dir(), [str(path) for path in folder.glob("*")]), 90)
     before = json.loads((folder / "deployment" / "run.json").read_text())["startedAt"]
 
@@ -118,6 +121,62 @@ def test_a_load_generator_that_is_lost_goes_on_with_the_rounds_on_its_claim(name
     assert "went on with what it had left" in why, why
     assert json.loads((folder / "deployment" / "run.json").read_text())["startedAt"] == before
     assert (folder / "variant-chunked" / "records.jsonl.gz").exists()
+
+
+def wait_for_load_on_the_copy(name: str, namespace: str) -> None:
+    """Until the copy of VARIANT is under load."""
+
+    def loaded() -> tuple[bool, Any]:
+        status = kube.get("llmbench", name, namespace).get("status", {})
+        return status.get("scenario", {}).get("variant") == VARIANT["name"], status
+
+    kube.wait_for("load on the copy", loaded, 120)
+    assert len(kube.find("llm", namespace, f"{LABEL}={name}")) == 1
+
+
+def wait_for_no_copy(name: str, namespace: str) -> None:
+    """Until no copy is left, and no pod of one."""
+
+    def gone() -> tuple[bool, Any]:
+        copies = [copy["metadata"]["name"] for copy in kube.find("llm", namespace, f"{LABEL}={name}")]
+        pods = [pod["metadata"]["name"] for pod in kube.find("pods", namespace) if pod["metadata"]["name"].startswith(f"{name}-")]
+        return not copies and not [pod for pod in pods if "-bench-" not in pod], copies + pods
+
+    kube.wait_for(f"the copy of {name} to be gone", gone, 60)
+
+
+def test_a_load_generator_that_is_lost_under_a_variant_leaves_no_copy(namespace: str, target: str) -> None:
+    start("torn", namespace, {"deployment": target}, variants=[VARIANT])
+    wait_for_load_on_the_copy("torn", namespace)
+    kube.kubectl("-n", namespace, "delete", "pods", "-l", f"{LABEL}=torn", "--grace-period=0", "--force")
+    status = finished("torn", namespace, seconds=240)
+    (tried,) = status["variants"]
+    assert "tokens per second" in tried["result"], tried
+    wait_for_no_copy("torn", namespace)
+
+
+def test_a_benchmark_that_is_deleted_under_a_variant_takes_its_copy_along(namespace: str, target: str) -> None:
+    start("dropped", namespace, {"deployment": target}, seconds=30, variants=[VARIANT])
+    wait_for_load_on_the_copy("dropped", namespace)
+    kube.kubectl("-n", namespace, "delete", "llmbench", "dropped")
+    wait_for_no_copy("dropped", namespace)
+
+
+def test_records_go_to_a_bucket_that_checks_signatures(namespace: str, target: str, tmp_path: Path) -> None:
+    (tmp_path / "seed").write_text("any")
+    keys = {"accessKeyId": stores.KEY, "secretAccessKey": stores.SECRET}
+    kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bucket-keys"}, "stringData": keys}, namespace)
+    with stores.bucket(tmp_path / "seed", "seed", tmp_path, BUCKET_PORT) as address:
+        bucket = {"bucket": stores.BUCKET, "prefix": "team-a/", "endpoint": f"http://{address}"}
+        records = {"s3": {**bucket, "credentials": {"secretRef": {"name": "bucket-keys"}}}}
+        start("to-a-bucket", namespace, {"deployment": target}, seconds=4, records=records)
+        finished("to-a-bucket", namespace)
+    missing = [one for one in report("to-a-bucket", namespace)["missing"] if "bucket" in one["what"]]
+    assert missing == []
+    folder = tmp_path / "buckets" / stores.BUCKET / "team-a" / "to-a-bucket" / "deployment"
+    assert [one["name"] for one in json.loads((folder / "run.json").read_text())["scenarios"]] == ["6-users"]
+    with gzip.open(folder / "records.jsonl.gz") as lines:
+        assert len([json.loads(line) for line in lines]) > 6
 
 
 def test_a_target_that_dies_in_mid_run_is_told_as_it_was(namespace: str, target: str) -> None:
