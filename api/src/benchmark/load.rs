@@ -37,14 +37,26 @@ pub struct Scenario {
 pub struct Arrival {
     /// Exponentially distributed gaps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+([.][0-9]+)?/s$')").message("write a rate such as 3/s"))]
+    #[schemars(schema_with = "rate")]
     pub poisson: Option<String>,
     /// Equal gaps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+([.][0-9]+)?/s$')").message("write a rate such as 3/s"))]
+    #[schemars(schema_with = "rate")]
     pub constant: Option<String>,
+}
+
+/// The schema of a rate. A slower one never comes to its first request, a faster one is more than one machine sends.
+fn rate(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let slow = "0[.](0{0,2}[1-9][0-9]*)";
+    let fast = "[1-9][0-9]{0,4}([.][0-9]+)?|100000([.]0+)?";
+    schemars::json_schema!({
+        "type": "string",
+        "maxLength": 32,
+        "x-kubernetes-validations": [{
+            "rule": format!("self.matches('^({slow}|{fast})/s$')"),
+            "message": "write a rate from 0.001/s to 100000/s, such as 3/s or 0.5/s",
+        }],
+    })
 }
 
 /// When to give up early.

@@ -2,6 +2,7 @@
 pub mod job;
 mod load;
 mod objectives;
+mod price;
 mod profile;
 mod schedule;
 pub mod status;
@@ -10,6 +11,7 @@ mod workload;
 
 pub use load::{Arrival, Scenario, StopWhen};
 pub use objectives::{LatencyObjective, Objectives};
+pub use price::Price;
 pub use profile::{Level, Profile};
 pub use schedule::{ConcurrencyPolicy, Records, S3Records};
 pub use status::LLMBenchmarkStatus;
@@ -64,6 +66,7 @@ pub struct LLMBenchmarkSpec {
     /// The scenarios of profile `custom`, in order.
     #[serde(default)]
     #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, other.name == one.name))").message("scenarios: give each a name of its own, because runs are compared by it"))]
     pub scenarios: Vec<Scenario>,
     /// What the requests ask for.
     #[serde(default)]
@@ -77,6 +80,7 @@ pub struct LLMBenchmarkSpec {
     /// Changes to try on a temporary copy of the deployment, under the same load.
     #[serde(default)]
     #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, other.name == one.name))").message("variants: give each a name of its own, because its copy and its results are named after it"))]
     pub variants: Vec<Variant>,
     /// How many of the report's own recommendations to try by the same means.
     #[serde(default)]
@@ -102,6 +106,9 @@ pub struct LLMBenchmarkSpec {
     /// By how much a run of a schedule may be worse than the one before it.
     #[serde(default = "tenth")]
     pub regression_tolerance: Percentage,
+    /// What the machines that serve cost, for the report's cost of tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
     /// Where the records of all requests are kept; absent: they go with the job's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<Records>,

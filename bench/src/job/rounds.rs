@@ -11,6 +11,7 @@ use super::{
     store::Store,
 };
 use crate::{
+    analysis::cost::Price,
     evidence::Missing,
     load::CancellationToken,
     objectives,
@@ -90,6 +91,7 @@ impl Rounds {
         let options = Options {
             title: Some(assignment.benchmark.clone()),
             objectives: objectives::of_resource(&assignment.spec.objectives),
+            price: assignment.spec.price.as_ref().and_then(price),
             ..Options::default()
         };
         let report = build(&first.run, &first.evidence, &options);
@@ -315,6 +317,14 @@ impl Rounds {
     }
 }
 
+/// The price as the report computes with it.
+fn price(asked: &candlepower_api::benchmark::Price) -> Option<Price> {
+    Some(Price {
+        per_hour: asked.amount()?,
+        currency: asked.currency.clone(),
+    })
+}
+
 /// The variants that are asked for, and the first recommendations that a patch would do.
 fn changes(spec: &LLMBenchmarkSpec, report: &Report) -> Vec<Change> {
     let variants = spec.variants.iter().map(|variant| Change::Variant {
@@ -372,6 +382,16 @@ mod tests {
         };
         let names = [round_of(&variant), round_of(&recommended)];
         assert_eq!(names, ["variant-deployment", "recommendation-deployment"]);
+    }
+
+    #[test]
+    fn a_price_is_the_number_that_its_text_says() {
+        let asked = serde_json::from_value(serde_json::json!({"perHour": "2.50"})).unwrap();
+        let price = price(&asked).unwrap();
+        assert!(
+            (price.per_hour - 2.5).abs() < 1e-12 && price.currency == "USD",
+            "{price:?}"
+        );
     }
 
     #[test]
