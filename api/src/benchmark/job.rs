@@ -2,6 +2,10 @@
 //!
 //! The job asks, the operator acts: the job may read and patch this one ConfigMap and nothing else,
 //! so that a deployment that is to be measured is made, waited for and removed by the operator.
+mod node;
+
+pub use node::NodeFacts;
+
 use super::LLMBenchmarkSpec;
 use crate::{benchmark::MetricsDialect, value::Duration};
 use serde::{Deserialize, Serialize};
@@ -102,9 +106,12 @@ pub struct Served {
     /// Where Jaeger's query API should be; beside the model, each pod's has its own part.
     #[serde(default)]
     pub jaeger: Vec<String>,
-    /// The service name of its traces.
+    /// The nodes that its pods run on, as far as the operator could read them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeFacts>,
+    /// Why nodes are missing in that list, with the cure, where some are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace_service: Option<String>,
+    pub nodes_missing: Option<String>,
 }
 
 /// One page with metrics.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("has(self.deployment) != has(self.url)").message("target: write either deployment, for an LLMDeployment, or url, for another OpenAI-compatible server"))]
 #[x_kube(validation = Rule::new("!has(self.url) || has(self.model)").message("target: a url needs the name of the model that requests ask for"))]
 #[x_kube(validation = Rule::new("!has(self.ca) || (has(self.url) && self.url.startsWith('https://'))").message("target.ca: write it together with an https:// address in url; the certificate of a deployment is trusted by itself"))]
+#[x_kube(validation = Rule::new("!has(self.jaegerUrl) || has(self.url)").message("target.jaegerUrl: write it together with url, or leave it out: where the traces of a deployment go, the operator knows"))]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// The name of an `LLMDeployment` in the same namespace.
@@ -36,10 +37,12 @@ pub struct Target {
     /// Where `url`'s metrics are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<MetricsSource>,
-    /// The service name of `url`'s traces.
+    /// The Jaeger that `url`'s spans go to: the address of its query API, version 3. The traces of requests are fetched
+    /// there by their ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub trace_service: Option<String>,
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/?#@]+/?$')").message("target.jaegerUrl: write the address of Jaeger's query API without a path, such as http://jaeger.tracing:16686"))]
+    pub jaeger_url: Option<String>,
 }
 
 impl Target {

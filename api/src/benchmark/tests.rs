@@ -136,6 +136,40 @@ fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
             records(&json!({"endpoint": "https://user@minio/bucket"})),
             "without the bucket",
         ),
+        (
+            json!({"target": {"deployment": "m", "jaegerUrl": "http://jaeger:16686"}}),
+            "together with url",
+        ),
+        (
+            json!({"target": {"url": "http://a", "model": "m", "jaegerUrl": "jaeger:16686"}}),
+            "Jaeger's query API without a path",
+        ),
+        (
+            json!({"target": {"url": "http://a", "model": "m", "jaegerUrl": "http://jaeger:16686/search"}}),
+            "Jaeger's query API without a path",
+        ),
+        (
+            json!({"target": {"deployment": "m"}, "variants": [
+                {"name": "a", "patch": {}}, {"name": "b", "patch": {}}, {"name": "a", "patch": {}},
+            ]}),
+            "variants: give each a name of its own",
+        ),
+        (
+            json!({"target": {"deployment": "m"}, "profile": "custom", "scenarios": [scenario, scenario]}),
+            "scenarios: give each a name of its own",
+        ),
+        (
+            json!({"target": {"deployment": "m"}, "price": {"perHour": "0.00"}}),
+            "an amount above 0 in quotes",
+        ),
+        (
+            json!({"target": {"deployment": "m"}, "price": {"perHour": "$2"}}),
+            "an amount above 0 in quotes",
+        ),
+        (
+            json!({"target": {"deployment": "m"}, "price": {"perHour": "2", "currency": "Dollar"}}),
+            "three capital letters",
+        ),
     ];
     for (spec, cure) in cases {
         let messages = violations(&spec);
@@ -143,6 +177,70 @@ fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
             messages.iter().any(|message| message.contains(cure)),
             "{spec}: {messages:?} lacks \"{cure}\""
         );
+    }
+}
+
+#[test]
+fn a_jaeger_variants_and_a_price_are_taken() {
+    for spec in [
+        json!({"target": {"url": "http://a", "model": "m", "jaegerUrl": "http://jaeger.tracing:16686"}}),
+        json!({"target": {"deployment": "m"}, "variants": [
+            {"name": "a", "patch": {"precision": "q8_0"}}, {"name": "b", "patch": {}},
+        ]}),
+        json!({"target": {"deployment": "m"}, "price": {"perHour": "2.50"}}),
+        json!({"target": {"deployment": "m"}, "price": {"perHour": "10", "currency": "EUR"}}),
+    ] {
+        assert_eq!(violations(&spec), Vec::<String>::new(), "{spec}");
+    }
+    let price: Price = serde_json::from_value(json!({"perHour": "2.50"})).unwrap();
+    assert_eq!(
+        (price.amount(), price.currency.as_str()),
+        (Some(2.5), "USD")
+    );
+}
+
+#[test]
+fn rates_are_such_as_one_machine_can_keep() {
+    let arrival = |kind: &str, rate: &str| {
+        let scenario = json!({"name": "a", "duration": "1s", "arrival": {kind: rate}});
+        violations(
+            &json!({"target": {"deployment": "m"}, "profile": "custom", "scenarios": [scenario]}),
+        )
+    };
+    for kind in ["poisson", "constant"] {
+        for rate in [
+            "0.001/s",
+            "0.0015/s",
+            "0.05/s",
+            "0.5/s",
+            "0.10/s",
+            "3/s",
+            "10.0/s",
+            "99999.9/s",
+            "100000/s",
+        ] {
+            assert_eq!(arrival(kind, rate), Vec::<String>::new(), "{rate}");
+        }
+        for rate in [
+            "0/s",
+            "0.0/s",
+            "0.0009/s",
+            "0.00000000000000000001/s",
+            "100001/s",
+            "100000.1/s",
+            "1000000000000/s",
+            "3",
+            "-1/s",
+            "1e3/s",
+        ] {
+            let messages = arrival(kind, rate);
+            assert!(
+                messages
+                    .iter()
+                    .any(|message| message.contains("from 0.001/s to 100000/s")),
+                "{rate}: {messages:?}"
+            );
+        }
     }
 }
 

@@ -43,8 +43,8 @@ pub(super) fn to(
     });
     let pods: Vec<_> = pods.cloned().collect();
     let served = match &observed.target {
-        Some(target) => served::copy(copy, &pods, target),
-        None => served::deployment(copy, &pods),
+        Some(target) => served::copy(copy, &pods, &observed.nodes, target),
+        None => served::deployment(copy, &pods, &observed.nodes),
     };
     Answer {
         served: Some(served),

@@ -1,5 +1,5 @@
 //! What every reconcile of one controller shares.
-use super::Guarded;
+use super::{Guarded, nodes::NodeReader};
 use crate::{
     children::Cached, config::benchmark::BenchmarkConfig, deployment, error::Error,
     events::Publisher, metrics::ControllerMetrics, written::WrittenStatuses,
@@ -17,6 +17,7 @@ pub(super) struct Context {
     pub(super) publisher: Arc<Publisher>,
     pub(super) metrics: ControllerMetrics,
     pub(super) settings: BenchmarkConfig,
+    pub(super) nodes: NodeReader,
     pub(super) written: WrittenStatuses<LLMBenchmarkStatus>,
 }
 

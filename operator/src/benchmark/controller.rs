@@ -3,6 +3,7 @@
 use super::{
     Guarded,
     context::{Caches, Context},
+    nodes::NodeReader,
     reconcile, schedule,
     state::State,
 };
@@ -147,6 +148,7 @@ impl Scope {
             publisher: shared.publisher.clone(),
             metrics: metrics.clone(),
             settings: shared.settings.clone(),
+            nodes: NodeReader::default(),
             written: WrittenStatuses::default(),
         };
         Self {

@@ -1,5 +1,5 @@
 //! Everything that a reconcile reads, from the caches; only an end is verified with the API server.
-use super::{build::names, context::Context, mailbox::Mailbox};
+use super::{build::names, context::Context, mailbox::Mailbox, nodes::Nodes};
 use crate::{
     children::{Cached, Kind, is_controlled_by},
     error::Error,
@@ -42,6 +42,8 @@ pub(super) struct Observed {
     /// Temporary copies of it.
     pub(super) copies: Vec<Arc<LLMDeployment>>,
     pub(super) copy_pods: Vec<Arc<Pod>>,
+    /// The nodes of all these pods.
+    pub(super) nodes: Nodes,
     /// All other benchmarks of the namespace.
     pub(super) others: Vec<Arc<LLMBenchmark>>,
     /// Those of them that are runs of this schedule, with their results.
@@ -120,6 +122,7 @@ pub(super) async fn dereference(
             .collect(),
         target,
         copies,
+        nodes: Nodes::default(),
         others,
         runs,
         baseline: baseline_of(resource).flatten(),
@@ -128,6 +131,10 @@ pub(super) async fn dereference(
     };
     observed.mailbox = mailbox(&observed.config_maps, &uid);
     verify_end(&mut observed, &namespace, &name, &uid, context).await?;
+    if observed.previous.completed_at.is_none() && resource.spec.schedule.is_none() {
+        let serving = observed.target_pods.iter().chain(&observed.copy_pods);
+        observed.nodes = context.nodes.of_pods(serving, &context.client).await;
+    }
     for pod in &observed.pods {
         if let Some(failure) = start_failure::of(&context.client, pod).await {
             observed.start_failure = Some(failure);

@@ -12,6 +12,7 @@ mod copy;
 mod decide;
 mod dereference;
 mod mailbox;
+mod nodes;
 mod pod;
 mod regression;
 mod schedule;

@@ -2,6 +2,7 @@
 use super::{
     decide::{Obstacle, not_ready},
     dereference::Observed,
+    nodes::Nodes,
 };
 use candlepower_api::{
     benchmark::{
@@ -9,7 +10,7 @@ use candlepower_api::{
         job::{MetricsPage, Served},
     },
     deployment::{LLMDeployment, MetricsMode, TracingMode},
-    names::{conditions, labels, paths, ports},
+    names::{conditions, paths, ports},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -31,14 +32,14 @@ pub(super) fn target(resource: &LLMBenchmark, observed: &Observed) -> Result<Ser
     })?;
     match not_ready(target) {
         Some(obstacle) => Err(obstacle),
-        None => Ok(deployment(target, &observed.target_pods)),
+        None => Ok(deployment(target, &observed.target_pods, &observed.nodes)),
     }
 }
 
 /// A target that is under load already, however it stands.
 pub(super) fn last_known(resource: &LLMBenchmark, observed: &Observed) -> Served {
     match &observed.target {
-        Some(target) => deployment(target, &observed.target_pods),
+        Some(target) => deployment(target, &observed.target_pods, &observed.nodes),
         None => Served {
             deployment: resource.spec.target.deployment.clone(),
             ..elsewhere(&resource.spec.target)
@@ -66,25 +67,31 @@ fn elsewhere(target: &Target) -> Served {
             .collect(),
         dialect: metrics.map(|metrics| metrics.dialect).unwrap_or_default(),
         prometheus: Vec::new(),
-        jaeger: Vec::new(),
-        trace_service: target.trace_service.clone(),
+        jaeger: target.jaeger_url.iter().cloned().collect(),
+        nodes: Vec::new(),
+        nodes_missing: None,
     }
 }
 
 /// A temporary copy of `target`. It has its certificate, too, which is for the target's name and for no other.
-pub(super) fn copy(copy: &LLMDeployment, pods: &[Arc<Pod>], target: &LLMDeployment) -> Served {
+pub(super) fn copy(
+    copy: &LLMDeployment,
+    pods: &[Arc<Pod>],
+    nodes: &Nodes,
+    target: &LLMDeployment,
+) -> Served {
     let url = target.status.as_ref().and_then(|status| status.url.clone());
     let host = url.as_deref().and_then(host);
     Served {
         server_name: host
             .filter(|_| copy.spec.access.tls.is_some())
             .map(str::to_owned),
-        ..deployment(copy, pods)
+        ..deployment(copy, pods, nodes)
     }
 }
 
 /// A deployment of ours, with what its status and its pods say.
-pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>]) -> Served {
+pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>], nodes: &Nodes) -> Served {
     let status = deployment.status.as_ref();
     let observability = status.and_then(|status| status.observability.as_ref());
     let addresses: Vec<_> = pods.iter().filter_map(address).collect();
@@ -104,6 +111,7 @@ pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>]) -> Serve
     };
     let model = status.and_then(|status| status.model.as_ref());
     let name = deployment.name_any();
+    let (nodes, nodes_missing) = nodes.of(addresses.iter().filter_map(|(pod, _)| node_of(pod)));
     let served_name = deployment.spec.model.served_name.clone();
     Served {
         url: status
@@ -121,21 +129,33 @@ pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>]) -> Serve
             .iter()
             .map(|(pod, ip)| MetricsPage {
                 pod: Some(pod.name_any()),
-                node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+                node: node_of(pod).map(str::to_owned),
                 url: format!("{}{}", at(*ip, ports::SERVER_HTTP), paths::METRICS),
             })
             .collect(),
         dialect: MetricsDialect::Candlepower,
         prometheus,
         jaeger,
-        trace_service: Some(labels::SERVER_NAME.to_owned()),
+        nodes,
+        nodes_missing,
     }
 }
 
+/// Where a pod answers, if it serves. One that has failed, starts or ends keeps its address for a while, and a page
+/// that does not answer would cost those of all others: only together they are the target's metrics.
 fn address(pod: &Arc<Pod>) -> Option<(&Pod, IpAddr)> {
-    let alive = pod.metadata.deletion_timestamp.is_none();
-    let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-    alive.then_some((&**pod, ip))
+    let status = pod.status.as_ref()?;
+    let ip = status.pod_ip.as_ref()?.parse().ok()?;
+    let mut conditions = status.conditions.iter().flatten();
+    let is_ready = conditions.any(|one| one.type_ == "Ready" && one.status == "True");
+    let runs = status.phase.as_deref() == Some("Running");
+    let stays = pod.metadata.deletion_timestamp.is_none();
+    (runs && is_ready && stays).then_some((&**pod, ip))
+}
+
+/// The node that a pod was put on.
+pub(super) fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
 }
 
 fn at(ip: IpAddr, port: u16) -> String {
@@ -166,6 +186,8 @@ fn host(url: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::benchmark::testing;
+    use candlepower_api::benchmark::job::NodeFacts;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::json;
 
     #[test]
@@ -173,6 +195,7 @@ mod tests {
         let served = deployment(
             &testing::served("tiny"),
             &[testing::serving_pod("tiny-1", "10.0.0.7")],
+            &Nodes::default(),
         );
         assert_eq!(served.url, "http://tiny.team.svc:8080");
         assert_eq!(served.model, "tiny");
@@ -187,12 +210,13 @@ mod tests {
         let mut target = testing::served("tiny");
         target.status.as_mut().unwrap().url = Some("https://tiny.team.svc:8443".into());
         let mut one = testing::served("nightly-q8");
-        assert_eq!(copy(&one, &[], &target).server_name, None);
+        let nodes = Nodes::default();
+        assert_eq!(copy(&one, &[], &nodes, &target).server_name, None);
         one.spec.access = serde_json::from_value(json!({
             "tls": {"secretRef": {"name": "tiny-tls"}},
         }))
         .unwrap();
-        let served = copy(&one, &[], &target);
+        let served = copy(&one, &[], &nodes, &target);
         assert_eq!(served.server_name.as_deref(), Some("tiny.team.svc"));
     }
 
@@ -206,6 +230,69 @@ mod tests {
         assert_eq!(served.dialect, MetricsDialect::Vllm);
         assert_eq!(served.metrics.len(), 1);
         assert_eq!((served.prometheus.len(), served.jaeger.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_jaeger_that_another_server_traces_to_is_asked() {
+        let resource = testing::benchmark(json!({"target": {
+            "url": "http://vllm:8000", "model": "m", "jaegerUrl": "http://jaeger.tracing:16686",
+        }}));
+        let served = target(&resource, &Observed::default()).unwrap();
+        assert_eq!(served.jaeger, ["http://jaeger.tracing:16686"]);
+    }
+
+    #[test]
+    fn a_pod_that_does_not_serve_has_no_page_that_could_cost_those_of_the_others() {
+        let serving = || testing::serving_pod("tiny-1", "10.0.0.7");
+        let changed = |change: fn(&mut Pod)| {
+            let mut pod = Arc::unwrap_or_clone(testing::serving_pod("tiny-0", "10.0.0.6"));
+            change(&mut pod);
+            Arc::new(pod)
+        };
+        let failed = changed(|pod| pod.status.as_mut().unwrap().phase = Some("Failed".into()));
+        let starting = changed(|pod| {
+            let conditions = pod.status.as_mut().unwrap().conditions.as_mut();
+            conditions.unwrap()[0].status = "False".into();
+        });
+        let unknown = changed(|pod| pod.status.as_mut().unwrap().conditions = None);
+        let ending = changed(|pod| {
+            pod.metadata.deletion_timestamp = Some(Time(testing::now()));
+        });
+        let homeless = changed(|pod| pod.status.as_mut().unwrap().pod_ip = None);
+        for left in [failed, starting, unknown, ending, homeless] {
+            let pods = [left, serving()];
+            let served = deployment(&testing::served("tiny"), &pods, &Nodes::default());
+            let pages: Vec<_> = served.metrics.iter().map(|page| &page.url).collect();
+            assert_eq!(pages, ["http://10.0.0.7:8080/metrics"]);
+            assert_eq!(served.prometheus, ["http://10.0.0.7:9090"]);
+        }
+    }
+
+    #[test]
+    fn the_nodes_of_the_pods_that_serve_are_described_each_once() {
+        let nodes = Nodes::from([
+            (
+                "node-1",
+                Ok(NodeFacts {
+                    name: "node-1".into(),
+                    ..NodeFacts::default()
+                }),
+            ),
+            (
+                "elsewhere",
+                Ok(NodeFacts {
+                    name: "elsewhere".into(),
+                    ..NodeFacts::default()
+                }),
+            ),
+        ]);
+        let pods = [
+            testing::serving_pod("tiny-1", "10.0.0.7"),
+            testing::serving_pod("tiny-2", "10.0.0.8"),
+        ];
+        let served = deployment(&testing::served("tiny"), &pods, &nodes);
+        let names: Vec<_> = served.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!((names, served.nodes_missing), (vec!["node-1"], None));
     }
 
     #[test]

@@ -86,12 +86,14 @@ fn deployment(name: &str, ready: &str, reason: &str, message: &str) -> LLMDeploy
     .unwrap()
 }
 
-/// A pod with an address.
+/// A pod that serves at an address.
 pub(super) fn serving_pod(name: &str, ip: &str) -> Arc<Pod> {
     let pod = json!({
         "metadata": {"name": name, "namespace": "team"},
         "spec": {"nodeName": "node-1", "containers": []},
-        "status": {"podIP": ip},
+        "status": {
+            "podIP": ip, "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+        },
     });
     Arc::new(serde_json::from_value(pod).unwrap())
 }

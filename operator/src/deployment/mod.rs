@@ -26,11 +26,13 @@ mod source;
 mod state;
 mod status;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod validate;
 pub(crate) mod views;
 
+pub(crate) use build::GPU;
 pub use controller::Controllers;
+pub(crate) use fits::GPU_PRODUCT;
 
 use crate::{
     error::{self, Error},

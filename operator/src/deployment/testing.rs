@@ -112,7 +112,7 @@ pub(super) fn ready_pod() -> ObservedPod {
 }
 
 /// A client whose API server gives these answers to paths with their queries, and all that it was asked for.
-pub(super) fn api_server(
+pub(crate) fn api_server(
     answer: impl Fn(&str) -> (StatusCode, String) + Send + 'static,
 ) -> (Client, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));

@@ -1,6 +1,6 @@
 //! What is made of a benchmark.
 use super::*;
-use crate::benchmark::{served, testing};
+use crate::benchmark::{nodes::Nodes, served, testing};
 use candlepower_api::benchmark::job::CopyState;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn the_job_finds_what_to_do_in_its_mailbox_and_reads_it_with_the_same_types() {
     let assignment = Assignment {
         benchmark: "nightly".into(),
         spec: resource.spec.clone(),
-        target: served::deployment(&testing::served("tiny"), &[]),
+        target: served::deployment(&testing::served("tiny"), &[], &Nodes::default()),
     };
     let answer = Answer {
         number: 1,

@@ -16,7 +16,7 @@ mod sidecars;
 mod tls;
 
 pub(super) use pod::{API_KEYS_VOLUME, CONTAINER};
-pub(super) use resources::GPU;
+pub(crate) use resources::GPU;
 pub(super) use tls::TLS_VOLUME;
 
 use super::{

@@ -7,7 +7,7 @@ use k8s_openapi::{
 use std::collections::BTreeMap;
 
 /// What NVIDIA's device plugin calls GPUs.
-pub(in crate::deployment) const GPU: &str = "nvidia.com/gpu";
+pub(crate) const GPU: &str = "nvidia.com/gpu";
 
 /// What the container with the server gets.
 pub(super) fn of_server(resources: &Resources) -> ResourceRequirements {

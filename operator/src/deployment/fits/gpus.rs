@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt};
 /// Label that NVIDIA's GPU feature discovery puts on nodes: the memory of each of their GPUs, in MiB.
 pub(super) const MEMORY: &str = "nvidia.com/gpu.memory";
 /// Label of the same: what these GPUs are called.
-const PRODUCT: &str = "nvidia.com/gpu.product";
+pub(crate) const PRODUCT: &str = "nvidia.com/gpu.product";
 /// No GPU comes near; larger numbers are mistakes.
 const MOST_MEBIBYTES: u64 = 1 << 30;
 

@@ -17,6 +17,8 @@ mod registry;
 mod room;
 mod web;
 
+pub(crate) use gpus::PRODUCT as GPU_PRODUCT;
+
 use super::{
     asking::{Answer, Asking, Known, growing},
     build::GPU,
