@@ -1,7 +1,10 @@
 //! What all rounds come to. Pure.
 use crate::{
     analysis::{
-        comparison::{Change, Compared, Comparison, LevelComparison, Row, Side, compare},
+        comparison::{
+            AGAIN, Change, Compared, Comparison, DEPLOYMENT, LevelComparison, Row, Side,
+            compare_repeated,
+        },
         findings::Class,
         level::Level,
     },
@@ -9,10 +12,6 @@ use crate::{
     report::{Outcome, Report},
 };
 use candlepower_api::benchmark::job::{Figures, ScenarioSummary, Summary, VariantSummary, Verdict};
-
-/// What the deployment is called in comparisons, and what it is called when it is measured again.
-const DEPLOYMENT: &str = "the deployment";
-const AGAIN: &str = "the deployment again";
 
 /// A change, and its report or why there is none.
 pub(super) struct Tried {
@@ -28,13 +27,22 @@ pub(super) fn comparisons(
 ) -> Vec<Comparison> {
     let changed = tried.iter().filter_map(|one| {
         let report = one.result.as_ref().ok()?;
-        beside(deployment, &one.name, report).ok()
+        beside(deployment, again, &one.name, report).ok()
     });
-    let again = again.and_then(|again| beside(deployment, AGAIN, again).ok());
-    changed.chain(again).collect()
+    changed.chain(drift(deployment, again)).collect()
 }
 
-fn beside(before: &Report, name: &str, after: &Report) -> Result<Comparison, String> {
+/// How far the deployment is from itself.
+fn drift(deployment: &Report, again: Option<&Report>) -> Option<Comparison> {
+    beside(deployment, None, AGAIN, again?).ok()
+}
+
+fn beside(
+    before: &Report,
+    again: Option<&Report>,
+    name: &str,
+    after: &Report,
+) -> Result<Comparison, String> {
     // The same work by intention: only the seed of the deployment's second round differs.
     let workload = &before.run.workload;
     let before = Side {
@@ -47,24 +55,19 @@ fn beside(before: &Report, name: &str, after: &Report) -> Result<Comparison, Str
         workload,
         levels: &after.levels,
     };
-    compare(before, after).map_err(|unlike| unlike.to_string())
+    let again = again.map(|again| again.levels.as_slice());
+    compare_repeated(before, again, after).map_err(|unlike| unlike.to_string())
 }
 
 /// For the status: everything in a few lines.
 pub(super) fn summary(report: &Report, tried: &[Tried], again: Option<&Report>) -> Summary {
-    let drift = again.and_then(|again| beside(report, AGAIN, again).ok());
-    let drift = drift.as_ref().is_some_and(has_changed);
     Summary {
         scenarios: report.levels.iter().map(scenario).collect(),
         variants: tried
             .iter()
-            .map(|one| variant(report, one, drift))
+            .map(|one| variant(report, one, again))
             .collect(),
-        verdict: match report.conclusion.outcome {
-            Outcome::Met => Verdict::Met,
-            Outcome::Missed | Outcome::NoAnswers => Verdict::Missed,
-            Outcome::Void => Verdict::Inconclusive,
-        },
+        verdict: verdict(report),
         breaking_point: report
             .breaking_point
             .as_ref()
@@ -79,10 +82,15 @@ pub(super) fn summary(report: &Report, tried: &[Tried], again: Option<&Report>) 
     }
 }
 
-fn has_changed(comparison: &Comparison) -> bool {
-    let rows = comparison.levels.iter().flat_map(|level| &level.rows);
-    rows.into_iter()
-        .any(|row| matches!(row.verdict, Change::Better | Change::Worse))
+/// The same as the exit code of `candlepower bench` says.
+fn verdict(report: &Report) -> Verdict {
+    match report.conclusion.outcome {
+        Outcome::Met => Verdict::Met,
+        Outcome::Missed => Verdict::Missed,
+        // Every request failed, or nothing came in time: the former is too many errors.
+        Outcome::NoAnswers if report.levels.iter().any(Level::misses) => Verdict::Missed,
+        Outcome::NoAnswers | Outcome::Inconclusive | Outcome::Void => Verdict::Inconclusive,
+    }
 }
 
 fn scenario(level: &Level) -> ScenarioSummary {
@@ -125,20 +133,22 @@ fn figures(level: &Level) -> Figures {
     }
 }
 
-fn variant(deployment: &Report, tried: &Tried, drift: bool) -> VariantSummary {
+fn variant(deployment: &Report, tried: &Tried, again: Option<&Report>) -> VariantSummary {
     let (scenarios, result) = match &tried.result {
         Err(why) => (Vec::new(), format!("not measured: {why}")),
         Ok(report) => {
             let scenarios = report.levels.iter().map(scenario).collect();
-            let result = match beside(deployment, &tried.name, report) {
+            let result = match beside(deployment, again, &tried.name, report) {
                 Ok(comparison) => comparison.levels.last().map_or_else(String::new, in_words),
                 Err(unlike) => unlike,
             };
             (scenarios, result)
         }
     };
-    let warning = if drift && tried.result.is_ok() {
-        "; but the deployment itself had changed when it was measured again"
+    let drifted = drift(deployment, again).is_some_and(|drift| drift.has_changed());
+    let warning = if drifted && tried.result.is_ok() {
+        "; the deployment itself had changed when it was measured again, and what lies within that \
+         is no difference"
     } else {
         ""
     };
@@ -161,31 +171,43 @@ fn row_in_words(row: &Row) -> Option<String> {
         Compared::TtftP95 => "TTFT-P95",
         Compared::Tpot => "TPOT",
         Compared::Throughput => "tokens per second",
-        Compared::TtftP50 | Compared::ErrorRate => return None,
+        Compared::TtftP50 | Compared::ErrorRate | Compared::Memory | Compared::GpuMemory => {
+            return None;
+        }
     };
-    let change = row.change?;
     let verdict = match row.verdict {
         Change::Better => "better",
         Change::Worse => "worse",
         Change::NoDifference => "no certain difference",
+        Change::WithinDrift => "within the deployment's own drift",
+        Change::CutOff => "requests were cut off while they waited",
         Change::NotKnown => "too few requests to say",
     };
-    Some(format!("{name} {:+.0}% ({verdict})", change * 100.0))
+    Some(match row.change {
+        Some(change) => format!("{name} {:+.0}% ({verdict})", change * 100.0),
+        None => format!("{name} not known ({verdict})"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::comparison::Estimate;
+    use crate::{
+        analysis::{comparison::Estimate, testing::Plant},
+        record::{ErrorClass, Outcome as Ended},
+        report::{Options, build},
+    };
 
     fn row(metric: Compared, change: f64, verdict: Change) -> Row {
         let estimate = Estimate {
             value: Some(1.0),
             interval: None,
+            more_than: None,
         };
         Row {
             metric,
             before: estimate,
+            again: None,
             after: estimate,
             change: Some(change),
             verdict,
@@ -208,5 +230,60 @@ mod tests {
             in_words(&level),
             "under 50 users: TTFT-P95 -35% (better), TPOT +1% (no certain difference), tokens per second -20% (worse)"
         );
+    }
+
+    #[test]
+    fn a_variant_is_judged_by_both_rounds_of_the_deployment() {
+        let report_of = |tpot| Plant::report(&[Plant::with(|plant| plant.tpot = tpot)]);
+        let (first, last) = (report_of(30.0), report_of(20.0));
+        let tried = Tried {
+            name: "q4".into(),
+            result: Ok(report_of(25.0)),
+        };
+        let alone = variant(&first, &tried, None).result;
+        assert!(alone.contains("TPOT -17% (better)"), "{alone}");
+        let beside_drift = variant(&first, &tried, Some(&last)).result;
+        assert!(
+            beside_drift.contains("TPOT -17% (within the deployment's own drift)"),
+            "{beside_drift}"
+        );
+        assert!(beside_drift.contains("the deployment itself had changed"));
+        let all = comparisons(&first, &[tried], Some(&last));
+        let drift: Vec<_> = all.iter().map(Comparison::is_drift).collect();
+        assert_eq!(drift, [false, true]);
+    }
+
+    #[test]
+    fn a_verdict_is_given_only_where_figures_give_one() {
+        let verdict_of = |outcome| {
+            let mut report = Plant::report(&[Plant::default()]);
+            report.conclusion.outcome = outcome;
+            verdict(&report)
+        };
+        assert_eq!(verdict_of(Outcome::Met), Verdict::Met);
+        assert_eq!(verdict_of(Outcome::Missed), Verdict::Missed);
+        for none in [Outcome::Inconclusive, Outcome::Void, Outcome::NoAnswers] {
+            assert_eq!(verdict_of(none), Verdict::Inconclusive, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_only_fails_has_missed_its_objective_of_errors() {
+        let (mut run, evidence) = Plant::run(&[Plant::default()]);
+        for request in &mut run.scenarios[0].requests {
+            request.tokens.clear();
+            request.outcome = Ended::Failed {
+                class: ErrorClass::Connect,
+                status: None,
+                message: String::new(),
+            };
+        }
+        let options = Options {
+            objectives: crate::analysis::testing::objectives(),
+            ..Options::default()
+        };
+        let report = build(&run, &evidence, &options);
+        assert_eq!(report.conclusion.outcome, Outcome::NoAnswers);
+        assert_eq!(verdict(&report), Verdict::Missed);
     }
 }
