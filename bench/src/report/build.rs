@@ -1,5 +1,6 @@
 //! From a run and its evidence to a report.
 use super::{
+    gaps,
     model::{Breakdown, Conclusion, Operations, Outcome, Report, RunInfo},
     timeline::timeline,
     words,
@@ -22,7 +23,9 @@ use crate::{
     objectives::Objective,
     record::Run,
 };
+use candlepower_api::benchmark::LLMBenchmarkSpec;
 use k8s_openapi::jiff::Timestamp;
+use serde::Serialize;
 
 /// What a report is told beside the run and its evidence.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +38,8 @@ pub struct Options {
     pub objectives: Vec<Objective>,
     /// What the machine costs.
     pub price: Option<Price>,
+    /// What the LLMBenchmark asks for, where the run is one.
+    pub benchmark: Option<LLMBenchmarkSpec>,
     /// Comparisons with other runs, made by [`crate::analysis::comparison::compare`].
     pub comparisons: Vec<Comparison>,
 }
@@ -64,10 +69,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
     let scalability = usl::fit(&points)
         .inspect_err(|why| lack("fit of the scalability law", why.to_string()))
         .ok();
-    if !run.workload.stream {
-        let why = "answers were not streamed".to_owned();
-        lack("TTFT, TPOT and gaps between tokens", why);
-    }
+    missing.extend(gaps::of_tokens(run));
     let cold_start = cold_start(run, evidence);
     let rankings: Vec<_> = operations
         .iter()
@@ -101,7 +103,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         run: run_info(run),
         objectives: options.objectives.clone(),
         conclusion: Conclusion {
-            outcome: outcome(&levels, &findings),
+            outcome: outcome(run, &levels, &findings),
             primary_bottleneck: primary(&findings).map(|finding| finding.class),
             summary: String::new(),
         },
@@ -109,10 +111,8 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         server: evidence.server.clone(),
         versions: evidence.versions.clone(),
         machine: evidence.machine.clone(),
-        deployment: evidence
-            .deployment
-            .as_ref()
-            .and_then(|spec| serde_json::to_value(spec).ok()),
+        deployment: as_value(evidence.deployment.as_ref()),
+        benchmark: as_value(options.benchmark.as_ref()),
         metrics_source: evidence.metrics_source.clone(),
         traces_source: evidence.traces_source.clone(),
         breaking_point: breaking_point(&levels),
@@ -130,8 +130,13 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         timeline: timeline(run, evidence),
         missing,
     };
+    report.missing = gaps::all(&report);
     report.conclusion.summary = words::summary(&report);
     report
+}
+
+fn as_value<T: Serialize>(spec: Option<&T>) -> Option<serde_json::Value> {
+    serde_json::to_value(spec?).ok()
 }
 
 fn title(run: &Run, options: &Options) -> String {
@@ -139,16 +144,19 @@ fn title(run: &Run, options: &Options) -> String {
     named.unwrap_or_else(|| format!("{} at {}", run.model, run.url))
 }
 
-fn outcome(levels: &[Level], findings: &[Finding]) -> Outcome {
+fn outcome(run: &Run, levels: &[Level], findings: &[Finding]) -> Outcome {
     let overloaded = |one: &Finding| {
         one.class == Class::OverloadedGenerator && one.severity == Severity::Critical
     };
+    let mut verdicts = levels.iter().flat_map(|level| &level.verdicts);
     if levels.iter().all(|level| level.figures.succeeded == 0) {
         Outcome::NoAnswers
     } else if findings.iter().any(overloaded) {
         Outcome::Void
     } else if levels.iter().any(Level::misses) {
         Outcome::Missed
+    } else if run.stopped.is_some() || verdicts.any(|one| one.met().is_none()) {
+        Outcome::Inconclusive
     } else {
         Outcome::Met
     }

@@ -1,11 +1,13 @@
 //! The latency report: one value with every figure, and what it is written as.
 mod build;
 pub mod document;
+mod gaps;
 mod model;
 mod plot;
 pub mod render;
 mod schema;
 mod timeline;
+mod trial;
 mod words;
 
 pub use build::{Options, build};

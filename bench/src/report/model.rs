@@ -53,6 +53,9 @@ pub struct Report {
     pub machine: Option<Machine>,
     /// The spec of the LLMDeployment, where the target was one.
     pub deployment: Option<serde_json::Value>,
+    /// The spec of the LLMBenchmark, where the run was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub benchmark: Option<serde_json::Value>,
     /// Where metrics come from.
     pub metrics_source: Option<String>,
     /// Where traces come from.
@@ -129,10 +132,12 @@ pub struct Conclusion {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// Every objective was met in every scenario.
+    /// Every objective has a figure in every scenario, and was met.
     Met,
     /// At least one objective was missed.
     Missed,
+    /// None was seen to be missed, but not every objective has a figure in every scenario.
+    Inconclusive,
     /// The load generator was the limit, so nothing is said about the server.
     Void,
     /// No request was answered.

@@ -150,6 +150,44 @@ fn a_run_without_a_stream_has_no_first_token_and_says_so() {
 }
 
 #[test]
+fn a_target_that_ignores_the_stream_is_not_said_to_have_met_its_objectives() {
+    let (mut run, evidence) = Plant::run(&[Plant::default()]);
+    for request in &mut run.scenarios[0].requests {
+        request.tokens.clear();
+    }
+    let options = Options {
+        objectives: objectives(),
+        ..Options::default()
+    };
+    let report = build(&run, &evidence, &options);
+    assert_eq!(report.conclusion.outcome, Outcome::Inconclusive);
+    let summary = &report.conclusion.summary;
+    assert!(summary.starts_with("No verdict"), "{summary}");
+    assert!(
+        summary.contains("no figure for TPOT Avg, TTFT P50"),
+        "{summary}"
+    );
+    let lost = report.missing.iter().find(|one| one.what.contains("TTFT"));
+    let why = &lost.unwrap().why;
+    assert!(why.contains("did not stream them"), "{why}");
+}
+
+#[test]
+fn a_run_whose_last_scenarios_are_missing_has_not_met_every_objective() {
+    let (mut run, evidence) = Plant::run(&[Plant::default()]);
+    let options = Options {
+        objectives: objectives(),
+        ..Options::default()
+    };
+    let whole = build(&run, &evidence, &options);
+    assert_eq!(whole.conclusion.outcome, Outcome::Met);
+    run.stopped = Some("interrupted".to_owned());
+    let cut = build(&run, &evidence, &options);
+    assert_eq!(cut.conclusion.outcome, Outcome::Inconclusive);
+    assert!(cut.conclusion.summary.contains("interrupted"));
+}
+
+#[test]
 fn a_report_with_hundreds_of_thousands_of_requests_fits_a_config_map() {
     let report = report();
     let json = render(&report, Format::Json).unwrap();

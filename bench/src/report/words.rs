@@ -1,7 +1,15 @@
 //! Figures as text, and the sentences that are made from them.
-use super::model::{Outcome, Report};
+use super::{
+    model::{Outcome, Report},
+    trial,
+};
 use crate::{
-    analysis::{findings::primary, interval::Interval, level::Level},
+    analysis::{
+        comparison::{Change, Compared, Comparison, DEPLOYMENT, Estimate, Row},
+        findings::primary,
+        interval::Interval,
+        level::Level,
+    },
     objectives::{Metric, Objective, Verdict, judge},
     record::ErrorClass,
 };
@@ -79,6 +87,20 @@ pub(super) fn with_interval(
     }
 }
 
+/// The same, and why there is no interval where there is a figure without one.
+pub(super) fn confident(
+    value: Option<f64>,
+    interval: Option<Interval>,
+    text: impl Fn(f64) -> String,
+) -> String {
+    let written = with_interval(value, interval, text);
+    if value.is_some() && interval.is_none() {
+        format!("{written} (no interval: too few requests)")
+    } else {
+        written
+    }
+}
+
 /// What people call an objective's figure.
 pub(super) const fn metric_name(metric: Metric) -> &'static str {
     match metric {
@@ -143,13 +165,122 @@ pub(super) fn verdict(level: &Level, metric: Metric) -> Option<Verdict> {
     all.find(|one| one.objective.metric == metric)
 }
 
-/// Two or three sentences.
+/// Three or four sentences.
 pub(super) fn summary(report: &Report) -> String {
     let mut sentences = vec![first_sentence(report)];
     sentences.extend(limit(report));
-    let first = report.recommendations.first();
+    sentences.extend(measured(report));
+    let first = trial::first(report);
     sentences.extend(first.map(|one| format!("First thing to do: {}.", lower(&one.title))));
     sentences.join(" ")
+}
+
+/// What was measured beside the run, each with its verdict.
+fn measured(report: &Report) -> Option<String> {
+    let (drift, changes): (Vec<_>, Vec<_>) =
+        report.comparisons.iter().partition(|one| one.is_drift());
+    let told: Vec<_> = changes.into_iter().map(told).collect();
+    let drifted = drift.iter().any(|one| one.has_changed());
+    let warning = if drifted {
+        " (the deployment itself changed, too: section 7.1)"
+    } else {
+        ""
+    };
+    (!told.is_empty()).then(|| format!("Measured: {}{warning}.", told.join("; ")))
+}
+
+/// `q4_0 is better in TPOT Avg`.
+fn told(comparison: &Comparison) -> String {
+    let effect = effect(comparison);
+    if comparison.before == DEPLOYMENT {
+        format!("{} {effect}", comparison.after)
+    } else {
+        format!(
+            "{}, beside {}, {effect}",
+            comparison.after, comparison.before
+        )
+    }
+}
+
+/// What a change is better and worse in, in any scenario.
+pub(super) fn effect(comparison: &Comparison) -> String {
+    let names = |change| figures(&comparison.figures_that(change));
+    match (names(Change::Better), names(Change::Worse)) {
+        (better, worse) if better.is_empty() && worse.is_empty() => {
+            "made no certain difference".to_owned()
+        }
+        (better, worse) if worse.is_empty() => format!("is better in {better}"),
+        (better, worse) if better.is_empty() => format!("is worse in {worse}"),
+        (better, worse) => format!("is better in {better} and worse in {worse}"),
+    }
+}
+
+/// Names of compared figures, as a list.
+pub(super) fn figures(metrics: &[Compared]) -> String {
+    let names: Vec<_> = metrics.iter().map(|one| compared_name(*one)).collect();
+    names.join(", ")
+}
+
+/// What people call a compared figure.
+pub(super) const fn compared_name(metric: Compared) -> &'static str {
+    match metric {
+        Compared::TtftP50 => "TTFT P50",
+        Compared::TtftP95 => "TTFT P95",
+        Compared::Tpot => "TPOT Avg",
+        Compared::Throughput => "Throughput",
+        Compared::ErrorRate => "Error rate",
+        Compared::Memory => "Memory in use",
+        Compared::GpuMemory => "GPU memory in use",
+    }
+}
+
+/// A compared figure in its unit, with its interval.
+pub(super) fn estimate(metric: Compared, estimate: Estimate) -> String {
+    let unit = match metric {
+        Compared::Throughput => tokens_per_second,
+        Compared::ErrorRate => percent,
+        Compared::Memory | Compared::GpuMemory => bytes,
+        Compared::TtftP50 | Compared::TtftP95 | Compared::Tpot => micros,
+    };
+    match (estimate.value, estimate.more_than) {
+        (Some(value), Some(least)) if value >= least => format!("{} of the answered", unit(value)),
+        (_, Some(least)) => format!("> {}", unit(least)),
+        (value, None) => with_interval(value, estimate.interval, unit),
+    }
+}
+
+/// What may be said of a change, in a few words.
+pub(super) const fn change_name(row: &Row) -> &'static str {
+    match row.verdict {
+        Change::Better => "better",
+        Change::Worse => "worse",
+        Change::NoDifference => "no verdict: the intervals overlap",
+        Change::WithinDrift => "no verdict: within the deployment's own drift",
+        Change::CutOff => "no verdict: requests were cut off while they waited",
+        Change::NotKnown if row.metric.is_peak() => "no verdict: a peak has no interval",
+        Change::NotKnown => "no verdict: too few requests",
+    }
+}
+
+/// A gain above 0, or that none can be told.
+pub(super) fn improvement(row: &Row) -> String {
+    row.improvement().map_or_else(
+        || "—".to_owned(),
+        |share| format!("{:+.1} %", share * 100.0),
+    )
+}
+
+/// An amount as recommendations print it, in the base unit of what it measures; none of anything else.
+pub(super) fn amount(text: &str) -> Option<f64> {
+    let (number, unit) = text.split_once(' ')?;
+    let scale = match unit {
+        "ms" => 1e-3,
+        "s" | "tokens/s" | "%" => 1.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * scale)
 }
 
 fn first_sentence(report: &Report) -> String {
@@ -164,11 +295,32 @@ fn first_sentence(report: &Report) -> String {
             format!("{count} scenario{plural} measured, with no objectives to judge them by.")
         }
         Outcome::Met => format!("Every objective was met in all {count} scenario{plural}."),
+        Outcome::Inconclusive => inconclusive(report),
         Outcome::Missed => match &report.breaking_point {
             Some(point) => format!("Objectives are missed from {} on.", point.load),
             None => "Objectives are missed.".to_owned(),
         },
     }
+}
+
+/// No objective was seen to be missed, and that is all that can be said.
+fn inconclusive(report: &Report) -> String {
+    let unknown = report.levels.iter().flat_map(|level| &level.verdicts);
+    let mut names: Vec<_> = unknown
+        .filter(|one| one.met().is_none())
+        .map(|one| metric_name(one.objective.metric))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let why = match &report.run.stopped {
+        _ if !names.is_empty() => format!(
+            "there is no figure for {} in every scenario; section 10.4 says why",
+            names.join(", ")
+        ),
+        Some(stopped) => format!("scenarios are missing: {stopped}"),
+        None => "figures are missing".to_owned(),
+    };
+    format!("No verdict: no objective was seen to be missed, but {why}.")
 }
 
 fn limit(report: &Report) -> Option<String> {
@@ -209,6 +361,14 @@ mod tests {
     fn times_have_the_digits_that_mean_something() {
         let texts = [0.000_25, 0.0123, 0.25, 1.234, 250.0].map(seconds);
         assert_eq!(texts, ["0.250 ms", "12.3 ms", "250 ms", "1.23 s", "250 s"]);
+    }
+
+    #[test]
+    fn amounts_are_read_as_recommendations_write_them() {
+        assert_eq!(amount("4.50 s"), Some(4.5));
+        assert_eq!(amount("250.0 ms"), Some(0.25));
+        assert_eq!(amount("505.1 tokens/s"), Some(505.1));
+        assert_eq!((amount("many"), amount("3 sequences")), (None, None));
     }
 
     #[test]

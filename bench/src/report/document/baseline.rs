@@ -1,7 +1,7 @@
 //! Section 3: the first scenario in full.
-use super::{Block, Cell, Section, code, label, pictures, table, text};
+use super::{Block, Cell, Section, code, label, pictures, resources, table, text};
 use crate::{
-    analysis::{level::Level, observed::Observed},
+    analysis::level::Level,
     figures::Distribution,
     objectives::Metric,
     report::{model::Report, plot, words},
@@ -15,7 +15,7 @@ pub(super) fn section(report: &Report) -> Section {
     };
     section.under([
         results(report, level),
-        Section::new("3.2", "Resource Utilization").with(resources(&level.observed)),
+        Section::new("3.2", "Resource Utilization").with([resources::of_level(report, level)]),
         Section::new("3.3", "Latency Distribution")
             .with(pictures(plot::distributions(&report.levels)))
             .with(distributions(level)),
@@ -37,19 +37,20 @@ fn results(report: &Report, level: &Level) -> Section {
     let more = [
         [
             "TTFT P95 with 95 % confidence".into(),
-            match intervals.ttft_p95 {
-                Some(interval) if figures.ttft_more_than.is_none() => words::with_interval(
+            if figures.ttft_more_than.is_some() {
+                words::ttft(level, Metric::TtftP95)
+            } else {
+                words::confident(
                     figures.ttft.map(|ttft| ttft.p95 as f64),
-                    Some(interval),
+                    intervals.ttft_p95,
                     words::micros,
-                ),
-                _ => words::ttft(level, Metric::TtftP95),
+                )
             }
             .into(),
         ],
         [
             "TPOT Avg with 95 % confidence".into(),
-            words::with_interval(
+            words::confident(
                 figures.tpot.map(|tpot| tpot.mean),
                 intervals.tpot,
                 words::micros,
@@ -58,7 +59,7 @@ fn results(report: &Report, level: &Level) -> Section {
         ],
         [
             "Throughput with 95 % confidence".into(),
-            words::with_interval(
+            words::confident(
                 Some(figures.output_tokens_per_second),
                 intervals.throughput,
                 words::tokens_per_second,
@@ -90,75 +91,6 @@ fn results(report: &Report, level: &Level) -> Section {
         ),
         table("Confidence", ["Metric", "Value"], more),
     ])
-}
-
-/// What the server used, as the template groups it.
-fn resources(observed: &Observed) -> Vec<Block> {
-    let memory = |used: Option<f64>, total: Option<f64>| match (used, total) {
-        (Some(used), Some(total)) if total > 0.0 => format!(
-            "{} of {} ({})",
-            words::bytes(used),
-            words::bytes(total),
-            words::percent(used / total)
-        ),
-        (used, _) => words::or_not(used, words::bytes),
-    };
-    let cpu = match (observed.cpu_cores, observed.cpu_limit) {
-        (Some(used), Some(limit)) if limit > 0.0 => format!(
-            "{used:.2} of {limit:.2} cores ({})",
-            words::percent(used / limit)
-        ),
-        (used, _) => words::or_not(used, |used| format!("{used:.2} cores")),
-    };
-    let rate = |value| words::or_not(value, words::bytes_per_second);
-    let rows = [
-        [
-            "GPU utilization",
-            &words::or_not(observed.gpu_utilization, words::percent),
-        ],
-        [
-            "GPU memory",
-            &memory(observed.gpu_memory_max, observed.gpu_memory_total),
-        ],
-        [
-            "GPU temperature",
-            &words::or_not(observed.gpu_temperature_max, |degrees| {
-                format!("{degrees:.0} °C")
-            }),
-        ],
-        [
-            "GPU power",
-            &words::or_not(observed.gpu_power, |watts| format!("{watts:.0} W")),
-        ],
-        ["CPU usage", &cpu],
-        [
-            "CPU throttled",
-            &words::or_not(observed.throttled_periods, |share| {
-                format!("in {} of the periods", words::percent(share))
-            }),
-        ],
-        [
-            "RAM usage",
-            &memory(observed.memory_max, observed.memory_limit),
-        ],
-        ["Disk read", &rate(observed.disk_read_per_second)],
-        ["Disk written", &rate(observed.disk_written_per_second)],
-        [
-            "Network received",
-            &rate(observed.network_received_per_second),
-        ],
-        ["Network sent", &rate(observed.network_sent_per_second)],
-        [
-            "KV cache, at most",
-            &words::or_not(observed.kv_cache_max, words::percent),
-        ],
-    ]
-    .map(|row| row.map(Cell::from));
-    vec![table(
-        "What the server used in the baseline scenario",
-        ["Resource", "Value"],
-        rows,
-    )]
 }
 
 fn distributions(level: &Level) -> Vec<Block> {

@@ -1,10 +1,9 @@
 //! Section 4: where the time goes, and why.
 use super::{
-    Block, Cell, Section, code, label, list, pictures, summary::severity_mark, table, text,
+    Block, Cell, Section, architecture::is_ours, code, findings, label, pictures, table, text,
 };
 use crate::{
     analysis::{
-        findings::{Confidence, Finding, Severity},
         roofline::{Roofline, Utilisation},
         span_tree::Node,
     },
@@ -14,6 +13,7 @@ use crate::{
         plot, words,
     },
 };
+use candlepower_api::names::labels;
 use std::fmt::Write as _;
 
 /// How many operations the ranking shows.
@@ -24,10 +24,12 @@ pub(super) fn section(report: &Report) -> Section {
         Section::new("4.1", "Trace Analysis").with(traces(report)),
         Section::new("4.2", "Identified Bottlenecks")
             .with(utilisation(report))
-            .under(report.findings.iter().map(finding))
-            .with(report.findings.is_empty().then(|| {
-                text("None: no class of bottleneck shows in the evidence that there is.")
-            })),
+            .with(
+                report.findings.is_empty().then(|| {
+                    text("None: no class of bottleneck shows in the evidence that there is.")
+                }),
+            )
+            .under(findings::sections(report)),
     ])
 }
 
@@ -42,10 +44,7 @@ fn traces(report: &Report) -> Vec<Block> {
     }
     let mut blocks = vec![
         label("Analysis Command"),
-        code(
-            "bash",
-            "candlepower analyze SERVICE --lookback 1h --limit 200",
-        ),
+        code("bash", command(report)),
         text(
             "Shares are of critical-path self time over a random sample of requests: each moment \
              of a request counts once, for the operation that its end waited for. With what \
@@ -61,6 +60,25 @@ fn traces(report: &Report) -> Vec<Block> {
     }
     blocks.extend(breakdown(report));
     blocks
+}
+
+/// What shows the same of the traces that the service leaves now.
+fn command(report: &Report) -> String {
+    let field = |pointer: &str| report.benchmark.as_ref()?.pointer(pointer)?.as_str();
+    let service = if is_ours(report) {
+        labels::SERVER_NAME
+    } else {
+        field("/target/traceService").unwrap_or("SERVICE")
+    };
+    let source = report.traces_source.as_deref().unwrap_or_default();
+    let address = source
+        .split_whitespace()
+        .find(|word| word.starts_with("http"));
+    let jaeger = address.map(|address| format!(" --jaeger-url {}", address.trim_end_matches(',')));
+    format!(
+        "candlepower analyze {service} --lookback 1h --limit 200{}",
+        jaeger.unwrap_or_default()
+    )
 }
 
 fn ranking(operations: &Operations) -> Block {
@@ -220,56 +238,4 @@ fn too_low(roof: &Roofline) -> &'static str {
     } else {
         ""
     }
-}
-
-fn finding(finding: &Finding) -> Section {
-    let severity = match finding.severity {
-        Severity::Critical => "Critical",
-        Severity::Moderate => "Moderate",
-        Severity::Acceptable => "Acceptable",
-    };
-    let title = format!(
-        "{severity}: {} ({} of {})",
-        finding.class.title(),
-        words::percent(finding.share),
-        finding.share_of
-    );
-    let evidence = finding
-        .evidence
-        .iter()
-        .map(|proof| format!("{}: {} ({})", proof.what, proof.value, proof.source));
-    Section::new("", &title).with([
-        Block::Callout {
-            mark: severity_mark(finding.severity),
-            text: format!(
-                "Worst in {}; confidence: {}.",
-                finding.scenario,
-                match finding.confidence {
-                    Confidence::High => "high",
-                    Confidence::Medium => "medium",
-                    Confidence::Low => "low",
-                }
-            ),
-        },
-        label("Root Cause"),
-        text(sentence(&finding.cause)),
-        label("Evidence"),
-        list(evidence),
-        label("Impact"),
-        text(match finding.severity {
-            Severity::Acceptable => "It does no harm at this load.".to_owned(),
-            _ => format!(
-                "It explains {} of {} in this scenario.",
-                words::percent(finding.share),
-                finding.share_of
-            ),
-        }),
-    ])
-}
-
-/// With a capital letter and a full stop.
-pub(super) fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(|first| first.to_uppercase().to_string());
-    format!("{}{}.", first.unwrap_or_default(), chars.as_str())
 }

@@ -1,11 +1,16 @@
 //! Section 9: what it comes to, and what happens next.
-use super::{Block, Section, bottlenecks::sentence, label, list, text};
+use super::{Block, Section, findings::sentence, label, list, text};
 use crate::{
     analysis::{
-        advice::Priority,
-        findings::{Severity, primary},
+        advice::{Priority, Recommendation},
+        findings::{Finding, Severity, primary},
     },
-    report::{model::Report, words},
+    report::{
+        gaps,
+        model::Report,
+        trial::{Trial, remedies, trial},
+        words,
+    },
 };
 
 pub(super) fn section(report: &Report) -> Section {
@@ -18,9 +23,8 @@ pub(super) fn section(report: &Report) -> Section {
 
 fn summary(report: &Report) -> Vec<Block> {
     let Some(finding) = primary(&report.findings) else {
-        return vec![text(&report.conclusion.summary)];
+        return vec![text(words::summary(report))];
     };
-    let remedy = report.recommendations.first();
     let mut blocks = vec![
         label(&format!("Primary Bottleneck: {}", finding.class.title())),
         list([
@@ -30,10 +34,7 @@ fn summary(report: &Report) -> Vec<Block> {
                 finding.share_of
             ),
             format!("Root cause: {}", finding.cause),
-            format!(
-                "Addressable with: {}",
-                remedy.map_or("nothing in the catalogue", |one| one.title.as_str())
-            ),
+            format!("Addressable with: {}", addressable(report, finding)),
         ]),
     ];
     let others = report.findings.iter().skip(1);
@@ -47,6 +48,23 @@ fn summary(report: &Report) -> Vec<Block> {
     blocks
 }
 
+/// Its remedies, with what came of those that were tried.
+fn addressable(report: &Report, finding: &Finding) -> String {
+    let named: Vec<_> = remedies(report, finding)
+        .map(|one| match trial(report, one) {
+            Trial::Measured(found) => {
+                format!("{} (measured: it {})", one.title, words::effect(found))
+            }
+            Trial::Failed(_) | Trial::None => one.title.clone(),
+        })
+        .collect();
+    if named.is_empty() {
+        "nothing in the catalogue".to_owned()
+    } else {
+        named.join("; ")
+    }
+}
+
 fn actions(report: &Report) -> Vec<Block> {
     [
         ("Immediate", Priority::High),
@@ -57,7 +75,7 @@ fn actions(report: &Report) -> Vec<Block> {
     .flat_map(|(title, priority)| {
         let all = report.recommendations.iter();
         let items: Vec<_> = all
-            .filter(|one| one.priority == priority)
+            .filter(|one| one.priority == priority && !trial(report, one).brought_nothing())
             .map(|one| one.title.clone())
             .collect();
         let todo = if items.is_empty() {
@@ -67,14 +85,26 @@ fn actions(report: &Report) -> Vec<Block> {
         };
         [label(title), todo]
     })
+    .chain(dismissed(report))
     .collect()
 }
 
+/// What was tried and need not be tried again.
+fn dismissed(report: &Report) -> Vec<Block> {
+    let all = report.recommendations.iter();
+    let useless: Vec<_> = all
+        .filter(|one| trial(report, one).brought_nothing())
+        .map(|one| one.title.clone())
+        .collect();
+    if useless.is_empty() {
+        return vec![];
+    }
+    vec![label("Tried, and not better"), list(useless)]
+}
+
 fn next(report: &Report) -> Block {
-    let first = report
-        .recommendations
-        .iter()
-        .find(|one| one.patch.is_some());
+    let open = |one: &&Recommendation| one.patch.is_some() && trial(report, one) == Trial::None;
+    let first = report.recommendations.iter().find(open);
     let mut steps = vec![];
     if let Some(first) = first {
         steps.push(sentence(&format!(
@@ -82,7 +112,7 @@ fn next(report: &Report) -> Block {
             first.title
         )));
     }
-    if !report.missing.is_empty() {
+    if !gaps::all(report).is_empty() {
         steps.push("Provide what section 10.4 lists as missing, and measure again.".to_owned());
     }
     if report.scalability.is_none() {

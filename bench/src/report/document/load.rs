@@ -1,5 +1,5 @@
 //! Section 5: every scenario, and where the load became too much.
-use super::{Block, Cell, Mark, Section, label, list, pictures, table, text};
+use super::{Block, Cell, Mark, Section, label, list, pictures, resources, table, text};
 use crate::{
     analysis::level::Level,
     objectives::Metric,
@@ -14,7 +14,7 @@ pub(super) fn section(report: &Report) -> Section {
         scenario(&format!("5.{}", place + 1), level, before)
     });
     Section::new("5", "Load Testing Results")
-        .with([all(report)])
+        .with([all(report), resources::of_all(report)])
         .with(pictures(plot::loads(report)))
         .with(pictures(plot::timeline(report)))
         .under(levels)
@@ -34,8 +34,6 @@ fn all(report: &Report) -> Block {
             words::tokens_per_second(figures.output_tokens_per_second).into(),
             format!("{:.2}/s", level.goodput).into(),
             words::or_not(figures.error_rate, words::percent).into(),
-            words::or_not(level.observed.cpu_cores, |cores| format!("{cores:.2}")).into(),
-            words::or_not(level.observed.memory_max, words::bytes).into(),
         ]
     });
     table(
@@ -49,8 +47,6 @@ fn all(report: &Report) -> Block {
             "Throughput",
             "Goodput",
             "Errors",
-            "CPU cores",
-            "RAM",
         ],
         rows,
     )
@@ -70,9 +66,7 @@ fn scenario(number: &str, level: &Level, baseline: Option<&Level>) -> Section {
             list(degradation(baseline, level)),
         ]);
     }
-    if !level.figures.errors.is_empty() {
-        section = section.with([label("Errors"), errors(level)]);
-    }
+    section = section.with([label("Errors"), errors(level)]);
     section.with([label("Observations"), list(observations(level))])
 }
 
@@ -174,6 +168,9 @@ fn degradation(baseline: &Level, level: &Level) -> Vec<String> {
 }
 
 fn errors(level: &Level) -> Block {
+    if level.figures.errors.is_empty() {
+        return text("None.");
+    }
     let all = level.figures.succeeded + level.figures.failed;
     let rows = level.figures.errors.iter().map(|(class, count)| {
         [
@@ -268,6 +265,10 @@ fn breaking_points(report: &Report, place: usize) -> Section {
             missed.unwrap_or_default()
         )));
     }
+    blocks.push(text(
+        "Out-of-memory errors: not observed as such. A server that is ended for lack of memory shows as requests without \
+         a connection or with a broken stream; kubectl get pods says why it was started again.",
+    ));
     blocks.push(scalability(report));
     Section::new(&format!("5.{place}"), "Breaking Points and Scalability").with(blocks)
 }

@@ -2,21 +2,23 @@
 //!
 //! Every form that people read is written from this, so that all of them say the same.
 mod appendix;
+mod architecture;
 mod baseline;
 mod bottlenecks;
-pub(super) mod comparison;
+mod comparison;
 mod conclusions;
+mod costs;
+mod findings;
 mod load;
 mod monitoring;
 mod recommendations;
+mod resources;
 mod setup;
 mod summary;
 
 use super::{model::Report, plot::Picture};
 use crate::analysis::comparison::Comparison;
 use serde::Serialize;
-
-pub(super) use comparison::name as comparison_name;
 
 /// A whole report, to be read from top to bottom.
 #[derive(Clone, Debug, Serialize)]
@@ -122,6 +124,35 @@ pub struct Item {
     pub mark: Mark,
     /// What it says.
     pub text: String,
+    /// Where it leads: an address by HTTP.
+    pub href: Option<String>,
+}
+
+impl Item {
+    /// A point that leads to `address`, if that is one by HTTP.
+    fn link(text: impl Into<String>, address: &str) -> Self {
+        let is_http = ["http://", "https://"]
+            .iter()
+            .any(|scheme| address.starts_with(scheme));
+        // Anything else would have to be told from Markdown and HTML in each form.
+        let is_plain = address
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._~:/?#@!$&+,;=%".contains(c));
+        Self {
+            mark: Mark::None,
+            text: text.into(),
+            href: (is_http && is_plain).then(|| address.to_owned()),
+        }
+    }
+}
+
+impl From<String> for Item {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            ..Self::default()
+        }
+    }
 }
 
 /// A cell of a table.
@@ -201,10 +232,7 @@ fn label(text: &str) -> Block {
 }
 
 fn list<T: Into<String>>(items: impl IntoIterator<Item = T>) -> Block {
-    let items = items.into_iter().map(|text| Item {
-        mark: Mark::None,
-        text: text.into(),
-    });
+    let items = items.into_iter().map(|text| Item::from(text.into()));
     Block::List {
         items: items.collect(),
     }
@@ -219,6 +247,15 @@ fn table<const N: usize>(
         caption: caption.to_owned(),
         head: head.map(ToOwned::to_owned).into(),
         rows: rows.into_iter().map(Vec::from).collect(),
+    }
+}
+
+/// A table whose columns are known only now.
+fn wide_table(caption: &str, head: &[&str], rows: Vec<Vec<Cell>>) -> Block {
+    Block::Table {
+        caption: caption.to_owned(),
+        head: head.iter().map(|title| (*title).to_owned()).collect(),
+        rows,
     }
 }
 
@@ -254,17 +291,24 @@ fn named(mut sections: Vec<Section>, above: &str) -> Vec<Section> {
     sections
 }
 
+fn improvements(report: &Report) -> Section {
+    Section::new("7", "Performance Improvements").under([
+        Section::new("7.1", "Before vs After").with(comparison::measured(report)),
+        Section::new("7.2", "Cost-Benefit Analysis").with(costs::blocks(report)),
+    ])
+}
+
 /// Writes a report out.
 pub fn document(report: &Report) -> Document {
     let sections = vec![
         summary::section(report),
-        setup::architecture(report),
-        setup::methodology(report),
+        architecture::section(report),
+        setup::section(report),
         baseline::section(report),
         bottlenecks::section(report),
         load::section(report),
         recommendations::section(report),
-        comparison::section(report),
+        improvements(report),
         monitoring::section(report),
         conclusions::section(report),
         appendix::section(report),
@@ -275,3 +319,6 @@ pub fn document(report: &Report) -> Document {
         sections: named(sections, "section"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,141 +1,12 @@
-//! Sections 1 and 2: what was measured, and how.
-use super::{Block, Cell, Section, code, label, list, table, text};
+//! Section 2: how it was measured.
+use super::{Block, Cell, Section, architecture::generator, label, list, table, text};
 use crate::{
+    analysis::level::Level,
     record::AppliedLoad,
     report::{model::Report, words},
 };
 
-pub(super) fn architecture(report: &Report) -> Section {
-    Section::new("1", "System Architecture").under([
-        Section::new("1.1", "Overview").with([code("", overview(report))]),
-        Section::new("1.2", "Technology Stack").with([stack(report)]),
-        Section::new("1.3", "Hardware Configuration").with([hardware(report)]),
-    ])
-}
-
-fn overview(report: &Report) -> String {
-    let server = report
-        .server
-        .as_deref()
-        .unwrap_or("OpenAI-compatible server");
-    let absent = "none";
-    format!(
-        "{} ({})\n   │  {}/v1/chat/completions\n   ▼\n{server} ({})\n   │  metrics: {}\n   │  traces: {}",
-        "load generator",
-        if report.run.generator.is_empty() {
-            report.written_by.as_str()
-        } else {
-            report.run.generator.as_str()
-        },
-        report.run.url,
-        report.run.model,
-        report.metrics_source.as_deref().unwrap_or(absent),
-        report.traces_source.as_deref().unwrap_or(absent),
-    )
-}
-
-const UNKNOWN: &str = "not known";
-
-fn stack(report: &Report) -> Block {
-    let (model, versions) = (report.model.as_ref(), &report.versions);
-    let part = |text: Option<&String>| text.map_or_else(|| UNKNOWN.to_owned(), Clone::clone);
-    let described = model.map(|model| {
-        let mut parts = vec![model.name.clone()];
-        parts.extend(model.architecture.clone());
-        parts.extend(model.revision.clone());
-        parts.join(", ")
-    });
-    let rows = [
-        [
-            "Inference",
-            &part(report.server.as_ref()),
-            &part(versions.server.as_ref()),
-        ],
-        ["Load Testing", "candlepower", &report.run.generator],
-        [
-            "Tracing",
-            &part(report.traces_source.as_ref()),
-            &part(versions.traces.as_ref()),
-        ],
-        [
-            "Metrics",
-            &part(report.metrics_source.as_ref()),
-            &part(versions.metrics.as_ref()),
-        ],
-        [
-            "Model",
-            &described.unwrap_or_else(|| report.run.model.clone()),
-            &part(model.and_then(|model| model.precision.as_ref())),
-        ],
-    ]
-    .map(|row| row.map(Cell::from));
-    table(
-        "Software that took part",
-        ["Component", "Technology", "Version"],
-        rows,
-    )
-}
-
-fn hardware(report: &Report) -> Block {
-    let Some(machine) = &report.machine else {
-        let why = report
-            .missing
-            .iter()
-            .find(|one| one.what.contains("hardware"));
-        let why = why.map_or("nothing reported it", |one| one.why.as_str());
-        return text(format!("Not known: {why}."));
-    };
-    let known = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
-    let cpu = known(machine.cpu.clone());
-    let cores = known(machine.cores.map(|cores| cores.to_string()));
-    let features = machine.cpu_features.join(", ");
-    let mut rows = vec![
-        [
-            "GPU".to_owned(),
-            if machine.gpus.is_empty() {
-                "none".to_owned()
-            } else {
-                machine.gpus.join(", ")
-            },
-        ],
-        [
-            "CPU".to_owned(),
-            format!("{cpu}, {cores} cores ({features})"),
-        ],
-        [
-            "RAM".to_owned(),
-            known(machine.memory_bytes.map(|bytes| words::bytes(bytes as f64))),
-        ],
-        [
-            "OS".to_owned(),
-            format!(
-                "{}, Linux {}",
-                known(machine.system.clone()),
-                known(machine.kernel.clone())
-            ),
-        ],
-    ];
-    if let Some(roof) = &report.roofline {
-        rows.push([
-            "Memory bandwidth, arithmetic".to_owned(),
-            format!(
-                "{:.1} GB/s, {:.1} GOP/s of {}, ridge at {:.1} operations per byte ({})",
-                roof.probe.bytes_per_second / 1e9,
-                roof.peak().operations_per_second / 1e9,
-                roof.peak().name,
-                roof.ridge,
-                roof.probe.source
-            ),
-        ]);
-    }
-    table(
-        "The server's machine",
-        ["Resource", "Specification"],
-        rows.into_iter().map(|row| row.map(Cell::from)),
-    )
-}
-
-pub(super) fn methodology(report: &Report) -> Section {
+pub(super) fn section(report: &Report) -> Section {
     Section::new("2", "Methodology").under([
         Section::new("2.1", "Test Configuration").with([
             label("Load Test Scenarios"),
@@ -155,7 +26,7 @@ pub(super) fn methodology(report: &Report) -> Section {
                 }
             )),
         ]),
-        Section::new("2.2", "Metrics Collected").with([formulas()]),
+        Section::new("2.2", "Metrics Collected").with(formulas()),
         Section::new("2.3", "Tools Used").with([tools(report)]),
     ])
 }
@@ -165,7 +36,8 @@ fn said(text: &str) -> &str {
 }
 
 fn scenarios(report: &Report) -> Block {
-    let rows = report.levels.iter().map(|level| {
+    let last = report.levels.len().saturating_sub(1);
+    let rows = report.levels.iter().enumerate().map(|(place, level)| {
         let (load, spawn) = match &level.load {
             AppliedLoad::Users { users, spawn_rate } => {
                 (users.to_string(), format!("{spawn_rate}/s"))
@@ -180,6 +52,7 @@ fn scenarios(report: &Report) -> Block {
             load.into(),
             words::span(before + level.figures.window_seconds).into(),
             spawn.into(),
+            purpose(level, place, last).into(),
             words::span(level.figures.window_seconds).into(),
         ]
     });
@@ -190,10 +63,24 @@ fn scenarios(report: &Report) -> Block {
             "Users",
             "Duration",
             "Spawn Rate",
+            "Purpose",
             "Measured window",
         ],
         rows,
     )
+}
+
+/// What a scenario is for: the profiles' ones by their names, others by their places.
+fn purpose(level: &Level, place: usize, last: usize) -> &'static str {
+    match level.name.as_str() {
+        "baseline" => "Establish the baseline",
+        "medium" => "Typical production",
+        "high" => "Stress testing",
+        "stress" => "Find the breaking point",
+        _ if place == 0 => "Establish the baseline",
+        _ if place == last => "Find the breaking point",
+        _ => "See what more load does",
+    }
 }
 
 fn mix(report: &Report) -> Block {
@@ -205,39 +92,68 @@ fn mix(report: &Report) -> Block {
     }))
 }
 
-fn formulas() -> Block {
-    let rows = [
-        ["TTFT", "first non-empty token's time − request sent"],
-        [
-            "TPOT",
-            "(last token − first token) / (output tokens − 1), per request, from 2 tokens on",
-        ],
-        ["ITL", "each gap between successive arrivals of text"],
-        ["NTPOT", "E2E / output tokens"],
-        ["E2E", "last byte − request sent"],
-        [
-            "Throughput",
-            "output tokens that arrived inside the measured window / window",
-        ],
-        ["Goodput", "requests per second that keep every objective"],
-        [
-            "Error rate",
-            "failures / (successes + failures) that ended inside the window",
-        ],
-        [
-            "Queue, prefill, decode",
-            "the server's own sums / counts over the window",
-        ],
-        [
-            "CPU, memory, network, disk, GPU",
-            "the server's own series over the window",
-        ],
-    ];
-    table(
-        "Figures and their formulas",
-        ["Figure", "Formula"],
-        rows.map(|row| row.map(Cell::from)),
-    )
+/// What users feel, by the formulas that the load generator computes with.
+const PRIMARY: [[&str; 2]; 7] = [
+    ["TTFT", "first non-empty token's time − request sent"],
+    [
+        "TPOT",
+        "(last token − first token) / (output tokens − 1), from 2 tokens on",
+    ],
+    ["ITL", "each gap between successive arrivals of text"],
+    ["NTPOT", "E2E / output tokens"],
+    ["E2E", "last byte − request sent"],
+    [
+        "throughput",
+        "output tokens that arrived inside the window / window",
+    ],
+    [
+        "goodput",
+        "answers per second inside the window that keep the limits of TTFT (the P95's, else the P99's, else the \
+         P50's) and TPOT",
+    ],
+];
+
+const SYSTEM: [[&str; 2]; 5] = [
+    [
+        "RAM, GPU memory, KV cache",
+        "the largest value of the server's own series in the window",
+    ],
+    [
+        "GPU utilization",
+        "the mean of the server's own series over the window",
+    ],
+    [
+        "CPU, network and disk I/O",
+        "what the server's own counters gained in the window / window",
+    ],
+    [
+        "queue, prefill, decode",
+        "the server's own sums / counts over the window",
+    ],
+    [
+        "error rate",
+        "failures / (successes + failures) that ended inside the window",
+    ],
+];
+
+fn formulas() -> Vec<Block> {
+    let rows = |rows: &[[&str; 2]]| -> Vec<[Cell; 2]> {
+        rows.iter().map(|row| row.map(Cell::from)).collect()
+    };
+    vec![
+        label("Primary Metrics"),
+        table("What clients see", ["Figure", "Formula"], rows(&PRIMARY)),
+        label("System Metrics"),
+        table("What the server uses", ["Figure", "Formula"], rows(&SYSTEM)),
+        text(
+            "The window begins after the warm-up and ends when no more requests are sent. Tokens count by their own \
+             time, whichever request they belong to. Latencies are those of answers to requests that were sent inside \
+             the window; they may end in the cool-down, after which what is unfinished is cut off and is neither a \
+             success nor an error. Percentiles are those of HDR histograms with three digits. Confidence intervals are \
+             of 95 %: percentiles by order statistics, means by a seeded bootstrap, throughput by ten batch means with \
+             Student's t, shares by Wilson.",
+        ),
+    ]
 }
 
 fn tools(report: &Report) -> Block {
@@ -252,7 +168,21 @@ fn tools(report: &Report) -> Block {
     list([
         source("Traces", report.traces_source.as_ref(), "traces"),
         source("Metrics", report.metrics_source.as_ref(), "metrics"),
-        format!("Load: candlepower bench {}", report.run.generator),
+        format!("Load: candlepower bench ({})", generator(report)),
         format!("Analysis: {}", report.written_by),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formulas_are_those_of_the_documentation() {
+        let page = include_str!("../../../../docs/benchmark.md");
+        for [figure, formula] in PRIMARY {
+            let row = format!("| {figure} | {formula} |");
+            assert!(page.contains(&row), "docs/benchmark.md has no row {row}");
+        }
+    }
 }

@@ -1,10 +1,14 @@
 //! The head of the report and its executive summary: the conclusion in the first screen.
 use super::{Block, Cell, Item, Mark, Section, label, list, table};
 use crate::{
-    analysis::findings::{Finding, Severity},
+    analysis::{
+        advice::Projection,
+        findings::{Finding, Severity},
+    },
     objectives::Metric,
     report::{
         model::{Outcome, Report},
+        trial::{self, Trial, trial},
         words,
     },
 };
@@ -32,7 +36,7 @@ pub(super) fn mark(report: &Report) -> Mark {
     match report.conclusion.outcome {
         Outcome::Met => Mark::Good,
         Outcome::Missed => Mark::Bad,
-        Outcome::Void | Outcome::NoAnswers => Mark::Unknown,
+        Outcome::Void | Outcome::NoAnswers | Outcome::Inconclusive => Mark::Unknown,
     }
 }
 
@@ -48,7 +52,7 @@ pub(super) fn section(report: &Report) -> Section {
     Section::new("", "Executive Summary").with([
         Block::Callout {
             mark: mark(report),
-            text: format!("TL;DR: {}", report.conclusion.summary),
+            text: format!("TL;DR: {}", words::summary(report)),
         },
         label("Objectives"),
         list([
@@ -63,6 +67,7 @@ pub(super) fn section(report: &Report) -> Section {
         },
         label("Impact"),
         impact(report),
+        list([improvement(report)]),
     ])
 }
 
@@ -81,6 +86,7 @@ fn findings(report: &Report) -> Vec<Item> {
             words::percent(finding.share),
             finding.share_of
         ),
+        href: None,
     };
     let mut items: Vec<_> = report.findings.iter().map(say).collect();
     items.extend(kept(report));
@@ -88,6 +94,7 @@ fn findings(report: &Report) -> Vec<Item> {
         items.push(Item {
             mark: Mark::Good,
             text: "No bottleneck was found".to_owned(),
+            href: None,
         });
     }
     items
@@ -113,6 +120,7 @@ fn kept(report: &Report) -> Option<Item> {
             heaviest.load_text(),
             met.join(", ")
         ),
+        href: None,
     })
 }
 
@@ -131,26 +139,44 @@ fn impact(report: &Report) -> Block {
                 ])
             })
     });
-    let mut rows: Vec<_> = rows.collect();
-    if let Some(projection) = report
-        .recommendations
-        .iter()
-        .find_map(|one| one.impact.first())
-    {
-        rows.push([
-            format!(
-                "Estimated {} with proposed optimizations",
-                projection.metric
-            )
-            .into(),
-            projection.now.as_str().into(),
-            format!("{} (projected)", projection.projected).into(),
-            Cell::marked(Mark::None, "projected"),
-        ]);
-    }
     table(
         "Current figures against their targets",
         ["Figure", "Current", "Target", "Status"],
         rows,
     )
+}
+
+/// What the first recommendation should bring, or did bring where it was tried.
+fn improvement(report: &Report) -> String {
+    let Some(first) = trial::first(report) else {
+        return "Estimated improvement: none, because nothing is recommended that was not tried in vain."
+            .to_owned();
+    };
+    if let Trial::Measured(found) = trial(report, first) {
+        return format!(
+            "Improvement with \"{}\": measured, it {} (section 7.1)",
+            first.title,
+            words::effect(found)
+        );
+    }
+    let Some(projection) = first.impact.first() else {
+        return format!(
+            "Estimated improvement with \"{}\": not projected",
+            first.title
+        );
+    };
+    format!(
+        "Estimated improvement with \"{}\": {} {} → {}{} (projected, not measured)",
+        first.title,
+        projection.metric,
+        projection.now,
+        projection.projected,
+        change(projection).map_or_else(String::new, |share| format!(", {share:+.1} %"))
+    )
+}
+
+/// By how many percent the projected figure differs from what it is now.
+fn change(projection: &Projection) -> Option<f64> {
+    let now = words::amount(&projection.now).filter(|now| *now > 0.0)?;
+    Some((words::amount(&projection.projected)? / now - 1.0) * 100.0)
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     figures::Distribution,
     record::Micros,
-    report::{document::comparison_name, model::Report, timeline::Moment, words},
+    report::{model::Report, timeline::Moment, words},
 };
 
 /// The class of the series at a place; there are eight colours.
@@ -350,7 +350,7 @@ pub(in crate::report) fn before_after(comparison: &Comparison, level: &LevelComp
     );
     for (place, (row, before, after)) in rows.iter().enumerate() {
         let y = (rows.len() - place) as f64 - 0.35;
-        let name = comparison_name(row.metric);
+        let name = words::compared_name(row.metric);
         for (value, interval, class, below) in [
             (*before, row.before.interval, "s0", 0.0),
             (*after, row.after.interval, "s1", 0.3),

@@ -40,8 +40,8 @@ fn write_block(text: &mut String, block: &Block) {
             writeln!(text, "> {}{}", sign(*mark), inline(said))
         }
         Block::List { items } => {
-            for Item { mark, text: said } in items {
-                let _ = writeln!(text, "- {}{}", sign(*mark), inline(said));
+            for item in items {
+                let _ = writeln!(text, "- {}{}", sign(item.mark), linked(item));
             }
             Ok(())
         }
@@ -51,7 +51,12 @@ fn write_block(text: &mut String, block: &Block) {
             }
             Ok(())
         }
-        Block::Table { head, rows, .. } => {
+        Block::Table {
+            caption,
+            head,
+            rows,
+        } => {
+            let _ = writeln!(text, "*{}*\n", inline(caption));
             write_table(text, head, rows);
             Ok(())
         }
@@ -77,6 +82,14 @@ fn write_table(text: &mut String, head: &[String], rows: &[Vec<Cell>]) {
             .map(|cell| format!("{}{}", sign(cell.mark), inline(&cell.text)))
             .collect();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+}
+
+fn linked(item: &Item) -> String {
+    let said = inline(&item.text);
+    match &item.href {
+        Some(address) => format!("[{said}]({address})"),
+        None => said,
     }
 }
 

@@ -167,3 +167,53 @@ fn plots_have_words_for_those_who_cannot_see_them() {
     assert_eq!(html.matches("role=\"img\" aria-labelledby").count(), plots);
     assert!(!html.contains("NaN") && !html.contains("inf\""));
 }
+
+/// A report that a cluster made, with variants and a last round of the deployment.
+fn example() -> Report {
+    let text = include_str!("../../../../docs/examples/smollm2-quick/report.json");
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn ids_of_a_page_are_unique() {
+    let html = render(&example(), Format::Html).unwrap();
+    let mut ids: Vec<_> = html
+        .split(" id=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert!(all > 50, "{all}");
+    assert_eq!(ids.len(), all);
+}
+
+#[test]
+fn every_form_says_what_its_tables_show() {
+    let report = example();
+    let caption = "Figures against their objectives";
+    for (format, written) in [
+        (Format::Html, format!("<caption>{caption}</caption>")),
+        (Format::Md, format!("*{caption}*")),
+        (Format::Confluence, format!("<em>{caption}</em>")),
+    ] {
+        let text = render(&report, format).unwrap();
+        assert!(text.contains(&written), "{format:?}");
+    }
+}
+
+#[test]
+fn only_addresses_by_http_become_links() {
+    let mut report = report();
+    report.run.url = "http://tiny:8080".to_owned();
+    report.traces_source = Some("Jaeger at javascript:alert(1)".to_owned());
+    let html = render(&report, Format::Html).unwrap();
+    assert!(
+        html.contains("<a href=\"http:&#x2f;&#x2f;tiny:8080\">Target"),
+        "{html}"
+    );
+    assert!(!html.contains("href=\"javascript"));
+    let markdown = render(&report, Format::Md).unwrap();
+    assert!(markdown.contains("[Target: http://tiny:8080](http://tiny:8080)"));
+}
