@@ -117,4 +117,7 @@ def test_json_follows_the_published_schema(run: Path) -> None:
     schema = json.loads((models.ROOT / "docs" / "reference" / "report.schema.json").read_text())
     report = json.loads(candlepower("report", run, "-o", "json"))
     jsonschema.Draft202012Validator(schema).validate(report)
-    assert report["missing"] == [], "metrics, traces and a probe were at hand"
+    missing = {one["what"] for one in report["missing"]}
+    never_read = {"storage of the server's machine", "restarts of the server, such as for lack of memory"}
+    short_run = {f"95 % confidence interval of {figure}" for figure in ("TTFT P95", "TPOT")}
+    assert missing <= never_read | short_run, "metrics, traces and a probe were at hand"
