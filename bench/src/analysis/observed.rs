@@ -83,6 +83,14 @@ pub struct Observed {
     pub gpu_temperature_max: Option<f64>,
     /// Watts, on average.
     pub gpu_power: Option<f64>,
+    /// How often the server began anew.
+    pub restarts: Option<f64>,
+    /// Cores of the server's node that worked for anybody, on average.
+    pub node_cpu_cores: Option<f64>,
+    /// Cores that a hypervisor took from the node, on average.
+    pub node_stolen_cores: Option<f64>,
+    /// Most memory of the node in use, in bytes.
+    pub node_memory_max: Option<f64>,
 }
 
 /// What the server did inside a window.
@@ -122,6 +130,10 @@ pub fn observe(evidence: &Evidence, window: (Micros, Micros)) -> Observed {
         gpu_memory_total: look.max(GpuMemoryTotal),
         gpu_temperature_max: look.max(GpuTemperature),
         gpu_power: look.mean(GpuPower),
+        restarts: look.gained(Restarts),
+        node_cpu_cores: look.rate(NodeCpuSeconds),
+        node_stolen_cores: look.rate(NodeStolenSeconds),
+        node_memory_max: look.max(NodeMemory),
     }
 }
 

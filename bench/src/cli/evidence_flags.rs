@@ -71,6 +71,9 @@ impl EvidenceFlags {
         folder: &Path,
     ) -> Result<(), Error> {
         let sources = Sources {
+            pods: u32::try_from(watch.pages.len()).unwrap_or_default(),
+            nodes: vec![],
+            nodes_missing: None,
             target: watch.target,
             metrics: MetricsFrom::Scrapes {
                 pages: watch.pages,

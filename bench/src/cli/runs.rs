@@ -173,6 +173,9 @@ impl Reading {
             },
             deployment: None,
             same_machine: self.same_machine,
+            pods: 0,
+            nodes: vec![],
+            nodes_missing: None,
         }
     }
 }

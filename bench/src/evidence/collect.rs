@@ -14,7 +14,10 @@ use crate::{
     load::plan::Target,
     record::{Micros, Run},
 };
-use candlepower_api::{benchmark::MetricsDialect, deployment::LLMDeploymentSpec};
+use candlepower_api::{
+    benchmark::{MetricsDialect, job::NodeFacts},
+    deployment::LLMDeploymentSpec,
+};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where metrics are.
@@ -59,8 +62,15 @@ pub struct Sources {
     pub deployment: Option<LLMDeploymentSpec>,
     /// Whether the server runs on this machine, so that what is read here is true of it.
     pub same_machine: bool,
+    /// How many pods serve, where that is known.
+    pub pods: u32,
+    /// What Kubernetes knows of their nodes.
+    pub nodes: Vec<NodeFacts>,
+    /// Why nothing is known of some of them.
+    pub nodes_missing: Option<String>,
 }
 
+const UNREAD_HARDWARE: &str = "hardware and probe of memory bandwidth";
 /// What reports call the two main parts where they are missing.
 const METRICS: &str = "server metrics";
 const TRACES: &str = "traces";
@@ -76,6 +86,7 @@ const MOST_POINTS: f64 = 2_000.0;
 pub async fn collect(run: &Run, sources: Sources) -> Evidence {
     let mut evidence = Evidence {
         deployment: sources.deployment,
+        replicas: sources.pods,
         ..Evidence::default()
     };
     metrics(run, sources.metrics.or_instead(), &mut evidence).await;
@@ -84,12 +95,23 @@ pub async fn collect(run: &Run, sources: Sources) -> Evidence {
         Ok(urls) => traces(run, &urls, &mut evidence).await,
         Err(why) => evidence.lacks(TRACES, why),
     }
+    if let Some(why) = sources.nodes_missing {
+        evidence.lacks("what Kubernetes knows of the server's nodes", why);
+    }
+    if sources.same_machine || !sources.nodes.is_empty() {
+        let told = std::mem::take(&mut evidence.machine).unwrap_or_default();
+        let read = if sources.same_machine {
+            facts::this_machine()
+        } else {
+            Machine::default()
+        };
+        let read = Machine {
+            gpus: told.gpus,
+            ..read
+        };
+        evidence.machine = Some(read.or_of_nodes(&sources.nodes));
+    }
     if sources.same_machine {
-        let gpus = std::mem::take(&mut evidence.machine).map(|machine| machine.gpus);
-        evidence.machine = Some(Machine {
-            gpus: gpus.unwrap_or_default(),
-            ..facts::this_machine()
-        });
         let probed = tokio::task::spawn_blocking(|| probe(PROBE)).await;
         match probed {
             Ok(probe) => evidence.probe = Some(probe),
@@ -98,7 +120,7 @@ pub async fn collect(run: &Run, sources: Sources) -> Evidence {
     } else {
         let why = "the server runs on another machine than this command, and a probe taken here \
                    would say nothing about it";
-        evidence.lacks("hardware and probe of memory bandwidth", why);
+        evidence.lacks(UNREAD_HARDWARE, why);
     }
     evidence
 }
@@ -355,6 +377,9 @@ mod tests {
             jaegers: Ok(vec![nowhere]),
             deployment: None,
             same_machine: false,
+            pods: 0,
+            nodes: vec![],
+            nodes_missing: None,
         };
         let evidence = collect(&run(), sources).await;
         let missing: Vec<_> = evidence.missing.iter().map(|one| &*one.what).collect();

@@ -3,9 +3,13 @@ use super::{
     exposition::Sample,
     http::{self, Server},
 };
-use candlepower_api::names::{metrics, paths};
+use candlepower_api::{
+    benchmark::job::NodeFacts,
+    names::{metrics, paths},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::{fs, path::Path};
 
 /// The served model.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -134,6 +138,8 @@ pub struct Machine {
     pub system: Option<String>,
     /// The kernel's release.
     pub kernel: Option<String>,
+    /// Its disks: name, model where it says one, and size.
+    pub disks: Vec<String>,
     /// Names of the server's GPUs, and their drivers.
     pub gpus: Vec<String>,
 }
@@ -151,19 +157,84 @@ const FEATURES: [&str; 8] = [
 
 /// The machine that this process runs on, as Linux describes it.
 pub fn this_machine() -> Machine {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     // A container's file describes its image.
     let release = if is_container() {
         String::new()
     } else {
         read("/etc/os-release")
     };
-    describe(
-        &read("/proc/cpuinfo"),
-        &read("/proc/meminfo"),
-        &release,
-        &read("/proc/sys/kernel/osrelease"),
-    )
+    Machine {
+        disks: disks(Path::new("/sys/block")),
+        ..describe(
+            &read("/proc/cpuinfo"),
+            &read("/proc/meminfo"),
+            &release,
+            &read("/proc/sys/kernel/osrelease"),
+        )
+    }
+}
+
+/// Bytes of a sector, whatever the disk's own are (sysfs-block, `size`).
+const SECTOR: u64 = 512;
+
+/// The disks in a folder such as `/sys/block`; what the kernel makes of memory, files or other disks is none.
+fn disks(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut disks: Vec<_> = entries
+        .filter(|entry| entry.path().join("device").exists())
+        .filter_map(|entry| {
+            let read = |file| fs::read_to_string(entry.path().join(file)).ok();
+            let sectors: u64 = read("size")?.trim().parse().ok()?;
+            let model = read("device/model").unwrap_or_default();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let gigabytes = (sectors * SECTOR) as f64 / 1e9;
+            (sectors > 0).then(|| match model.trim() {
+                "" => format!("{name} {gigabytes:.0} GB"),
+                model => format!("{name} {model} {gigabytes:.0} GB"),
+            })
+        })
+        .collect();
+    disks.sort();
+    disks
+}
+
+impl Machine {
+    /// With what Kubernetes knows of the nodes that the server runs on, where nothing else told it and all of them agree.
+    #[must_use]
+    pub fn or_of_nodes(self, nodes: &[NodeFacts]) -> Self {
+        fn agreed<T: PartialEq>(
+            nodes: &[NodeFacts],
+            fact: impl Fn(&NodeFacts) -> Option<T>,
+        ) -> Option<T> {
+            let first = fact(nodes.first()?);
+            let same = nodes.iter().all(|node| fact(node) == first);
+            first.filter(|_| same)
+        }
+        let gpus = agreed(nodes, |node| Some((node.gpu_product.clone()?, node.gpus)));
+        Self {
+            cores: self.cores.or_else(|| {
+                let millicores = agreed(nodes, |node| node.cpu_millicores)?;
+                usize::try_from(millicores / 1000).ok()
+            }),
+            memory_bytes: self
+                .memory_bytes
+                .or_else(|| agreed(nodes, |node| node.memory_bytes)),
+            system: self
+                .system
+                .or_else(|| agreed(nodes, |node| node.os_image.clone())),
+            kernel: self
+                .kernel
+                .or_else(|| agreed(nodes, |node| node.kernel_version.clone())),
+            gpus: match gpus {
+                Some((name, count)) if self.gpus.is_empty() => {
+                    vec![format!("{count} × {name} on the node")]
+                }
+                _ => self.gpus,
+            },
+            ..self
+        }
+    }
 }
 
 /// Kubernetes and other runtimes of containers say so in the environment.
@@ -192,6 +263,7 @@ fn describe(cpuinfo: &str, meminfo: &str, release: &str, kernel: &str) -> Machin
         memory_bytes: kib.map(|kib| kib * 1024),
         system: after(release, "PRETTY_NAME", '='),
         kernel: Some(kernel.trim().to_owned()).filter(|kernel| !kernel.is_empty()),
+        disks: vec![],
         gpus: vec![],
     }
 }
@@ -255,6 +327,53 @@ mod tests {
                 .unwrap_err()
                 .contains("model list")
         );
+    }
+
+    #[test]
+    fn disks_are_what_has_a_device_below_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, model, sectors) in [
+            ("sda", Some("FAST SSD \n"), "1953525168\n"),
+            ("vda", None, "492187500"),
+            ("sr0", Some("CDROM"), "0"),
+        ] {
+            let device = folder.path().join(name).join("device");
+            fs::create_dir_all(&device).unwrap();
+            fs::write(folder.path().join(name).join("size"), sectors).unwrap();
+            if let Some(model) = model {
+                fs::write(device.join("model"), model).unwrap();
+            }
+        }
+        fs::create_dir_all(folder.path().join("loop0")).unwrap();
+        fs::write(folder.path().join("loop0/size"), "8").unwrap();
+        assert_eq!(disks(folder.path()), ["sda FAST SSD 1000 GB", "vda 252 GB"]);
+        assert_eq!(disks(&folder.path().join("none")), [""; 0]);
+    }
+
+    #[test]
+    fn nodes_tell_what_linux_did_not_where_all_of_them_agree() {
+        let node = |kernel: &str| NodeFacts {
+            os_image: Some("Debian 12".to_owned()),
+            kernel_version: Some(kernel.to_owned()),
+            cpu_millicores: Some(64_000),
+            gpus: 8,
+            gpu_product: Some("NVIDIA-L4".to_owned()),
+            ..NodeFacts::default()
+        };
+        let known = Machine {
+            cores: Some(2),
+            ..Machine::default()
+        };
+        let told = known.clone().or_of_nodes(&[node("6.1"), node("6.2")]);
+        assert_eq!(told.cores, Some(2), "read where the server runs");
+        assert_eq!(told.system.as_deref(), Some("Debian 12"));
+        assert_eq!(told.kernel, None, "they differ");
+        assert_eq!(told.gpus, ["8 × NVIDIA-L4 on the node"]);
+        assert_eq!(
+            Machine::default().or_of_nodes(&[node("6.1")]).cores,
+            Some(64)
+        );
+        assert_eq!(known.clone().or_of_nodes(&[]), known);
     }
 
     #[test]

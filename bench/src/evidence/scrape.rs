@@ -64,6 +64,15 @@ impl Counted {
     }
 }
 
+/// How often the server of a page began anew.
+fn falls(counters: &BTreeMap<Quantity, Counted>) -> u32 {
+    counters
+        .values()
+        .map(|one| one.falls)
+        .max()
+        .unwrap_or_default()
+}
+
 /// A server that starts anew so often in one run is several that answer in turn.
 const FALLS: u32 = 3;
 
@@ -90,6 +99,11 @@ impl Collector {
                     .or_insert(reading);
             }
         }
+        let restarts = Reading {
+            metric: "falls of counters".to_owned(),
+            value: self.counters.iter().map(falls).sum::<u32>().into(),
+        };
+        sums.insert(Quantity::Restarts, restarts);
         for (quantity, reading) in sums {
             let series = self.series.entry(quantity).or_insert_with(|| Series {
                 quantity,
@@ -107,8 +121,7 @@ impl Collector {
     /// What was collected. Figures of several servers that answer in turn would be wrong, all of them.
     fn end(&mut self) -> Scraped {
         let mut scraped = std::mem::take(&mut self.scraped);
-        let counters = self.counters.iter().flat_map(BTreeMap::values);
-        if counters.map(|one| one.falls).max() >= Some(FALLS) {
+        if self.counters.iter().any(|one| falls(one) >= FALLS) {
             let why = "its counters fall again and again, as where several servers answer under one \
                        address in turn; name the metrics of each of them";
             return Scraped {
@@ -278,10 +291,12 @@ mod tests {
             collector.pages(time, &values.map(tokens));
         }
         let scraped = collector.end();
-        assert_eq!(
-            scraped.series[0].points,
-            [(0, 1100.0), (1, 1160.0), (2, 1175.0)]
-        );
+        let [tokens, restarts] = &scraped.series[..] else {
+            panic!("{scraped:?}")
+        };
+        assert_eq!(tokens.points, [(0, 1100.0), (1, 1160.0), (2, 1175.0)]);
+        assert_eq!(restarts.quantity, Quantity::Restarts);
+        assert_eq!(restarts.points, [(0, 0.0), (1, 0.0), (2, 1.0)]);
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub enum Quantity {
     GpuTemperature,
     /// Watts.
     GpuPower,
+    /// How often the server began anew: its counters fell.
+    Restarts,
     /// Seconds that all cores of the server's node worked, whoever they worked for.
     NodeCpuSeconds,
     /// Seconds that a hypervisor took from them.
@@ -144,6 +146,7 @@ impl Quantity {
             | Self::NetworkSent
             | Self::DiskRead
             | Self::DiskWritten
+            | Self::Restarts
             | Self::NodeCpuSeconds
             | Self::NodeStolenSeconds => Kind::Counter,
             _ => Kind::Gauge,

@@ -66,6 +66,9 @@ pub(super) async fn measure(
             .clone()
             .and_then(|spec| serde_json::from_value(spec).ok()),
         same_machine,
+        pods: u32::try_from(served.metrics.len()).unwrap_or_default(),
+        nodes: served.nodes.clone(),
+        nodes_missing: served.nodes_missing.clone(),
     };
     let evidence = collect(&run, sources).await;
     Ok(Measured { run, evidence })

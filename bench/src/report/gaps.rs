@@ -112,9 +112,9 @@ fn machine(report: &Report) -> Vec<Missing> {
         (machine.system.is_none(), "operating system", unread),
         (machine.kernel.is_none(), "version of the kernel", unread),
         (
-            true,
+            machine.disks.is_empty(),
             "storage of the server's machine",
-            "nothing that is read says which disks it has",
+            unread,
         ),
     ]
     .into_iter()
@@ -154,9 +154,14 @@ fn resources(report: &Report) -> Vec<Missing> {
         (never(|one| one.network_sent_per_second), "network I/O", why),
         (never(|one| one.kv_cache_max), "use of the KV cache", why),
         (
-            true,
+            never(|one| one.restarts),
             "restarts of the server, such as for lack of memory",
-            "restarts of pods are not part of the evidence; kubectl get pods counts them",
+            "they are seen by scrapes alone; kubectl get pods counts them",
+        ),
+        (
+            never(|one| one.node_cpu_cores),
+            "what the whole node used",
+            "it is read where the load generator runs on the server's machine",
         ),
     ]
     .into_iter()

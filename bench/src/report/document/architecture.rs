@@ -110,7 +110,7 @@ fn hardware(report: &Report) -> Vec<Block> {
             "RAM".to_owned(),
             known(machine.memory_bytes.map(|bytes| words::bytes(bytes as f64))),
         ],
-        ["Storage".to_owned(), storage(report)],
+        ["Storage".to_owned(), storage(report, machine)],
         ["OS".to_owned(), system(machine)],
     ];
     if let Some(roof) = &report.roofline {
@@ -172,13 +172,18 @@ fn cpu(machine: &Machine) -> String {
     }
 }
 
-/// What disks there are is read nowhere; what the deployment says about its files is.
-fn storage(report: &Report) -> String {
+/// The machine's disks, and what the deployment says about its files.
+fn storage(report: &Report, machine: &Machine) -> String {
     let field = |pointer: &str| {
         let value = report.deployment.as_ref()?.pointer(pointer)?;
         value.as_str().map(ToOwned::to_owned)
     };
-    let mut known = vec![UNKNOWN.to_owned()];
+    let disks = &machine.disks;
+    let mut known = vec![if disks.is_empty() {
+        UNKNOWN.to_owned()
+    } else {
+        disks.join(", ")
+    }];
     known.extend(field("/model/source").map(|source| format!("the model comes from {source}")));
     known.extend(
         field("/cache/existingClaim").map(|claim| format!("it is kept on the claim {claim}")),

@@ -37,8 +37,8 @@ fn drift(report: &Report) -> Block {
             "Neither run was repeated: where the machine itself changed between them, that looks like an effect.",
         );
     };
-    let prompts = "The last round had other prompts of the same lengths (seed + 1), so that the prefix cache did not \
-                   hold them.";
+    let prompts = "The last round's prompts had the same lengths and were made of other words, so that the prefix cache did \
+                   not hold them.";
     let most = drift.levels.iter().filter_map(largest_change);
     let most: Vec<_> = most.collect();
     if most.is_empty() {

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Names, and values in words.
-type Rows = [(&'static str, String); 12];
+type Rows = [(&'static str, String); 16];
 
 /// One scenario, a row for each resource.
 pub(super) fn of_level(report: &Report, level: &Level) -> Block {
@@ -84,7 +84,27 @@ fn used(report: &Report, one: &Observed) -> Rows {
             "KV cache, at most",
             words::or_not(one.kv_cache_max, words::percent),
         ),
+        (
+            "Restarts of the server",
+            words::or_not(one.restarts, |count| format!("{count:.0}")),
+        ),
+        (
+            "CPU of the whole node",
+            words::or_not(one.node_cpu_cores, cores),
+        ),
+        (
+            "CPU that its hypervisor took",
+            words::or_not(one.node_stolen_cores, cores),
+        ),
+        (
+            "RAM of the whole node",
+            words::or_not(one.node_memory_max, words::bytes),
+        ),
     ]
+}
+
+fn cores(count: f64) -> String {
+    format!("{count:.2} cores")
 }
 
 fn gpu(report: &Report, value: Option<f64>, text: impl Fn(f64) -> String) -> String {
@@ -101,7 +121,7 @@ pub(super) fn cpu(one: &Observed) -> String {
             "{used:.2} of {limit:.2} cores ({})",
             words::percent(used / limit)
         ),
-        (used, _) => words::or_not(used, |used| format!("{used:.2} cores")),
+        (used, _) => words::or_not(used, cores),
     }
 }
 

@@ -94,7 +94,7 @@ fn a_drift_of_the_deployment_comes_before_what_was_measured_beside_it() {
         callout.contains("The deployment itself changed"),
         "{callout}"
     );
-    assert!(callout.contains("seed + 1"), "{callout}");
+    assert!(callout.contains("other words"), "{callout}");
     assert!(measured.contains("within the deployment's own drift"));
     assert!(text.contains("TL;DR") && text.contains("Measured: q4"));
     let steady = beside(&first, "q4", &planted(3_000.0, 25.0), &first);
