@@ -1,9 +1,8 @@
 //! From a run and its evidence to a report.
 use super::{
-    gaps,
+    conclusion, gaps,
     model::{Breakdown, Conclusion, Operations, Outcome, Report, RunInfo},
     timeline::timeline,
-    words,
 };
 use crate::{
     analysis::{
@@ -131,7 +130,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         missing,
     };
     report.missing = gaps::all(&report);
-    report.conclusion.summary = words::summary(&report);
+    report.conclusion.summary = conclusion::summary(&report);
     report
 }
 

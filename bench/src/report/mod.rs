@@ -1,5 +1,6 @@
 //! The latency report: one value with every figure, and what it is written as.
 mod build;
+mod conclusion;
 pub mod document;
 mod gaps;
 mod model;

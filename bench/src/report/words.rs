@@ -1,12 +1,7 @@
-//! Figures as text, and the sentences that are made from them.
-use super::{
-    model::{Outcome, Report},
-    trial,
-};
+//! Figures as text.
 use crate::{
     analysis::{
-        comparison::{Change, Compared, Comparison, DEPLOYMENT, Estimate, Row},
-        findings::primary,
+        comparison::{Change, Compared, Comparison, Estimate, Row},
         interval::Interval,
         level::Level,
     },
@@ -165,43 +160,6 @@ pub(super) fn verdict(level: &Level, metric: Metric) -> Option<Verdict> {
     all.find(|one| one.objective.metric == metric)
 }
 
-/// Three or four sentences.
-pub(super) fn summary(report: &Report) -> String {
-    let mut sentences = vec![first_sentence(report)];
-    sentences.extend(limit(report));
-    sentences.extend(measured(report));
-    let first = trial::first(report);
-    sentences.extend(first.map(|one| format!("First thing to do: {}.", lower(&one.title))));
-    sentences.join(" ")
-}
-
-/// What was measured beside the run, each with its verdict.
-fn measured(report: &Report) -> Option<String> {
-    let (drift, changes): (Vec<_>, Vec<_>) =
-        report.comparisons.iter().partition(|one| one.is_drift());
-    let told: Vec<_> = changes.into_iter().map(told).collect();
-    let drifted = drift.iter().any(|one| one.has_changed());
-    let warning = if drifted {
-        " (the deployment itself changed, too: section 7.1)"
-    } else {
-        ""
-    };
-    (!told.is_empty()).then(|| format!("Measured: {}{warning}.", told.join("; ")))
-}
-
-/// `q4_0 is better in TPOT Avg`.
-fn told(comparison: &Comparison) -> String {
-    let effect = effect(comparison);
-    if comparison.before == DEPLOYMENT {
-        format!("{} {effect}", comparison.after)
-    } else {
-        format!(
-            "{}, beside {}, {effect}",
-            comparison.after, comparison.before
-        )
-    }
-}
-
 /// What a change is better and worse in, in any scenario.
 pub(super) fn effect(comparison: &Comparison) -> String {
     let names = |change| figures(&comparison.figures_that(change));
@@ -281,76 +239,6 @@ pub(super) fn amount(text: &str) -> Option<f64> {
         _ => return None,
     };
     Some(number.parse::<f64>().ok()? * scale)
-}
-
-fn first_sentence(report: &Report) -> String {
-    let count = report.levels.len();
-    let plural = if count == 1 { "" } else { "s" };
-    match report.conclusion.outcome {
-        Outcome::NoAnswers => "No request was answered, so there are no latencies.".to_owned(),
-        Outcome::Void => "The load generator did not keep up, so these figures say little about \
-                          the server and no verdict is given."
-            .to_owned(),
-        Outcome::Met if report.objectives.is_empty() => {
-            format!("{count} scenario{plural} measured, with no objectives to judge them by.")
-        }
-        Outcome::Met => format!("Every objective was met in all {count} scenario{plural}."),
-        Outcome::Inconclusive => inconclusive(report),
-        Outcome::Missed => match &report.breaking_point {
-            Some(point) => format!("Objectives are missed from {} on.", point.load),
-            None => "Objectives are missed.".to_owned(),
-        },
-    }
-}
-
-/// No objective was seen to be missed, and that is all that can be said.
-fn inconclusive(report: &Report) -> String {
-    let unknown = report.levels.iter().flat_map(|level| &level.verdicts);
-    let mut names: Vec<_> = unknown
-        .filter(|one| one.met().is_none())
-        .map(|one| metric_name(one.objective.metric))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    let why = match &report.run.stopped {
-        _ if !names.is_empty() => format!(
-            "there is no figure for {} in every scenario; section 10.4 says why",
-            names.join(", ")
-        ),
-        Some(stopped) => format!("scenarios are missing: {stopped}"),
-        None => "figures are missing".to_owned(),
-    };
-    format!("No verdict: no objective was seen to be missed, but {why}.")
-}
-
-fn limit(report: &Report) -> Option<String> {
-    if report.conclusion.outcome == Outcome::Void {
-        return None;
-    }
-    match primary(&report.findings) {
-        Some(finding) => Some(format!(
-            "The primary bottleneck is {} ({} of {}): {}.",
-            finding.class.title(),
-            percent(finding.share),
-            finding.share_of,
-            finding.cause
-        )),
-        None if report.conclusion.outcome == Outcome::Met => {
-            Some("No bottleneck was found.".to_owned())
-        }
-        None => Some("The evidence names no bottleneck.".to_owned()),
-    }
-}
-
-/// With a small first letter, unless the first word is a name.
-fn lower(text: &str) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) if chars.clone().next().is_some_and(char::is_lowercase) => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::{
         findings::{Finding, Severity, primary},
     },
     report::{
-        gaps,
+        conclusion, gaps,
         model::Report,
         trial::{Trial, remedies, trial},
         words,
@@ -23,7 +23,7 @@ pub(super) fn section(report: &Report) -> Section {
 
 fn summary(report: &Report) -> Vec<Block> {
     let Some(finding) = primary(&report.findings) else {
-        return vec![text(words::summary(report))];
+        return vec![text(conclusion::summary(report))];
     };
     let mut blocks = vec![
         label(&format!("Primary Bottleneck: {}", finding.class.title())),

@@ -7,6 +7,7 @@ use crate::{
     },
     objectives::Metric,
     report::{
+        conclusion,
         model::{Outcome, Report},
         trial::{self, Trial, trial},
         words,
@@ -52,7 +53,7 @@ pub(super) fn section(report: &Report) -> Section {
     Section::new("", "Executive Summary").with([
         Block::Callout {
             mark: mark(report),
-            text: format!("TL;DR: {}", words::summary(report)),
+            text: format!("TL;DR: {}", conclusion::summary(report)),
         },
         label("Objectives"),
         list([

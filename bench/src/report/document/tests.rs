@@ -8,7 +8,7 @@ use crate::{
         testing::{Plant, objectives},
     },
     evidence::series::Quantity,
-    report::{Format, Options, build, render, words},
+    report::{Format, Options, build, conclusion, render},
 };
 
 /// Two levels of load, of which the heavier one queues for so many milliseconds.
@@ -106,13 +106,13 @@ fn a_drift_of_the_deployment_comes_before_what_was_measured_beside_it() {
 fn the_first_lines_say_what_each_change_came_to() {
     let first = planted(3_000.0, 20.0);
     let worse = beside(&first, "slow", &planted(3_000.0, 60.0), &first);
-    let summary = words::summary(&worse);
+    let summary = conclusion::summary(&worse);
     assert!(
         summary.contains("Measured: slow is worse in TPOT Avg"),
         "{summary}"
     );
     let same = beside(&first, "same", &first, &first);
-    let summary = words::summary(&same);
+    let summary = conclusion::summary(&same);
     assert!(
         summary.contains("Measured: same made no certain difference."),
         "{summary}"
@@ -123,7 +123,7 @@ fn the_first_lines_say_what_each_change_came_to() {
 fn a_recommendation_that_was_tried_in_vain_is_not_the_first_thing_to_do() {
     let first = planted(3_000.0, 20.0);
     let recommended = with_patch(&first).clone();
-    let said = |report: &Report| words::summary(report);
+    let said = |report: &Report| conclusion::summary(report);
     assert!(
         said(&first).contains("First thing to do"),
         "{}",
