@@ -111,7 +111,7 @@ fn overview(changes: &[&Comparison]) -> Block {
             names(Change::Worse).into(),
             capacity
                 .map_or_else(
-                    || "no objectives".to_owned(),
+                    || "not compared".to_owned(),
                     |one| borne(one.after.as_ref()),
                 )
                 .into(),

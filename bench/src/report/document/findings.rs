@@ -186,7 +186,7 @@ fn scalability(report: &Report) -> Option<String> {
     Some(met.max_by(by_load).map_or_else(
         || {
             format!(
-                "Scalability: {}, the lowest load that missed an objective, is already too much; no lower one was met.",
+                "Scalability: {}, the lowest load that missed an objective, is already too much; no lower load met them all.",
                 missed.load_text()
             )
         },
