@@ -88,9 +88,10 @@ mod tests {
     use serde_json::json;
 
     fn judged(name: &str, regressed: &str, target: &str) -> LLMBenchmark {
-        let spec = match target.contains("://") {
-            true => json!({"target": {"url": target, "model": "m"}}),
-            false => json!({"target": {"deployment": target}}),
+        let spec = if target.contains("://") {
+            json!({"target": {"url": target, "model": "m"}})
+        } else {
+            json!({"target": {"deployment": target}})
         };
         let mut benchmark = testing::named(name, testing::NOW, spec);
         let conditions = [testing::condition("Regressed", regressed)];
