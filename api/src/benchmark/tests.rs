@@ -136,6 +136,14 @@ fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
             records(&json!({"endpoint": "https://user@minio/bucket"})),
             "without the bucket",
         ),
+    ];
+    assert_refused(&cases);
+}
+
+#[test]
+fn a_jaeger_a_name_or_a_price_that_means_nothing_is_refused_in_the_same_way() {
+    let scenario = json!({"name": "a", "users": 1, "duration": "1s"});
+    let cases = [
         (
             json!({"target": {"deployment": "m", "jaegerUrl": "http://jaeger:16686"}}),
             "together with url",
@@ -171,8 +179,13 @@ fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
             "three capital letters",
         ),
     ];
+    assert_refused(&cases);
+}
+
+/// Each spec is refused with a message that has these words.
+fn assert_refused(cases: &[(Value, &str)]) {
     for (spec, cure) in cases {
-        let messages = violations(&spec);
+        let messages = violations(spec);
         assert!(
             messages.iter().any(|message| message.contains(cure)),
             "{spec}: {messages:?} lacks \"{cure}\""
