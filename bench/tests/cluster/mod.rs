@@ -98,11 +98,11 @@ fn answer(stream: TcpStream, held: &Held) {
         while lines.next().is_some_and(|line| !line.is_empty()) {}
         let (status, body) = held.body(&path);
         held.asked.lock().unwrap().push(path);
-        let head = format!(
+        let begin = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        if writer.write_all((head + &body).as_bytes()).is_err() {
+        if writer.write_all((begin + &body).as_bytes()).is_err() {
             return;
         }
     }
