@@ -157,7 +157,7 @@ fn analyze_prints_a_table_and_the_slowest_trace_and_is_listed_with_its_other_nam
         assert!(text.contains(part), "{part}: {text}");
     }
     let help = printed(&cluster.run(&["--help"]));
-    assert!(help.contains("[aliases: analyze_traces]"), "{help}");
+    assert!(help.contains("[alias: analyze_traces]"), "{help}");
 }
 
 #[test]

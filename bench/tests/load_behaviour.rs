@@ -51,14 +51,14 @@ fn users_start_one_after_the_other_at_their_rate() {
     let _alone = alone();
     // No user asks twice before the load ends.
     let server = StandIn::start(Laws {
-        first_token: Duration::from_secs(2),
+        first_token: Duration::from_millis(600),
         ..Laws::default()
     });
     let load = Load::Users {
         users: 4,
-        spawn_rate: 4,
+        spawn_rate: 10,
     };
-    let run = only(run(&plan(server.url(), 1, vec![scenario("a", load, 1_200)])).unwrap());
+    let run = only(run(&plan(server.url(), 1, vec![scenario("a", load, 500)])).unwrap());
     let mut due: Vec<_> = run
         .requests
         .iter()
@@ -66,7 +66,7 @@ fn users_start_one_after_the_other_at_their_rate() {
         .collect();
     due.sort_unstable();
     // Times are cut to whole microseconds.
-    let by_rate = [0, 250_000, 500_000, 750_000];
+    let by_rate = [0, 100_000, 200_000, 300_000];
     assert_eq!(due.len(), by_rate.len(), "{due:?}");
     let near = |(due, by_rate): (&u64, u64)| due.abs_diff(by_rate) <= 1;
     assert!(due.iter().zip(by_rate).all(near), "{due:?}");
