@@ -92,6 +92,7 @@ impl Rounds {
             title: Some(assignment.benchmark.clone()),
             objectives: objectives::of_resource(&assignment.spec.objectives),
             price: assignment.spec.price.as_ref().and_then(price),
+            benchmark: Some(assignment.spec.clone()),
             ..Options::default()
         };
         let report = build(&first.run, &first.evidence, &options);
