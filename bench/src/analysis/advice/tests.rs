@@ -262,9 +262,16 @@ fn what_two_pods_need_together_is_divided_among_them() {
 
 #[test]
 fn the_first_advice_answers_the_primary_bottleneck() {
-    // A cold start has a remedy of high priority and little risk, and does not come first.
+    // A throttled CPU is critical too, its remedy has less risk than a larger batch, and it does not come
+    // first: the queue takes the larger share.
     let report = Plant::report(&[Plant::with(|plant| {
         one_by_one(plant);
+        plant.counters = vec![
+            (Quantity::CpuSeconds, 0.5),
+            (Quantity::CpuPeriods, 10.0),
+            (Quantity::ThrottledPeriods, 9.5),
+            (Quantity::ThrottledSeconds, 0.7),
+        ];
         plant.cold = 60_000.0;
         plant.deployment.preload = false;
         plant.generator.lag_p99 = 12_000;
@@ -277,6 +284,7 @@ fn the_first_advice_answers_the_primary_bottleneck() {
         .iter()
         .map(|one| one.id.as_str())
         .collect();
+    assert!(ids.contains(&"cpu-limit"), "{ids:?}");
     assert!(ids.contains(&"preload"), "{ids:?}");
     let acceptable = !ids.contains(&"load-generator");
     assert!(
