@@ -19,6 +19,7 @@ use super::Error;
 /// How much load, and for how long.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+// Of clap: it asks for nothing that conflicts with what is there: what a flag requires it also has to conflict with the rest of.
 pub(super) struct Load {
     /// `standard`: 10, 25, 50 and 100 users for 5 to 15 minutes each; `quick`: the same shape in
     /// 3 minutes.
@@ -28,13 +29,13 @@ pub(super) struct Load {
     #[arg(long, group = "load", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with_all = ["profile", "rate", "replay", "search"])]
     users: Vec<u32>,
     /// Users that start per second; all within a second where absent.
-    #[arg(long, requires = "users", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, requires = "users", conflicts_with_all = ["rate", "replay", "search"], value_parser = clap::value_parser!(u32).range(1..))]
     spawn_rate: Option<u32>,
     /// Requests per second that arrive whatever the server does, one level after the other.
     #[arg(long, group = "load", value_delimiter = ',', conflicts_with_all = ["profile", "users", "replay", "search"])]
     rate: Vec<f64>,
     /// How such requests arrive; at random where absent.
-    #[arg(long, requires = "rate", value_enum)]
+    #[arg(long, requires = "rate", conflicts_with_all = ["users", "replay", "search"], value_enum)]
     arrivals: Option<Arrivals>,
     /// A trace to replay: JSON lines with time (seconds), promptTokens and outputTokens.
     #[arg(long, group = "load", value_name = "FILE", conflicts_with_all = ["profile", "users", "rate", "search"])]
@@ -43,19 +44,19 @@ pub(super) struct Load {
     #[arg(long, group = "load", value_enum, conflicts_with_all = ["profile", "users", "rate", "replay"])]
     search: Option<SearchBy>,
     /// The lowest load of a search; 1 where absent.
-    #[arg(long, requires = "search")]
+    #[arg(long, requires = "search", conflicts_with_all = ["users", "rate", "replay"])]
     from: Option<f64>,
     /// The highest load of a search; 256 where absent.
-    #[arg(long, requires = "search")]
+    #[arg(long, requires = "search", conflicts_with_all = ["users", "rate", "replay"])]
     to: Option<f64>,
     /// How long each level lasts, warm-up included; a replay's default is its trace's length.
-    #[arg(long, requires = "load")]
+    #[arg(long, requires = "load", conflicts_with = "profile")]
     duration: Option<Duration>,
     /// The beginning of each level that does not count; a fifth of it, up to 30 s, where absent.
-    #[arg(long, requires = "load")]
+    #[arg(long, requires = "load", conflicts_with = "profile")]
     warm_up: Option<Duration>,
     /// How long the load goes on at most until all requests of the window have ended; 30s where absent.
-    #[arg(long, requires = "load")]
+    #[arg(long, requires = "load", conflicts_with = "profile")]
     cool_down: Option<Duration>,
 }
 

@@ -94,14 +94,17 @@ fn mix(report: &Report) -> Block {
 
 /// What users feel, by the formulas that the load generator computes with.
 const PRIMARY: [[&str; 2]; 7] = [
-    ["TTFT", "first non-empty token's time − request sent"],
+    ["TTFT", "first non-empty token's time − request's begin"],
     [
         "TPOT",
         "(last token − first token) / (output tokens − 1), from 2 tokens on",
     ],
-    ["ITL", "each gap between successive arrivals of text"],
+    [
+        "ITL",
+        "each gap between successive arrivals of text that ended inside the window",
+    ],
     ["NTPOT", "E2E / output tokens"],
-    ["E2E", "last byte − request sent"],
+    ["E2E", "last byte − request's begin"],
     [
         "throughput",
         "output tokens that arrived inside the window / window",
@@ -146,10 +149,11 @@ fn formulas() -> Vec<Block> {
         label("System Metrics"),
         table("What the server uses", ["Figure", "Formula"], rows(&SYSTEM)),
         text(
-            "The window begins after the warm-up and ends when no more requests are sent. Tokens count by their own \
-             time, whichever request they belong to. Latencies are those of answers to requests that were sent inside \
-             the window; they may end in the cool-down, after which what is unfinished is cut off and is neither a \
-             success nor an error. Percentiles are those of HDR histograms with three digits. Confidence intervals are \
+            "A user's request begins when it is sent, one that arrives by itself when it was due. The window begins after \
+             the warm-up and ends with the scenario's duration. Tokens, and gaps between them, count by their own time, \
+             whichever request they belong to. Latencies are those of answers to requests that began inside the window; \
+             they may end in the cool-down, in which the load goes on until all of them have; what is unfinished at its \
+             end is cut off and is neither a success nor an error. Percentiles are those of HDR histograms with three digits. Confidence intervals are \
              of 95 %: percentiles by order statistics, means by a seeded bootstrap, throughput by ten batch means with \
              Student's t, shares by Wilson.",
         ),
