@@ -76,7 +76,8 @@ def test_the_page_asks_for_nothing_but_itself(page: Path, tmp_path: Path) -> Non
     asked = set(re.findall(r'"url":"([a-z-]+:[^"]*)"', (tmp_path / "net.json").read_text()))
     assert {url for url in asked if page.name in url and not url.startswith("file:")} == set()
     html = page.read_text()
-    assert not re.search(r"\b(src|href)=\"(?!#|data:)", html)
+    # Links may lead elsewhere once somebody follows them.
+    assert not re.search(r"\bsrc=\"(?!data:)|<(?!a )\w+[^>]* href=\"(?!#|data:)", html)
     assert "<script" not in html
 
 
@@ -118,6 +119,6 @@ def test_json_follows_the_published_schema(run: Path) -> None:
     report = json.loads(candlepower("report", run, "-o", "json"))
     jsonschema.Draft202012Validator(schema).validate(report)
     missing = {one["what"] for one in report["missing"]}
-    never_read = {"storage of the server's machine", "restarts of the server, such as for lack of memory"}
-    short_run = {f"95 % confidence interval of {figure}" for figure in ("TTFT P95", "TPOT")}
-    assert missing <= never_read | short_run, "metrics, traces and a probe were at hand"
+    # Levels of a few seconds have few requests, and their throughput scatters.
+    short_run = {f"95 % confidence interval of {figure}" for figure in ("TTFT P95", "TPOT")} | {"fit of the scalability law"}
+    assert missing <= short_run, "metrics, traces and a probe were at hand"
