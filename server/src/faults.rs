@@ -134,6 +134,10 @@ impl StepObserver for FaultySteps {
         }
     }
 
+    fn admitted(&self, summary: &StepSummary) {
+        self.inner.admitted(summary);
+    }
+
     fn step(&self, summary: &StepSummary) {
         self.inner.step(summary);
     }

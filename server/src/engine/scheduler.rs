@@ -40,6 +40,10 @@ pub trait StepObserver: Send + Sync {
     /// Called before each step.
     fn before_step(&self) {}
 
+    /// Called once requests have been admitted for a step, before it is computed: that of a long prompt takes a while, in which
+    /// the state of before would be shown.
+    fn admitted(&self, _summary: &StepSummary) {}
+
     /// Called after each step, and when the engine becomes idle.
     fn step(&self, summary: &StepSummary);
 }
@@ -159,25 +163,38 @@ impl Scheduler {
         }
     }
 
-    /// Computes one step, if there is anything to compute.
-    pub(super) fn step(&mut self) -> StepSummary {
+    /// Admits requests for the next step, and packs it.
+    pub(super) fn begin_step(&mut self) -> (Batch, StepSummary) {
         self.drop_given_up();
         let [prompt_tokens, cached_prompt_tokens] = self.admit();
         let batch = self.pack();
-        let mut summary = StepSummary {
+        let summary = StepSummary {
             prompt_tokens,
             cached_prompt_tokens,
             rows: batch.rows(),
             sequences: batch.sequences.len(),
             ..self.summary()
         };
+        (batch, summary)
+    }
+
+    /// Computes a step that was begun, if there is anything to compute.
+    pub(super) fn finish_step(&mut self, batch: &Batch, begun: StepSummary) -> StepSummary {
+        let mut summary = begun;
         if summary.rows > 0 {
-            self.compute(&batch);
+            self.compute(batch);
             let after = self.summary();
             summary.running = after.running;
             summary.kv_used_tokens = after.kv_used_tokens;
         }
         summary
+    }
+
+    /// A whole step.
+    #[cfg(test)]
+    pub(super) fn step(&mut self) -> StepSummary {
+        let (batch, begun) = self.begin_step();
+        self.finish_step(&batch, begun)
     }
 
     /// Ends every request with `error`.

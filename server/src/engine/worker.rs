@@ -149,7 +149,9 @@ impl Worker {
             }
             self.shared.mark_step();
             self.observer.before_step();
-            let summary = self.scheduler.step();
+            let (batch, begun) = self.scheduler.begin_step();
+            self.observer.admitted(&begun);
+            let summary = self.scheduler.finish_step(&batch, begun);
             self.observe(&summary);
         }
     }

@@ -151,15 +151,19 @@ impl StepObserver for Metrics {
         self.busy.begin(Instant::now());
     }
 
-    fn step(&self, summary: &StepSummary) {
-        if summary.running == 0 {
-            self.busy.end(Instant::now());
-        }
+    fn admitted(&self, summary: &StepSummary) {
         self.set_load((summary.running, summary.waiting));
         let total = summary.kv_total_tokens.max(1);
         self.steps
             .kv_cache_usage
             .set(summary.kv_used_tokens as f64 / total as f64);
+    }
+
+    fn step(&self, summary: &StepSummary) {
+        if summary.running == 0 {
+            self.busy.end(Instant::now());
+        }
+        self.admitted(summary);
         self.steps
             .prefix_queries
             .inc_by(summary.prompt_tokens as u64);

@@ -195,6 +195,17 @@ fn a_request_whose_client_has_gone_gives_back_its_place_and_its_cache_at_once() 
 }
 
 #[test]
+fn what_is_set_aside_for_a_step_is_known_before_it_is_computed() {
+    let mut bench = bench(MockEngine::new().answering(vec![5; 50]), options());
+    let _receiver = bench.submit(3, 50);
+    let (batch, begun) = bench.scheduler.begin_step();
+    assert_eq!((begun.running, begun.waiting), (1, 0));
+    assert!(begun.kv_used_tokens >= 53, "{begun:?}");
+    let summary = bench.scheduler.finish_step(&batch, begun);
+    assert_eq!(summary, begun, "it goes on");
+}
+
+#[test]
 fn a_request_that_takes_too_long_ends_whether_it_waits_or_runs() {
     let mut bench = bench(
         MockEngine::new().answering(vec![5; 50]),

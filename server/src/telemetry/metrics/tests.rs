@@ -116,6 +116,23 @@ fn a_step_moves_gauges_and_histograms_and_idleness_only_gauges() {
 }
 
 #[test]
+fn what_is_admitted_shows_while_its_step_is_computed() {
+    let metrics = Metrics::new().unwrap();
+    metrics.admitted(&StepSummary {
+        running: 4,
+        waiting: 4,
+        kv_used_tokens: 64,
+        kv_total_tokens: 128,
+        rows: 512,
+        ..StepSummary::default()
+    });
+    let text = metrics.render().unwrap();
+    assert!(line(&text, "llm_num_requests_running").ends_with(" 4"));
+    assert!(line(&text, "llm_kv_cache_usage_perc").ends_with(" 0.5"));
+    assert!(line(&text, "llm_batch_size_count").ends_with(" 0"));
+}
+
+#[test]
 fn the_engine_is_busy_from_before_a_step_until_it_is_idle() {
     let metrics = Metrics::new().unwrap();
     let busy = || metrics.busy.total(Instant::now());
