@@ -96,7 +96,7 @@ async fn measure_all() -> Result<(), Error> {
     });
     let mailbox = Mailbox::open(&namespace, &name).await?;
     let work = rounds::Rounds::new(mailbox, env::var(API_KEY_VARIABLE).ok(), namespace, cancel);
-    work.run().await
+    Box::pin(work.run()).await
 }
 
 fn variable(name: &'static str) -> Result<String, Error> {
