@@ -38,18 +38,13 @@ pub(super) fn trial<'a>(report: &'a Report, one: &Recommendation) -> Trial<'a> {
     lost.map_or(Trial::None, |missing| Trial::Failed(&missing.why))
 }
 
-/// A figure that shows something, as recommendations quote it.
-pub(super) fn quoted(proof: &Proof) -> String {
-    format!("{}: {} ({})", proof.what, proof.value, proof.source)
-}
-
 /// Recommendations that answer a finding: those that quote its cause or its figures.
 pub(super) fn remedies<'a>(
     report: &'a Report,
     finding: &'a Finding,
 ) -> impl Iterator<Item = &'a Recommendation> {
     report.recommendations.iter().filter(move |one| {
-        let quotes = |proof: &Proof| one.evidence.contains(&quoted(proof));
+        let quotes = |proof: &Proof| one.evidence.contains(&proof.to_string());
         one.problem.contains(&finding.cause) || finding.evidence.iter().any(quotes)
     })
 }

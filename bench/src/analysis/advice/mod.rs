@@ -144,9 +144,7 @@ impl<'a> Patient<'a> {
 
 /// A finding's figures as text.
 fn evidence(finding: &Finding) -> Vec<String> {
-    let all = finding.evidence.iter();
-    all.map(|proof| format!("{}: {} ({})", proof.what, proof.value, proof.source))
-        .collect()
+    finding.evidence.iter().map(ToString::to_string).collect()
 }
 
 fn priority(finding: &Finding) -> Priority {

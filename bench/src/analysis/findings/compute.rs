@@ -1,7 +1,8 @@
 //! What limits the model's own work: memory bandwidth, arithmetic, or neither.
 use super::{Class, Confidence, Finding, Severity, Source, View, percent, proof};
 
-const MEMORY_BOUND: f64 = 0.6;
+/// From this share of the memory bandwidth on, it counts as used up.
+pub(crate) const MEMORY_BOUND: f64 = 0.6;
 const COMPUTE_BOUND: f64 = 0.5;
 const UNUSED: f64 = 0.3;
 /// Overhead is what is left where nothing else explains as much.

@@ -8,6 +8,7 @@ mod compute;
 mod start;
 mod waiting;
 
+pub(crate) use compute::MEMORY_BOUND;
 pub use start::{ColdStart, cold_start};
 
 use super::{level::Level, operations::Ranking, roofline::Utilisation};
@@ -15,6 +16,7 @@ use crate::{evidence::facts::ModelFacts, objectives::Metric};
 use candlepower_api::deployment::LLMDeploymentSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A class of bottleneck.
 #[derive(
@@ -148,6 +150,13 @@ pub struct Proof {
     pub value: String,
     /// Where it comes from.
     pub source: String,
+}
+
+/// As recommendations quote it.
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.what, self.value, self.source)
+    }
 }
 
 /// Where a figure comes from.

@@ -2,17 +2,14 @@
 use super::{Block, Mark, Section, label, list, resources, summary::severity_mark, text};
 use crate::{
     analysis::{
-        findings::{Class, Confidence, Finding, Severity, primary},
+        findings::{Class, Confidence, Finding, MEMORY_BOUND, Severity, primary},
         level::Level,
         roofline::Utilisation,
     },
     objectives::{Metric, Verdict},
-    report::{model::Report, trial::quoted, words},
+    report::{model::Report, words},
 };
 use candlepower_api::names::spans;
-
-/// From here on the bandwidth counts as used up, as for the bottleneck of that name.
-const SATURATED: f64 = 0.6;
 
 pub(super) fn sections(report: &Report) -> Vec<Section> {
     let mut sections: Vec<_> = report
@@ -65,7 +62,7 @@ fn section(report: &Report, finding: &Finding) -> Section {
         label("Root Cause"),
         text(sentence(&finding.cause)),
         label("Evidence"),
-        list(finding.evidence.iter().map(quoted)),
+        list(finding.evidence.iter().map(ToString::to_string)),
         label("Impact"),
         list(impact(report, finding, level)),
     ])
@@ -123,7 +120,7 @@ fn symptoms(report: &Report, level: &Level) -> Vec<String> {
 
 fn bandwidth(one: &Utilisation) -> Option<String> {
     let share = one.mbu?;
-    let word = if share >= SATURATED {
+    let word = if share >= MEMORY_BOUND {
         "saturated"
     } else {
         "underutilized"
