@@ -65,6 +65,10 @@ def test_a_run_like_its_baseline_is_as_before(namespace: str, target: str, first
     start("again", namespace, {"deployment": target}, baseline={"benchmark": "first"}, regressionTolerance="90%")
     finished("again", namespace)
     wait_for_benchmark("again", namespace, "Regressed", "False", "AsBefore", 10)
+    (comparison,) = report("again", namespace)["comparisons"]
+    assert (comparison["before"], comparison["after"]) == ("first", "the deployment")
+    tpot = next(row for row in comparison["levels"][0]["rows"] if row["metric"] == "tpot")
+    assert tpot["before"]["interval"] and tpot["after"]["interval"], tpot
 
 
 def test_a_run_that_is_worse_than_its_baseline_says_by_how_much(namespace: str, target: str, first: dict[str, Any]) -> None:

@@ -54,6 +54,8 @@ pub const S3_TOKEN_IN_SECRET: &str = "sessionToken";
 /// [`crate::names::paths::TLS_CERTIFICATE`], as far as the Secret of a deployment with TLS has them, or the former with
 /// what `target.ca` names.
 pub const TARGET_TLS_DIR: &str = "/etc/candlepower-target-tls";
+/// Folder with [`REPORT_JSON`] of the benchmark that `spec.baseline` names, as far as it has one.
+pub const BASELINE_DIR: &str = "/etc/candlepower-baseline";
 /// Folder where the job leaves the records of the requests.
 pub const RECORDS_DIR: &str = "/records";
 
@@ -289,6 +291,46 @@ pub struct ScenarioSummary {
     pub met: Option<bool>,
     /// What was measured.
     pub figures: Figures,
+    /// Where figures lie; of runs that were measured before these were told, nothing is known.
+    #[serde(default)]
+    pub intervals: Intervals,
+}
+
+/// Where figures lie with 95 % confidence; absent where there were too few requests.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Intervals {
+    /// 95th percentile of the time to first token, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttft_p95: Option<Range>,
+    /// Mean time per output token, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tpot: Option<Range>,
+    /// Generated tokens per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<Range>,
+    /// Share of failed requests, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_rate: Option<Range>,
+}
+
+/// Where a figure lies.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Range {
+    /// From here.
+    pub low: f64,
+    /// To here; absent where there is no telling, because requests were cut off while they waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+}
+
+impl Range {
+    /// Whether it has no point in common with `other`.
+    pub fn is_apart(self, other: Self) -> bool {
+        let below = |one: Self, other: Self| one.high.is_some_and(|high| high < other.low);
+        below(self, other) || below(other, self)
+    }
 }
 
 /// The same load on a temporary copy with a change.

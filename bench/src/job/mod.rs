@@ -12,6 +12,7 @@
 //! - `shorten`: a report that fits;
 //! - `bucket`: their copies in a bucket of S3's protocol;
 //! - `store`: the rounds' files, with which another pod goes on where one was lost.
+mod baseline;
 mod bucket;
 mod follow;
 mod mailbox;

@@ -2,16 +2,19 @@
 use crate::{
     analysis::{
         comparison::{
-            AGAIN, Change, Compared, Comparison, DEPLOYMENT, LevelComparison, Row, Side,
-            compare_repeated,
+            AGAIN, Change, Compared, Comparison, DEPLOYMENT, LevelComparison, Row, Side, Unlike,
+            compare, compare_repeated,
         },
         findings::Class,
+        interval::Interval,
         level::Level,
     },
     record::AppliedLoad,
     report::{Outcome, Report},
 };
-use candlepower_api::benchmark::job::{Figures, ScenarioSummary, Summary, VariantSummary, Verdict};
+use candlepower_api::benchmark::job::{
+    Figures, Intervals, Range, ScenarioSummary, Summary, VariantSummary, Verdict,
+};
 
 /// A change, and its report or why there is none.
 pub(super) struct Tried {
@@ -30,6 +33,26 @@ pub(super) fn comparisons(
         beside(deployment, again, &one.name, report).ok()
     });
     changed.chain(drift(deployment, again)).collect()
+}
+
+/// An earlier benchmark beside this one.
+pub(super) fn beside_baseline(
+    name: &str,
+    baseline: &Report,
+    deployment: &Report,
+) -> Result<Comparison, Unlike> {
+    compare(
+        Side {
+            name,
+            workload: &baseline.run.workload,
+            levels: &baseline.levels,
+        },
+        Side {
+            name: DEPLOYMENT,
+            workload: &deployment.run.workload,
+            levels: &deployment.levels,
+        },
+    )
 }
 
 /// How far the deployment is from itself.
@@ -115,6 +138,27 @@ fn scenario(level: &Level) -> ScenarioSummary {
         },
         met,
         figures: figures(level),
+        intervals: intervals(level),
+    }
+}
+
+fn intervals(level: &Level) -> Intervals {
+    let known = &level.intervals;
+    let within = |scale: f64| {
+        move |one: Interval| Range {
+            low: one.low / scale,
+            high: Some(one.high / scale),
+        }
+    };
+    let cut_off = level.figures.ttft_more_than.map(|least| Range {
+        low: least.p95 as f64 / 1e6,
+        high: None,
+    });
+    Intervals {
+        ttft_p95: cut_off.or(known.ttft_p95.map(within(1e6))),
+        tpot: known.tpot.map(within(1e6)),
+        tokens_per_second: known.throughput.map(within(1.0)),
+        error_rate: known.error_rate.map(within(1.0)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The deployment, each change of it, and the deployment again, so that a drift of the machine is
 //! seen and is not taken for the effect of a change.
 use super::{
-    Error,
+    Error, baseline,
     bucket::Bucket,
     follow::Teller,
     mailbox::Mailbox,
@@ -11,7 +11,7 @@ use super::{
     store::Store,
 };
 use crate::{
-    analysis::cost::Price,
+    analysis::{comparison::Comparison, cost::Price},
     evidence::Missing,
     load::CancellationToken,
     objectives,
@@ -20,8 +20,8 @@ use crate::{
 use candlepower_api::benchmark::{
     LLMBenchmarkSpec,
     job::{
-        Assignment, Change, KEPT, NODE_VARIABLE, RECORDS_DIR, REPORT_JSON, REPORT_MARKDOWN,
-        SUMMARY, Served, TARGET_TLS_DIR, Wish,
+        Assignment, BASELINE_DIR, Change, KEPT, NODE_VARIABLE, RECORDS_DIR, REPORT_JSON,
+        REPORT_MARKDOWN, SUMMARY, Served, TARGET_TLS_DIR, Wish,
     },
 };
 use std::{collections::BTreeMap, env, path::Path};
@@ -283,9 +283,17 @@ impl Rounds {
         });
     }
 
+    fn beside_baseline(&mut self, spec: &LLMBenchmarkSpec, alone: &Report) -> Option<Comparison> {
+        let name = &spec.baseline.as_ref()?.benchmark;
+        let found = baseline::compare(name, Path::new(BASELINE_DIR), alone);
+        found
+            .map_err(|missing| self.lacks(&missing.what, &missing.why))
+            .ok()
+    }
+
     /// The report of the deployment itself, with all comparisons.
     async fn conclude(
-        self,
+        mut self,
         assignment: &Assignment,
         first: &Measured,
         options: Options,
@@ -294,8 +302,10 @@ impl Rounds {
     ) -> Result<(), Error> {
         self.teller.stage("Reporting", None);
         let alone = build(&first.run, &first.evidence, &options);
+        let mut comparisons = outcome::comparisons(&alone, tried, again);
+        comparisons.extend(self.beside_baseline(&assignment.spec, &alone));
         let options = Options {
-            comparisons: outcome::comparisons(&alone, tried, again),
+            comparisons,
             ..options
         };
         let mut report = build(&first.run, &first.evidence, &options);

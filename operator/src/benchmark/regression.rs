@@ -1,5 +1,5 @@
-//! Whether a run is worse than the one before it.
-use candlepower_api::benchmark::job::{Figures, Summary};
+//! Whether a run is worse than the one before it: by more than the tolerance, and for certain.
+use candlepower_api::benchmark::job::{Range, ScenarioSummary, Summary};
 
 /// What a comparison says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -8,8 +8,8 @@ pub(super) enum Comparison {
     Unlike,
     /// The former run had too few requests in every scenario.
     TooFew,
-    /// Within the tolerance.
-    AsBefore,
+    /// Within the tolerance, but for what is listed, in words: worse, and perhaps by chance.
+    AsBefore(Vec<String>),
     /// What is worse, in words.
     Worse(Vec<String>),
 }
@@ -27,57 +27,69 @@ pub(super) fn compare(before: &Summary, now: &Summary, tolerance: f64) -> Compar
     let pairs = || {
         now.scenarios.iter().filter_map(|scenario| {
             let mut all = before.scenarios.iter();
-            let former = all.find(|one| one.name == scenario.name)?;
-            Some((&scenario.name, &former.figures, &scenario.figures))
+            Some((all.find(|one| one.name == scenario.name)?, scenario))
         })
     };
-    let worse: Vec<_> = pairs()
-        .flat_map(|(name, before, now)| {
-            let found = worse(before, now, tolerance).into_iter();
-            found.map(move |what| format!("{name}: {what}"))
-        })
-        .collect();
-    if !worse.is_empty() {
-        Comparison::Worse(worse)
-    } else if pairs().any(|(_, before, _)| before.requests >= ENOUGH_REQUESTS) {
-        Comparison::AsBefore
+    let (certain, perhaps): (Vec<_>, Vec<_>) = pairs()
+        .flat_map(|(before, now)| worse(before, now, tolerance))
+        .partition(|one| one.certain);
+    let in_words = |found: Vec<Worse>| found.into_iter().map(|one| one.what).collect();
+    if !certain.is_empty() {
+        Comparison::Worse(in_words(certain))
+    } else if pairs().any(|(before, _)| before.figures.requests >= ENOUGH_REQUESTS) {
+        Comparison::AsBefore(in_words(perhaps))
     } else {
         Comparison::TooFew
     }
 }
 
-fn worse(before: &Figures, now: &Figures, tolerance: f64) -> Vec<String> {
+/// A figure that is worse by more than the tolerance.
+struct Worse {
+    what: String,
+    /// Whether the intervals are apart, as far as both are known.
+    certain: bool,
+}
+
+fn worse(before: &ScenarioSummary, now: &ScenarioSummary, tolerance: f64) -> Vec<Worse> {
+    let (former, latter) = (&before.intervals, &now.intervals);
+    let (before, now, scenario) = (&before.figures, &now.figures, &now.name);
     // That few requests were answered in the same time as many before is what a fall of throughput is.
     let enough_before = before.requests >= ENOUGH_REQUESTS;
     let enough = enough_before && now.requests >= ENOUGH_REQUESTS;
-    let latency = |name: &str, before: Option<f64>, now: Option<f64>| {
+    let latency = |name: &str, before: Option<f64>, now: Option<f64>, certain| {
         let (before, now) = (before?, now?);
-        (enough && now > before * (1.0 + tolerance)).then(|| {
-            format!(
-                "{name} rose from {:.0} ms to {:.0} ms",
+        (enough && now > before * (1.0 + tolerance)).then(|| Worse {
+            what: format!(
+                "{scenario}: {name} rose from {:.0} ms to {:.0} ms",
                 before * 1e3,
                 now * 1e3
-            )
+            ),
+            certain,
         })
     };
     let throughput = || {
         let (before, now) = (before.tokens_per_second?, now.tokens_per_second?);
-        (enough_before && now < before * (1.0 - tolerance))
-            .then(|| format!("tokens per second fell from {before:.1} to {now:.1}"))
+        (enough_before && now < before * (1.0 - tolerance)).then(|| Worse {
+            what: format!("{scenario}: tokens per second fell from {before:.1} to {now:.1}"),
+            certain: apart(former.tokens_per_second, latter.tokens_per_second),
+        })
     };
     let errors = || {
         let (before, now) = (before.error_rate?, now.error_rate?);
-        (now > before + ERRORS_ALLOWED).then(|| {
-            format!(
-                "errors rose from {:.1}% to {:.1}%",
+        (now > before + ERRORS_ALLOWED).then(|| Worse {
+            what: format!(
+                "{scenario}: errors rose from {:.1}% to {:.1}%",
                 before * 100.0,
                 now * 100.0
-            )
+            ),
+            certain: apart(former.error_rate, latter.error_rate),
         })
     };
+    let ttft = apart(former.ttft_p95, latter.ttft_p95);
+    let tpot = apart(former.tpot, latter.tpot);
     [
-        latency("TTFT-P95", before.ttft_p95, now.ttft_p95),
-        latency("TPOT", before.tpot, now.tpot),
+        latency("TTFT-P95", before.ttft_p95, now.ttft_p95, ttft),
+        latency("TPOT", before.tpot, now.tpot, tpot),
         throughput(),
         errors(),
     ]
@@ -86,10 +98,16 @@ fn worse(before: &Figures, now: &Figures, tolerance: f64) -> Vec<String> {
     .collect()
 }
 
+/// Whether two intervals have no point in common; where one is not known, figures speak for themselves.
+fn apart(before: Option<Range>, now: Option<Range>) -> bool {
+    let both = before.zip(now);
+    both.is_none_or(|(before, now)| before.is_apart(now))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candlepower_api::benchmark::job::ScenarioSummary;
+    use candlepower_api::benchmark::job::{Figures, Intervals};
 
     fn run(ttft_p95: f64, tokens_per_second: f64, error_rate: f64, requests: u64) -> Summary {
         Summary {
@@ -113,7 +131,7 @@ mod tests {
     fn a_change_within_the_tolerance_is_none() {
         let before = run(0.100, 200.0, 0.0, 100);
         let now = run(0.109, 182.0, 0.005, 100);
-        assert_eq!(compare(&before, &now, 0.1), Comparison::AsBefore);
+        assert_eq!(compare(&before, &now, 0.1), Comparison::AsBefore(vec![]));
     }
 
     #[test]
@@ -133,15 +151,41 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_chance_is_told_and_is_no_regression() {
+        let with = |ttft_p95: f64, interval: Option<(f64, f64)>| {
+            let mut run = run(ttft_p95, 200.0, 0.0, 100);
+            run.scenarios[0].intervals = Intervals {
+                ttft_p95: interval.map(|(low, high)| Range {
+                    low,
+                    high: Some(high),
+                }),
+                ..Intervals::default()
+            };
+            run
+        };
+        let before = with(0.100, Some((0.090, 0.125)));
+        let rose = || vec!["baseline: TTFT-P95 rose from 100 ms to 120 ms".to_owned()];
+        let overlaps = with(0.120, Some((0.110, 0.130)));
+        assert_eq!(
+            compare(&before, &overlaps, 0.1),
+            Comparison::AsBefore(rose())
+        );
+        let apart = with(0.120, Some((0.126, 0.130)));
+        assert_eq!(compare(&before, &apart, 0.1), Comparison::Worse(rose()));
+        let unknown = with(0.120, None);
+        assert_eq!(compare(&before, &unknown, 0.1), Comparison::Worse(rose()));
+    }
+
+    #[test]
     fn better_is_not_worse_and_few_requests_say_nothing_of_latencies() {
         let before = run(0.100, 200.0, 0.05, 100);
         assert_eq!(
             compare(&before, &run(0.05, 400.0, 0.0, 100), 0.1),
-            Comparison::AsBefore
+            Comparison::AsBefore(vec![])
         );
         assert_eq!(
             compare(&before, &run(0.3, 200.0, 0.05, 19), 0.1),
-            Comparison::AsBefore
+            Comparison::AsBefore(vec![])
         );
         let few = run(0.100, 200.0, 0.05, 19);
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Section 7.1: what a change brought, measured under the same load.
 use super::{Block, Cell, Mark, code, label, pictures, table, text, wide_table};
 use crate::{
-    analysis::comparison::{Borne, Capacity, Change, Comparison, LevelComparison, Row},
+    analysis::comparison::{Borne, Capacity, Change, Comparison, DEPLOYMENT, LevelComparison, Row},
     report::{model::Report, plot, words},
 };
 
@@ -106,7 +106,7 @@ fn overview(changes: &[&Comparison]) -> Block {
         };
         let capacity = one.capacity.as_ref();
         [
-            one.after.as_str().into(),
+            named(one).into(),
             names(Change::Better).into(),
             names(Change::Worse).into(),
             capacity
@@ -127,6 +127,15 @@ fn overview(changes: &[&Comparison]) -> Block {
         ],
         rows,
     )
+}
+
+/// What was measured, and beside what, if that is not the deployment as it is.
+fn named(one: &Comparison) -> String {
+    if one.before == DEPLOYMENT {
+        one.after.clone()
+    } else {
+        format!("{}, beside {}", one.after, one.before)
+    }
 }
 
 fn borne(one: Option<&Borne>) -> String {

@@ -1,5 +1,5 @@
 //! The job that makes the load: one pod with as few rights as the models' own.
-use super::{metadata, names, trust};
+use super::{metadata, names, trust, volumes};
 use crate::{
     config::benchmark::BenchmarkConfig,
     pod_security::{container_security, pod_security},
@@ -16,9 +16,8 @@ use k8s_openapi::{
             PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
         },
         core::v1::{
-            Affinity, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
-            PersistentVolumeClaimVolumeSource, PodAffinityTerm, PodAntiAffinity, PodSpec,
-            PodTemplateSpec, ResourceRequirements, SecretKeySelector, Volume, VolumeMount,
+            Affinity, Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodAffinityTerm,
+            PodAntiAffinity, PodSpec, PodTemplateSpec, ResourceRequirements, SecretKeySelector,
             WeightedPodAffinityTerm,
         },
     },
@@ -38,11 +37,6 @@ const SLACK: Duration = Duration::from_secs(10 * 60);
 const SLACK_PER_SCENARIO: Duration = Duration::from_secs(60);
 /// Time for the last words.
 const GRACE_SECONDS: i64 = 15;
-/// Where there is no claim for them, records of requests get this much of the node's disk.
-const RECORDS_LIMIT: &str = "2Gi";
-
-const RECORDS_VOLUME: &str = "records";
-const TMP_VOLUME: &str = "tmp";
 
 pub(super) fn job(
     resource: &LLMBenchmark,
@@ -131,24 +125,12 @@ fn pod(resource: &LLMBenchmark, settings: &BenchmarkConfig) -> PodSpec {
         security_context: Some(pod_security()),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         affinity: apart_from_target(resource),
-        volumes: Some(vec![
-            records_volume(resource),
-            Volume {
-                name: TMP_VOLUME.to_owned(),
-                empty_dir: Some(EmptyDirVolumeSource::default()),
-                ..Volume::default()
-            },
-        ]),
+        volumes: Some(volumes::of(resource)),
         ..PodSpec::default()
     }
 }
 
 fn container(resource: &LLMBenchmark, settings: &BenchmarkConfig) -> Container {
-    let mount = |name: &str, path: &str| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        ..VolumeMount::default()
-    };
     Container {
         name: containers::BENCH.to_owned(),
         image: Some(settings.bench_image.clone()),
@@ -160,10 +142,7 @@ fn container(resource: &LLMBenchmark, settings: &BenchmarkConfig) -> Container {
         // A crash without last words shows its last log lines instead.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         termination_message_path: Some(paths::TERMINATION_LOG.to_owned()),
-        volume_mounts: Some(vec![
-            mount(RECORDS_VOLUME, contract::RECORDS_DIR),
-            mount(TMP_VOLUME, "/tmp"),
-        ]),
+        volume_mounts: Some(volumes::mounts(resource)),
         ..Container::default()
     }
 }
@@ -270,30 +249,6 @@ fn apart_from_target(resource: &LLMBenchmark) -> Option<Affinity> {
     })
 }
 
-fn records_volume(resource: &LLMBenchmark) -> Volume {
-    let volume = Volume {
-        name: RECORDS_VOLUME.to_owned(),
-        ..Volume::default()
-    };
-    let records = resource.spec.records.as_ref();
-    match records.and_then(|records| records.existing_claim.clone()) {
-        Some(claim_name) => Volume {
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name,
-                read_only: None,
-            }),
-            ..volume
-        },
-        None => Volume {
-            empty_dir: Some(EmptyDirVolumeSource {
-                size_limit: Some(Quantity(RECORDS_LIMIT.to_owned())),
-                ..EmptyDirVolumeSource::default()
-            }),
-            ..volume
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,22 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn records_go_to_a_claim_where_one_is_named() {
-        let resource = testing::benchmark(json!({
-            "target": {"deployment": "tiny"}, "records": {"existingClaim": "mine"},
-        }));
-        let claim = records_volume(&resource).persistent_volume_claim.unwrap();
-        assert_eq!(claim.claim_name, "mine");
-    }
-
-    #[test]
     fn records_for_a_bucket_lie_with_the_pod_first_and_its_keys_come_from_a_secret() {
         let resource = testing::benchmark(json!({
             "target": {"deployment": "tiny"}, "records": {"s3": {
                 "bucket": "abc", "credentials": {"secretRef": {"name": "keys"}},
             }},
         }));
-        assert!(records_volume(&resource).empty_dir.is_some());
+        assert!(volumes::of(&resource)[0].empty_dir.is_some());
         let variables = environment(&resource).into_iter().filter_map(|one| {
             let reference = one.value_from?.secret_key_ref?;
             Some((one.name, reference.name, reference.key, reference.optional))

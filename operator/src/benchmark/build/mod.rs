@@ -4,6 +4,7 @@ mod job;
 mod mailbox;
 pub(super) mod names;
 pub(super) mod trust;
+mod volumes;
 
 use crate::{children, config::benchmark::BenchmarkConfig, error::Error};
 use candlepower_api::{

@@ -56,10 +56,10 @@ fn judge(
             conditions::NOTHING_TO_COMPARE,
             format!("no scenario of {former} had the 20 requests that a comparison needs"),
         ),
-        Comparison::AsBefore => regressed(
+        Comparison::AsBefore(perhaps) => regressed(
             Truth::False,
             conditions::AS_BEFORE,
-            format!("{name} is as good as {former}, within {tolerance}"),
+            as_before((former, name), &tolerance.to_string(), &perhaps),
         ),
         Comparison::Worse(what) => regressed(
             Truth::True,
@@ -67,6 +67,16 @@ fn judge(
             format!("{name} is worse than {former}: {}", what.join("; ")),
         ),
     }
+}
+
+fn as_before((former, name): (&str, &str), tolerance: &str, perhaps: &[String]) -> String {
+    if perhaps.is_empty() {
+        return format!("{name} is as good as {former}, within {tolerance}");
+    }
+    format!(
+        "{name} is not for certain worse than {former}, within {tolerance}: {}, but confidence intervals overlap",
+        perhaps.join("; ")
+    )
 }
 
 fn regressed(truth: Truth, reason: &'static str, message: String) -> Verdict {

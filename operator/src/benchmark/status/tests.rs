@@ -203,6 +203,7 @@ fn summary() -> Summary {
             requests: 100,
             ..Figures::default()
         },
+        ..ScenarioSummary::default()
     };
     Summary {
         scenarios: vec![scenario("baseline", 10, 0.1), scenario("stress", 100, 2.5)],
