@@ -134,9 +134,9 @@ pub fn gaps_within(
     request: &RequestRecord,
     window: (Micros, Micros),
 ) -> impl Iterator<Item = Micros> {
-    let pairs = request.tokens.windows(2);
-    let inside = pairs.filter(move |pair| window.0 <= pair[1] && pair[1] < window.1);
-    inside.map(|pair| pair[1] - pair[0])
+    let gaps = request.tokens.gaps();
+    let inside = gaps.filter(move |&(_, end)| window.0 <= end && end < window.1);
+    inside.map(|(gap, _)| gap)
 }
 
 /// Whether the request ended in a whole answer.
@@ -147,16 +147,12 @@ pub fn succeeded(request: &RequestRecord) -> bool {
 /// Output tokens that arrived inside a window. Where a piece of text holds several tokens, each
 /// piece counts for its share of `usage`; an answer without a stream counts when it was complete.
 pub fn output_tokens_within(request: &RequestRecord, window: (Micros, Micros)) -> f64 {
-    let inside = |time: Micros| window.0 <= time && time < window.1;
     let tokens = f64::from(output_tokens(request));
     if request.tokens.is_empty() {
-        return if inside(request.finished) {
-            tokens
-        } else {
-            0.0
-        };
+        let inside = window.0 <= request.finished && request.finished < window.1;
+        return if inside { tokens } else { 0.0 };
     }
-    let arrived = request.tokens.iter().filter(|&&time| inside(time)).count();
+    let arrived = request.tokens.count_within(window);
     tokens * arrived as f64 / request.tokens.len() as f64
 }
 
@@ -287,7 +283,7 @@ pub(crate) mod tests {
             asked_output_tokens: 3,
             due,
             sent,
-            tokens: tokens.to_vec(),
+            tokens: tokens.iter().copied().collect(),
             finished: tokens.last().copied().unwrap_or(sent),
             prompt_tokens: Some(64),
             output_tokens: u32::try_from(tokens.len()).ok(),

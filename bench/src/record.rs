@@ -3,8 +3,11 @@
 //! Everything later (evidence, analysis, report) reads these types and nothing of the load generator.
 //! Times are microseconds since the run's start on the load generator's monotonic clock, so that a
 //! clock that is set in mid-run moves nothing; [`Run::started_at`] ties them to the wall clock.
+mod token_times;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+pub use token_times::{Backwards, TokenTimes};
 
 /// A moment or a span of time in microseconds.
 pub type Micros = u64;
@@ -26,8 +29,8 @@ pub struct RequestRecord {
     /// When it was sent; `sent - due` is the load generator's own lag.
     pub sent: Micros,
     /// When each piece of text arrived, the first one being the first token; empty without a stream.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tokens: Vec<Micros>,
+    #[serde(default, skip_serializing_if = "TokenTimes::is_empty")]
+    pub tokens: TokenTimes,
     /// When the last byte arrived, or the request failed.
     pub finished: Micros,
     /// Prompt tokens by the server's own `usage`.

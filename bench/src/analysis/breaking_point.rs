@@ -145,9 +145,7 @@ mod tests {
         // Each waits 20 ms longer than the one before.
         for (place, request) in scenario.requests.iter_mut().enumerate() {
             let late = 20_000 * place as u64;
-            for token in &mut request.tokens {
-                *token += late;
-            }
+            request.tokens = request.tokens.iter().map(|time| time + late).collect();
             request.finished += late;
         }
         let point = build(&run, &evidence, &Options::default())

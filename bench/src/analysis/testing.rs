@@ -14,7 +14,10 @@ use crate::{
         trace::{Span, Trace},
     },
     objectives::{Objective, of_resource},
-    record::{AppliedLoad, ErrorClass, GeneratorHealth, Outcome, RequestRecord, Run, ScenarioRun},
+    record::{
+        AppliedLoad, ErrorClass, GeneratorHealth, Outcome, RequestRecord, Run, ScenarioRun,
+        TokenTimes,
+    },
     report::{Options, Report, build},
 };
 use candlepower_api::{
@@ -193,10 +196,10 @@ impl Plant {
                 let first = spread * (self.server_first() + self.way_in) + cold;
                 let gap = spread * (self.tpot + self.way_out);
                 let refused = index % 100 >= 100 - self.refused;
-                let tokens: Vec<_> = (0..self.output)
+                let tokens: TokenTimes = (0..self.output)
                     .map(|token| sent + micro(first + gap * f64::from(token)))
                     .collect();
-                let finished = tokens.last().copied().unwrap_or(sent);
+                let finished = tokens.last().unwrap_or(sent);
                 requests.push(RequestRecord {
                     index,
                     trace_id: format!("{name}-{index}"),
@@ -204,7 +207,11 @@ impl Plant {
                     asked_output_tokens: self.output,
                     due: sent,
                     sent,
-                    tokens: if refused { vec![] } else { tokens },
+                    tokens: if refused {
+                        TokenTimes::default()
+                    } else {
+                        tokens
+                    },
                     finished: if refused { sent + 1000 } else { finished },
                     prompt_tokens: Some(128),
                     output_tokens: Some(self.output),

@@ -238,7 +238,7 @@ mod tests {
     use super::*;
     use crate::{
         analysis::{comparison::Estimate, testing::Plant},
-        record::{ErrorClass, Outcome as Ended},
+        record::{ErrorClass, Outcome as Ended, TokenTimes},
         report::{Options, build},
     };
 
@@ -315,7 +315,7 @@ mod tests {
     fn a_target_that_only_fails_has_missed_its_objective_of_errors() {
         let (mut run, evidence) = Plant::run(&[Plant::default()]);
         for request in &mut run.scenarios[0].requests {
-            request.tokens.clear();
+            request.tokens = TokenTimes::default();
             request.outcome = Ended::Failed {
                 class: ErrorClass::Connect,
                 status: None,

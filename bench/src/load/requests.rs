@@ -3,7 +3,7 @@ use super::{
     random::Random,
     target::{Dialect, Lengths, Vocabulary},
 };
-use crate::record::{Outcome, RequestRecord};
+use crate::record::{Outcome, RequestRecord, TokenTimes};
 use candlepower_api::benchmark::{PromptMix, Workload};
 use hyper::body::Bytes;
 use serde::Serialize;
@@ -57,7 +57,7 @@ impl Requests {
             asked_output_tokens: output_tokens,
             due: 0,
             sent: 0,
-            tokens: Vec::new(),
+            tokens: TokenTimes::default(),
             finished: 0,
             prompt_tokens: None,
             output_tokens: None,

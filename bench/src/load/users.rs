@@ -62,6 +62,7 @@ impl Shared {
             record.finished = self.wire.clock.now();
             record.outcome = Outcome::Cancelled;
         }
+        record.tokens.shrink_to_fit();
         let success = succeeded(&record);
         self.live.request_ended(record);
         success

@@ -1,5 +1,8 @@
 use super::*;
-use crate::analysis::testing::{Plant, objectives};
+use crate::{
+    analysis::testing::{Plant, objectives},
+    record::TokenTimes,
+};
 
 /// A report on several planted levels of load, the last of them too much.
 pub(super) fn report() -> Report {
@@ -105,14 +108,15 @@ fn requests_that_wait_to_the_end_miss_objectives_without_a_figure_of_their_own()
     let (mut run, evidence) = Plant::run(&[Plant::default()]);
     let scenario = &mut run.scenarios[0];
     for request in &mut scenario.requests {
-        request.tokens.clear();
+        request.tokens = TokenTimes::default();
         request.output_tokens = None;
         request.outcome = crate::record::Outcome::Cancelled;
         request.finished = request.sent + 41_256_789;
     }
     // One answer to a request of the warm-up, so that there is something to report.
     let first = &mut scenario.requests[0];
-    (first.sent, first.tokens, first.finished) = (0, vec![7_000_000, 7_100_000], 7_100_000);
+    (first.sent, first.tokens, first.finished) =
+        (0, [7_000_000, 7_100_000].into_iter().collect(), 7_100_000);
     first.outcome = crate::record::Outcome::Success {
         finish_reason: None,
     };
@@ -137,7 +141,7 @@ fn a_run_without_a_stream_has_no_first_token_and_says_so() {
     let (mut run, evidence) = Plant::run(&[Plant::default()]);
     run.workload.stream = false;
     for request in &mut run.scenarios[0].requests {
-        request.tokens.clear();
+        request.tokens = TokenTimes::default();
     }
     let report = build(&run, &evidence, &Options::default());
     assert!(report.levels[0].figures.ttft.is_none());
@@ -153,7 +157,7 @@ fn a_run_without_a_stream_has_no_first_token_and_says_so() {
 fn a_target_that_ignores_the_stream_is_not_said_to_have_met_its_objectives() {
     let (mut run, evidence) = Plant::run(&[Plant::default()]);
     for request in &mut run.scenarios[0].requests {
-        request.tokens.clear();
+        request.tokens = TokenTimes::default();
     }
     let options = Options {
         objectives: objectives(),

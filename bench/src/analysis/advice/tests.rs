@@ -79,10 +79,12 @@ fn full_cache(plant: &mut Plant) {
 fn stalled() -> Vec<Recommendation> {
     let (mut run, evidence) = Plant::run(&[Plant::with(|plant| plant.queue = 4_000.0)]);
     for request in &mut run.scenarios[0].requests {
-        if let Some(last) = request.tokens.last_mut() {
+        let mut times: Vec<_> = request.tokens.iter().collect();
+        if let Some(last) = times.last_mut() {
             *last += 400_000;
             request.finished = *last;
         }
+        request.tokens = times.into_iter().collect();
     }
     let options = Options {
         objectives: objectives(),

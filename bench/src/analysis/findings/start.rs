@@ -41,6 +41,7 @@ pub struct ColdStart {
 pub fn cold_start(run: &Run, evidence: &Evidence) -> Option<ColdStart> {
     let scenario = run.scenarios.first()?;
     let good = |one: &&RequestRecord| succeeded(one) && !one.tokens.is_empty();
+    let waited = |one: &RequestRecord| Some(one.tokens.first()?.saturating_sub(one.due));
     let mut requests: Vec<_> = scenario.requests.iter().filter(good).collect();
     requests.sort_by_key(|one| one.sent);
     let first = requests.first()?;
@@ -51,7 +52,7 @@ pub fn cold_start(run: &Run, evidence: &Evidence) -> Option<ColdStart> {
         .collect();
     later.sort_unstable();
     let early = requests.iter().take(EARLY);
-    let early = early.map(|one| one.tokens[0].saturating_sub(one.due));
+    let early = early.filter_map(|one| waited(one));
     let early = early.sum::<u64>() / requests.len().min(EARLY) as u64;
     let loaded = evidence.series(Quantity::ModelLoaded);
     let loaded = loaded.is_some_and(|series| {
@@ -63,10 +64,7 @@ pub fn cold_start(run: &Run, evidence: &Evidence) -> Option<ColdStart> {
     let seconds = evidence.series(Quantity::LoadSeconds);
     Some(ColdStart {
         scenario: scenario.name.clone(),
-        first: run
-            .first_answer
-            .unwrap_or_default()
-            .max(first.tokens[0].saturating_sub(first.due)),
+        first: run.first_answer.unwrap_or_default().max(waited(first)?),
         early,
         steady: *later.get(later.len() / 2)?,
         loaded_meanwhile: loaded,

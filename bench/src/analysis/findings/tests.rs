@@ -458,9 +458,8 @@ fn the_first_requests_together_show_a_cold_start() {
     let requests = &mut run.scenarios[0].requests;
     requests.sort_by_key(|one| one.sent);
     for request in requests.iter_mut().take(5).skip(1) {
-        for token in &mut request.tokens {
-            *token += 3_000_000;
-        }
+        let late = request.tokens.iter().map(|time| time + 3_000_000);
+        request.tokens = late.collect();
         request.finished += 3_000_000;
     }
     let report = build(&run, &evidence, &Options::default());
