@@ -6,6 +6,7 @@
 //! - [`record`] and [`record_files`]: what a run of load leaves behind;
 //! - [`figures`], [`waiting`] and [`objectives`]: latencies and rates of a scenario, what is known of those that
 //!   did not end, and whether they are good enough;
+//! - [`knee`]: what a search for the highest load comes to;
 //! - [`analysis`]: what records and evidence say;
 //! - [`job`]: the load generator of an `LLMBenchmark`, in its pod;
 //! - [`report`]: the latency report, and what it is written as.
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod evidence;
 pub mod figures;
 pub mod job;
+pub mod knee;
 pub mod load;
 pub mod objectives;
 pub mod record;

@@ -19,6 +19,7 @@ use crate::{
     },
     evidence::{Evidence, Missing, sample::Role},
     figures::output_tokens,
+    knee,
     objectives::Objective,
     record::Run,
 };
@@ -102,7 +103,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         run: run_info(run),
         objectives: options.objectives.clone(),
         conclusion: Conclusion {
-            outcome: outcome(run, &levels, &findings),
+            outcome: outcome(run, &levels, &findings, &options.objectives),
             primary_bottleneck: primary(&findings).map(|finding| finding.class),
             summary: String::new(),
         },
@@ -143,15 +144,23 @@ fn title(run: &Run, options: &Options) -> String {
     named.unwrap_or_else(|| format!("{} at {}", run.model, run.url))
 }
 
-fn outcome(run: &Run, levels: &[Level], findings: &[Finding]) -> Outcome {
+fn outcome(run: &Run, levels: &[Level], findings: &[Finding], objectives: &[Objective]) -> Outcome {
     let overloaded = |one: &Finding| {
         one.class == Class::OverloadedGenerator && one.severity == Severity::Critical
     };
     let mut verdicts = levels.iter().flat_map(|level| &level.verdicts);
     if levels.iter().all(|level| level.figures.succeeded == 0) {
         Outcome::NoAnswers
+    } else if let Some(met) = run
+        .knee
+        .as_ref()
+        .and_then(|knee| knee::met(run, knee, objectives))
+    {
+        if met { Outcome::Met } else { Outcome::Missed }
     } else if findings.iter().any(overloaded) {
         Outcome::Void
+    } else if run.knee.is_some() {
+        Outcome::Inconclusive
     } else if levels.iter().any(Level::misses) {
         Outcome::Missed
     } else if run.stopped.is_some() || verdicts.any(|one| one.met().is_none()) {

@@ -56,12 +56,44 @@ fn first_sentence(report: &Report) -> String {
         Outcome::Void => "The load generator did not keep up, so these figures say little about \
                           the server and no verdict is given."
             .to_owned(),
+        Outcome::Met | Outcome::Missed if report.run.knee.is_some() => searched(report),
         Outcome::Met if report.objectives.is_empty() => {
             format!("{count} scenario{plural} measured, with no objectives to judge them by.")
         }
         Outcome::Met => format!("Every objective was met in all {count} scenario{plural}."),
         Outcome::Inconclusive => inconclusive(report),
         Outcome::Missed => missed(report),
+    }
+}
+
+/// What a search found.
+fn searched(report: &Report) -> String {
+    let load = |name: Option<&String>| {
+        let level = report
+            .levels
+            .iter()
+            .find(|level| Some(&level.name) == name)?;
+        Some(level.load_text())
+    };
+    let knee = report.run.knee.as_ref();
+    let [met, missed] = [
+        knee.and_then(|knee| load(knee.scenario.as_ref())),
+        knee.and_then(|knee| load(knee.missed_at.as_ref())),
+    ];
+    match (met, missed) {
+        (Some(met), _) if report.conclusion.outcome == Outcome::Missed => {
+            format!(
+                "Objectives are missed under {met}, the highest load that the search found good."
+            )
+        }
+        (Some(met), Some(missed)) => format!(
+            "The highest load within the objectives is {met}; {missed} missed them, as a search's last load has to."
+        ),
+        (Some(met), None) => format!("The highest load of the search, {met}, met the objectives."),
+        (None, Some(missed)) => {
+            format!("Even the lowest load of the search, {missed}, missed the objectives.")
+        }
+        (None, None) => "The search found no load within the objectives.".to_owned(),
     }
 }
 
@@ -93,7 +125,12 @@ fn inconclusive(report: &Report) -> String {
         .collect();
     names.sort_unstable();
     names.dedup();
+    if report.run.knee.is_some() && report.run.stopped.is_none() {
+        return "No verdict: the search found no load within the objectives, but not because one was seen to be missed."
+            .to_owned();
+    }
     let why = match &report.run.stopped {
+        Some(stopped) if report.run.knee.is_some() => format!("the search did not end: {stopped}"),
         _ if !names.is_empty() => format!(
             "in some scenario there is no figure for {} (section 10.4)",
             names.join(", ")
@@ -137,7 +174,13 @@ fn lower(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::testing::Plant;
+    use crate::{
+        analysis::testing::{Plant, objectives},
+        evidence::Evidence,
+        knee::tests::{hopeless, searched},
+        record::Run,
+        report::{Options, build},
+    };
 
     #[test]
     fn loads_that_miss_are_named_and_none_that_does_not() {
@@ -151,6 +194,37 @@ mod tests {
         assert!(from_on.contains("missed from 4 users on."), "{from_on}");
         let one = said(&[level(2, 1.0), level(4, 3_000.0), level(8, 1.0)]);
         assert!(one.contains("missed under 4 users."), "{one}");
+    }
+
+    #[test]
+    fn a_search_is_summed_up_by_its_knee_as_its_exit_code_is() {
+        let told = |(run, evidence): (Run, Evidence)| {
+            let options = Options {
+                objectives: objectives(),
+                ..Options::default()
+            };
+            build(&run, &evidence, &options).conclusion
+        };
+        let found = told(searched());
+        assert_eq!(found.outcome, Outcome::Met);
+        let summary = found.summary;
+        assert!(
+            summary
+                .starts_with("The highest load within the objectives is 4 users; 8 users missed"),
+            "{summary}"
+        );
+        let none = told(hopeless());
+        assert_eq!(none.outcome, Outcome::Missed);
+        assert!(none.summary.contains("lowest load of the search, 8 users"));
+        let mut ended = searched();
+        ended.0.stopped = Some("the run was interrupted".to_owned());
+        let ended = told(ended);
+        assert_eq!(ended.outcome, Outcome::Inconclusive);
+        let summary = ended.summary;
+        assert!(
+            summary.contains("the search did not end: the run was interrupted"),
+            "{summary}"
+        );
     }
 
     #[test]

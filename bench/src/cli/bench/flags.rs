@@ -1,12 +1,13 @@
 //! The flags of `candlepower bench`, and the plan that they ask for.
 use crate::{
+    knee,
     load::{
         plan::{COOL_DOWN, Load as Level, ScenarioPlan},
         profiles,
         search::{By, Search},
         trace,
     },
-    objectives::{self, Metric, Objective},
+    objectives::{self, Objective},
 };
 use candlepower_api::{
     benchmark::{self, Objectives, PromptMix},
@@ -230,12 +231,7 @@ impl Load {
             SearchBy::Users => By::Users,
             SearchBy::Rate => By::Rate,
         };
-        let mut objectives = if objectives.is_empty() {
-            objectives::of_resource(&Objectives::default())
-        } else {
-            objectives.to_vec()
-        };
-        objectives.retain(|one| one.metric != Metric::TokensPerSecond);
+        let objectives = knee::objectives(objectives);
         if objectives.is_empty() {
             return Err(Error::Other(
                 "a search needs a limit that a higher load breaks: write --objective ttft-p95=1s, \
@@ -283,6 +279,7 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objectives::Metric;
     use clap::Parser;
 
     #[derive(Debug, Parser)]

@@ -2,6 +2,7 @@
 use crate::{
     cli::text::{Paint, table},
     figures::Figures,
+    knee,
     load::health,
     objectives::{Metric, Objective, Verdict, goodput, judge},
     record::{AppliedLoad, Knee, Run, ScenarioRun},
@@ -83,7 +84,7 @@ impl Summary {
             outcome: if is_interrupted {
                 Outcome::NoVerdict
             } else {
-                outcome(&scenarios, run)
+                outcome(&scenarios, run, objectives)
             },
             scenarios,
             knee: run.knee.clone(),
@@ -121,15 +122,12 @@ impl Summary {
     }
 }
 
-/// A search's levels of load are meant to miss in the end: what counts is whether one met.
-fn outcome(scenarios: &[ScenarioSummary], run: &Run) -> Outcome {
+fn outcome(scenarios: &[ScenarioSummary], run: &Run, objectives: &[Objective]) -> Outcome {
     if let Some(knee) = &run.knee {
-        return match (&knee.scenario, &run.stopped) {
-            (Some(_), _) => Outcome::Met,
-            (None, None) if scenarios.iter().any(|one| one.outcome() == Outcome::Missed) => {
-                Outcome::Missed
-            }
-            (None, _) => Outcome::NoVerdict,
+        return match knee::met(run, knee, objectives) {
+            Some(true) => Outcome::Met,
+            Some(false) => Outcome::Missed,
+            None => Outcome::NoVerdict,
         };
     }
     let outcomes: Vec<_> = scenarios.iter().map(ScenarioSummary::outcome).collect();
@@ -305,6 +303,7 @@ mod tests {
     use super::*;
     use crate::{
         figures::tests::{request, scenario},
+        knee::tests::{hopeless, searched},
         record::{GeneratorHealth, RequestRecord},
     };
 
@@ -402,20 +401,9 @@ mod tests {
 
     #[test]
     fn a_search_succeeds_where_some_load_met_the_objectives() {
-        let mut searched = run(vec![good()]);
-        searched.knee = Some(Knee {
-            scenario: Some("a".to_owned()),
-            goodput: 1.0,
-            missed_at: Some("b".to_owned()),
-        });
-        let found = summary(&searched, &["tpot=1ms"]);
-        assert_eq!(found.outcome, Outcome::Met);
-        searched.knee = Some(Knee {
-            scenario: None,
-            goodput: 0.0,
-            missed_at: Some("a".to_owned()),
-        });
-        assert_eq!(summary(&searched, &["tpot=1ms"]).outcome, Outcome::Missed);
+        let outcome = |(run, _): (Run, _)| summary(&run, &["ttft-p95=1s"]).outcome;
+        assert_eq!(outcome(searched()), Outcome::Met);
+        assert_eq!(outcome(hopeless()), Outcome::Missed);
     }
 
     #[test]
