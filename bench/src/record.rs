@@ -182,8 +182,21 @@ pub struct Run {
     /// What a search for the highest load within the objectives found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knee: Option<Knee>,
+    /// The first prompt of each length that was sent; of a replay, some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<SamplePrompt>,
     /// Scenarios in the order in which they ran.
     pub scenarios: Vec<ScenarioRun>,
+}
+
+/// A prompt that was sent.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SamplePrompt {
+    /// The tokens that it was made to have, chat template included.
+    pub tokens: u32,
+    /// Its text, or the beginning of it.
+    pub text: String,
 }
 
 /// The highest load that still met the objectives.
@@ -216,6 +229,7 @@ impl Run {
             generator: self.generator.clone(),
             stopped: self.stopped.clone(),
             knee: self.knee.clone(),
+            prompts: self.prompts.clone(),
             scenarios: self
                 .scenarios
                 .iter()

@@ -206,6 +206,7 @@ mod tests {
             generator: String::new(),
             stopped: None,
             knee: None,
+            prompts: vec![],
             scenarios: vec![scenario((0, 9), vec![request(1, 2, &[3, 4]), cut])],
         }
     }

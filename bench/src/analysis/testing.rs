@@ -145,6 +145,7 @@ impl Plant {
             generator: "candlepower test".to_owned(),
             stopped: None,
             knee: None,
+            prompts: vec![],
             scenarios: vec![],
         };
         let mut evidence = Evidence {

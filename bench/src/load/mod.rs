@@ -20,6 +20,7 @@ pub mod profiles;
 mod random;
 mod requests;
 mod run;
+mod samples;
 mod scenario;
 mod schedule;
 pub mod search;

@@ -1,7 +1,7 @@
 //! The seeded order of requests: what each one asks for, the same for the same seed.
 use super::{
     random::Random,
-    target::{Dialect, Lengths, Vocabulary},
+    target::{Dialect, Lengths, Prompt, Vocabulary},
 };
 use crate::record::{Outcome, RequestRecord, TokenTimes};
 use candlepower_api::benchmark::{PromptMix, Workload};
@@ -44,11 +44,7 @@ impl Requests {
         let mixed = pick(&self.workload.prompts, &mut random);
         let output = u32::try_from(self.workload.output_tokens).unwrap_or(1);
         let (prompt_tokens, output_tokens) = lengths.unwrap_or((mixed, output));
-        let mut words = Random::new(
-            self.workload.seed ^ self.texts.cast_signed(),
-            stream | WORDS,
-        );
-        let prompt = self.vocabulary.prompt(prompt_tokens, &mut words);
+        let prompt = self.prompt(index, prompt_tokens);
         // Traces are kept apart by ids that no other run has.
         let trace_id = Uuid::new_v4().simple().to_string();
         let record = RequestRecord {
@@ -73,6 +69,14 @@ impl Requests {
         );
         let traceparent = format!("00-{}-{:016x}-01", record.trace_id, index + 1);
         (Outgoing { body, traceparent }, record)
+    }
+
+    /// The prompt of so many tokens at a place of the order.
+    pub(super) fn prompt(&self, index: u64, tokens: u32) -> Prompt {
+        let stream = self.scenario * PER_SCENARIO + index;
+        let seed = self.workload.seed ^ self.texts.cast_signed();
+        let mut words = Random::new(seed, stream | WORDS);
+        self.vocabulary.prompt(tokens, &mut words)
     }
 }
 
@@ -143,11 +147,11 @@ pub(super) fn body(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
 
-    fn requests(seed: i64, scenario: u64) -> Requests {
+    pub(in crate::load) fn requests(seed: i64, scenario: u64) -> Requests {
         Requests {
             model: "m".into(),
             dialect: Dialect {

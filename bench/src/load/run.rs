@@ -6,6 +6,7 @@ use super::{
     live::Progress,
     plan::{Invalid, Load, Plan, ScenarioPlan},
     requests::Requests,
+    samples,
     scenario::{INTERRUPTED, Stage},
     search::{By, Found},
     target::{self, Known},
@@ -127,6 +128,7 @@ fn begin(plan: &Plan, client: &Client, known: Option<&Known>) -> Run {
         generator: concat!("candlepower ", env!("CARGO_PKG_VERSION")).to_owned(),
         stopped: known.is_none().then(|| INTERRUPTED.to_owned()),
         knee: None,
+        prompts: vec![],
         scenarios: Vec::new(),
     }
 }
@@ -201,6 +203,14 @@ impl Runner<'_> {
         observer: &mut dyn Observer,
     ) -> Result<bool, Error> {
         self.place += 1;
+        let requests = Requests {
+            model: self.known.model.clone(),
+            dialect: self.known.dialect,
+            vocabulary: self.known.vocabulary.clone(),
+            workload: Arc::new(self.plan.workload.clone()),
+            texts: self.plan.texts,
+            scenario: self.place as u64,
+        };
         let stage = Stage {
             plan,
             wire: Wire {
@@ -208,14 +218,7 @@ impl Runner<'_> {
                 clock: self.clock,
                 timeout: self.plan.timeout,
             },
-            requests: Requests {
-                model: self.known.model.clone(),
-                dialect: self.known.dialect,
-                vocabulary: self.known.vocabulary.clone(),
-                workload: Arc::new(self.plan.workload.clone()),
-                texts: self.plan.texts,
-                scenario: self.place as u64,
-            },
+            requests: requests.clone(),
             connections: self.connections,
             cancel: self.cancel.clone(),
             stop_at: self
@@ -229,6 +232,8 @@ impl Runner<'_> {
         if self.cancel.is_cancelled() {
             self.run.stopped = Some(INTERRUPTED.to_owned());
         }
+        let samples = &mut self.run.prompts;
+        samples::keep(samples, &plan.load, &scenario.requests, &requests);
         self.run.scenarios.push(scenario);
         let (shorter, all) = shorter(&self.run);
         self.run.output_lengths = self.known.dialect.lengths.words(shorter, all);

@@ -21,7 +21,7 @@ use crate::{
     figures::output_tokens,
     knee,
     objectives::Objective,
-    record::Run,
+    record::{Run, SamplePrompt},
 };
 use candlepower_api::benchmark::LLMBenchmarkSpec;
 use k8s_openapi::jiff::Timestamp;
@@ -171,6 +171,18 @@ fn outcome(run: &Run, levels: &[Level], findings: &[Finding], objectives: &[Obje
 }
 
 fn run_info(run: &Run) -> RunInfo {
+/// Signs of a prompt that a report shows: enough to see what it is made of.
+const SHOWN: usize = 200;
+
+fn beginning(prompt: &SamplePrompt) -> SamplePrompt {
+    let mut text: String = prompt.text.chars().take(SHOWN).collect();
+    if text.len() < prompt.text.len() {
+        text.push('…');
+    }
+    let tokens = prompt.tokens;
+    SamplePrompt { tokens, text }
+}
+
     let micros = i64::try_from(run.started_at).unwrap_or(i64::MAX);
     let started = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH);
     let end = run.scenarios.iter().map(|one| one.ended).max();
@@ -186,6 +198,7 @@ fn run_info(run: &Run) -> RunInfo {
         stopped: run.stopped.clone(),
         knee: run.knee.clone(),
     }
+        prompts: run.prompts.iter().map(beginning).collect(),
 }
 
 /// Mean prompt and output tokens of all answers, as the server counted them.

@@ -20,7 +20,7 @@ use crate::{
         versions::Versions,
     },
     objectives::Objective,
-    record::Knee,
+    record::{Knee, SamplePrompt},
 };
 use candlepower_api::benchmark::Workload;
 use schemars::JsonSchema;
@@ -117,6 +117,9 @@ pub struct RunInfo {
 }
 
 /// What a report comes to.
+    /// The first prompt of each length that was sent, cut where it is long; of a replay, some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<SamplePrompt>,
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Conclusion {

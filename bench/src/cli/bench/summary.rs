@@ -320,6 +320,7 @@ mod tests {
             generator: String::new(),
             stopped: None,
             knee: None,
+            prompts: vec![],
             scenarios,
         }
     }

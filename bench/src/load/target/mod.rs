@@ -5,6 +5,7 @@ mod vocabulary;
 mod words;
 
 pub use dialect::{Dialect, Lengths};
+pub(super) use vocabulary::Prompt;
 pub use vocabulary::Vocabulary;
 
 use super::{

@@ -115,6 +115,24 @@ fn results(report: &Report) -> Vec<String> {
 }
 
 fn data(report: &Report) -> Vec<Block> {
+/// The first prompt of each length.
+fn prompts(report: &Report) -> Vec<Block> {
+    let made = format!(
+        "Prompts are no text of people. Each is made of words of a list, drawn by a generator from the seed {}, so that it \
+         has exactly the tokens that were asked for under the target's tokenizer; the same seed makes the same prompts.",
+        report.run.workload.seed
+    );
+    let samples = &report.run.prompts;
+    if samples.is_empty() {
+        return vec![text(format!("{made} The run kept none of them."))];
+    }
+    let rows = samples
+        .iter()
+        .map(|one| [one.tokens.to_string().into(), one.text.as_str().into()]);
+    let head = ["Tokens", "Prompt, or its beginning"];
+    vec![text(made), table("Sample Prompts Used", head, rows)]
+}
+
     let json = |value: &serde_json::Value| {
         code(
             "json",
@@ -122,15 +140,8 @@ fn data(report: &Report) -> Vec<Block> {
         )
     };
     let workload = serde_json::to_value(&report.run.workload).unwrap_or_default();
-    let mut blocks = vec![
-        text(format!(
-            "Sample prompts: none are kept, because prompts are no text of people. Each is made of words of a list, drawn \
-             by a generator from the seed {}, so that it has exactly the tokens that were asked for under the target's \
-             tokenizer; the same seed makes the same prompts. The workload that they follow:",
-            report.run.workload.seed
-        )),
-        json(&workload),
-    ];
+    let mut blocks = prompts(report);
+    blocks.extend([text("The workload that prompts follow:"), json(&workload)]);
     if let Some(spec) = &report.benchmark {
         blocks.extend([text("The LLMBenchmark's spec:"), json(spec)]);
     }

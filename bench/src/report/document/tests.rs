@@ -8,6 +8,7 @@ use crate::{
         testing::{Plant, objectives},
     },
     evidence::series::Quantity,
+    record::SamplePrompt,
     report::{Format, Options, build, conclusion, render},
 };
 
@@ -241,4 +242,25 @@ fn document_control_names_its_owner_and_how_final_it_is() {
     report.run.stopped = Some("interrupted".to_owned());
     assert!(control(&report).contains("Owner: Ada"));
     assert!(control(&report).contains("Status: Draft"));
+}
+
+#[test]
+fn sample_prompts_are_shown_by_their_lengths_and_long_ones_by_their_beginning() {
+    let (mut run, evidence) = Plant::run(&levels(1.0, 20.0));
+    let text = |run: &crate::record::Run| {
+        let report = build(run, &evidence, &options());
+        render(&report, Format::Md).unwrap()
+    };
+    assert!(text(&run).contains("The run kept none of them."));
+    let sample = |tokens, words| SamplePrompt {
+        tokens,
+        text: format!("Continue:{}", " time".repeat(words)),
+    };
+    run.prompts = vec![sample(12, 2), sample(128, 118)];
+    let text = text(&run);
+    // 9 signs, 38 words of 5, and one sign more.
+    let cut = format!("| 128 | Continue:{} … |", " time".repeat(38));
+    for part in ["| 12 | Continue: time time |", &cut] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
