@@ -3,8 +3,10 @@
 //! The job asks, the operator acts: the job may read and patch this one ConfigMap and nothing else,
 //! so that a deployment that is to be measured is made, waited for and removed by the operator.
 mod node;
+mod termination;
 
 pub use node::NodeFacts;
+pub use termination::Termination;
 
 use super::LLMBenchmarkSpec;
 use crate::{benchmark::MetricsDialect, value::Duration};
@@ -114,6 +116,9 @@ pub struct Served {
     /// Why nodes are missing in that list, with the cure, where some are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes_missing: Option<String>,
+    /// How containers of its pods ended, whether or not these serve; absent where its pods are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminations: Option<Vec<Termination>>,
 }
 
 /// One page with metrics.
@@ -178,7 +183,7 @@ pub struct Answer {
     pub state: CopyState,
     /// The same in words.
     pub message: String,
-    /// The copy, once it serves.
+    /// The copy, as far as there is one; it serves where the state is `Ready`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
 }

@@ -40,6 +40,9 @@ fn reasons(before: Option<&Level>, level: &Level) -> Vec<String> {
     if let Some(rate) = level.figures.error_rate.filter(|rate| *rate > ERRORS) {
         reasons.push(format!("{:.1} % of the requests failed", rate * 100.0));
     }
+    if level.out_of_memory().is_some() {
+        reasons.push("a server was ended for lack of memory".to_owned());
+    }
     let flat = before.and_then(|before| level.flat_after(before));
     // What saturated users says begins with the same.
     let said = |flat: &String| {
@@ -54,7 +57,7 @@ fn reasons(before: Option<&Level>, level: &Level) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use crate::{
-        analysis::testing::{Plant, objectives},
+        analysis::testing::{Plant, objectives, out_of_memory},
         report::{Options, Report, build},
     };
 
@@ -105,6 +108,22 @@ mod tests {
         assert_eq!(point.scenario, "8 users");
         let failed = |reason: &String| reason.contains("% of the requests failed");
         assert!(point.reasons.iter().any(failed), "{point:?}");
+    }
+
+    #[test]
+    fn a_server_that_runs_out_of_memory_is_a_reason_and_a_sidecar_is_none() {
+        let (run, mut evidence) = Plant::run(&[at(2, |_| {}), at(8, |_| {})]);
+        let mut end = out_of_memory(run.scenarios[1].started + 5_000_000);
+        let point = |evidence: &crate::evidence::Evidence| {
+            build(&run, evidence, &Options::default()).breaking_point
+        };
+        evidence.container_ends = Some(vec![end.clone()]);
+        let found = point(&evidence).unwrap();
+        assert_eq!(found.load, "8 users");
+        assert_eq!(found.reasons, ["a server was ended for lack of memory"]);
+        end.container = "jaeger".to_owned();
+        evidence.container_ends = Some(vec![end]);
+        assert_eq!(point(&evidence), None);
     }
 
     #[test]

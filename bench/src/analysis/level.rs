@@ -1,5 +1,6 @@
 //! One scenario, with everything that is known about it.
 use super::{
+    ends::EndUnderLoad,
     interval::{self, BATCHES, Interval},
     observed::{Observed, observe},
 };
@@ -47,6 +48,9 @@ pub struct Level {
     pub saturated: Option<String>,
     /// Why it ended before its time, where it did.
     pub stopped: Option<String>,
+    /// Containers of the target that ended under this load.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<EndUnderLoad>,
 }
 
 /// Where the main figures lie with 95 % confidence; absent where there are too few requests.
@@ -102,6 +106,7 @@ impl Level {
             generator: scenario.generator.clone(),
             saturated: saturated(scenario),
             stopped: scenario.stopped.clone(),
+            ended: vec![],
             figures,
         }
     }
@@ -109,6 +114,11 @@ impl Level {
     /// Whether an objective was missed.
     pub fn misses(&self) -> bool {
         self.verdicts.iter().any(|one| one.met() == Some(false))
+    }
+
+    /// The first time that a server ran out of memory under this load.
+    pub fn out_of_memory(&self) -> Option<&EndUnderLoad> {
+        self.ended.iter().find(|one| one.end.is_out_of_memory())
     }
 
     /// Why throughput has reached its end between a lower level and this one, where the load grew by

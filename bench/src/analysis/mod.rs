@@ -4,6 +4,7 @@ pub mod breaking_point;
 pub mod comparison;
 pub mod cost;
 pub mod critical_path;
+pub mod ends;
 pub mod findings;
 mod gpu_peaks;
 pub mod interval;

@@ -7,6 +7,7 @@
 use crate::{
     evidence::{
         Evidence,
+        ends::ContainerEnd,
         facts::ModelFacts,
         probe::{Int8Rate, Probe},
         sample::{Role, Sampled},
@@ -103,6 +104,17 @@ impl Default for Plant {
 pub(crate) fn deployment() -> LLMDeploymentSpec {
     let spec = serde_json::json!({"model": {"source": "pvc://models/tiny.gguf"}});
     serde_json::from_value(spec).unwrap()
+}
+
+/// A server that was ended for lack of memory.
+pub(crate) fn out_of_memory(at: u64) -> ContainerEnd {
+    ContainerEnd {
+        pod: "tiny-1".to_owned(),
+        container: "server".to_owned(),
+        reason: "OOMKilled".to_owned(),
+        exit_code: 137,
+        at,
+    }
 }
 
 pub(crate) fn objectives() -> Vec<Objective> {

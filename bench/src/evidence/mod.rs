@@ -2,6 +2,7 @@
 pub mod cluster;
 pub mod collect;
 pub mod dialect;
+pub mod ends;
 pub mod exposition;
 pub mod facts;
 pub mod files;
@@ -18,6 +19,7 @@ pub mod trace;
 pub mod versions;
 
 use candlepower_api::{benchmark::MetricsDialect, deployment::LLMDeploymentSpec};
+use ends::ContainerEnd;
 use facts::{Machine, ModelFacts};
 use probe::Probe;
 use sample::Sampled;
@@ -54,6 +56,8 @@ pub struct Evidence {
     pub deployment: Option<LLMDeploymentSpec>,
     /// Pods whose metrics the series are sums of; 0, as in evidence of earlier versions, counts as 1.
     pub replicas: u32,
+    /// Containers of its pods that ended while the load was on; absent where nobody told how they fare.
+    pub container_ends: Option<Vec<ContainerEnd>>,
     /// What could not be had.
     pub missing: Vec<Missing>,
 }

@@ -1,7 +1,7 @@
 //! The one ConfigMap that the job may read and patch.
 use candlepower_api::benchmark::job::{
     ANSWER, ASSIGNMENT, Answer, Assignment, COPY_READY_WITHIN, Change, CopyState, KEPT, Kept,
-    PROGRESS, Progress, Served, WISH, Wish,
+    PROGRESS, Progress, Served, Termination, WISH, Wish,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -149,6 +149,20 @@ impl Mailbox {
         }
         let minutes = COPY_READY_WITHIN.as_secs() / 60;
         Ok(Err(format!("not within {minutes} minutes: {heard}")))
+    }
+
+    /// How containers of the target ended, as the operator knows now: of the deployment itself, or of the copy that
+    /// was wished for. A look that fails is followed by another.
+    pub(super) async fn terminations(&self, copy: Option<u32>) -> Option<Vec<Termination>> {
+        let served = match copy {
+            Some(wish) => self.answer(wish).await?.served?,
+            None => {
+                let data = self.data().await;
+                let data = data.inspect_err(|error| eprintln!("warning: {error}"));
+                parse::<Assignment>(&data.ok()?, ASSIGNMENT)?.target
+            }
+        };
+        served.terminations
     }
 
     /// A look that fails is followed by another.

@@ -1,5 +1,5 @@
 //! One round: load, and the evidence beside it.
-use super::{Error, follow::Follow};
+use super::{Error, ends::Ends, follow::Follow};
 use crate::{
     evidence::{
         Evidence,
@@ -37,6 +37,7 @@ pub(super) async fn measure(
     plan: &Plan,
     served: &Served,
     place: &Place<'_>,
+    ends: Ends,
     follow: &mut Follow,
     cancel: &CancellationToken,
 ) -> Result<Measured, Error> {
@@ -70,7 +71,8 @@ pub(super) async fn measure(
         nodes: served.nodes.clone(),
         nodes_missing: served.nodes_missing.clone(),
     };
-    let evidence = collect(&run, sources).await;
+    let mut evidence = collect(&run, sources).await;
+    evidence.container_ends = ends.of(&run, &evidence).await;
     Ok(Measured { run, evidence })
 }
 

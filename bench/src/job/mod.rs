@@ -7,6 +7,7 @@
 //! - `plan`: from the assignment to a plan of load;
 //! - `rounds`: the deployment, each change, and the deployment again;
 //! - `measure`: one round with its evidence;
+//! - `ends`: containers that end meanwhile;
 //! - `follow`: how far it is, told every few seconds;
 //! - `outcome`: what the rounds come to;
 //! - `shorten`: a report that fits;
@@ -14,6 +15,7 @@
 //! - `store`: the rounds' files, with which another pod goes on where one was lost.
 mod baseline;
 mod bucket;
+mod ends;
 mod follow;
 mod mailbox;
 mod measure;

@@ -3,6 +3,7 @@
 use super::{
     Error, baseline,
     bucket::Bucket,
+    ends::Ends,
     follow::Teller,
     mailbox::Mailbox,
     measure::{Measured, Place, measure},
@@ -159,7 +160,9 @@ impl Rounds {
             node: self.node.as_deref(),
         };
         let mut follow = self.teller.observer(variant);
-        let measured = measure(&plan, served, &place, &mut follow, &self.cancel).await?;
+        let copy = variant.map(|_| self.wishes);
+        let ends = Ends::follow(self.mailbox.clone(), served, copy);
+        let measured = measure(&plan, served, &place, ends, &mut follow, &self.cancel).await?;
         self.keep(store, assignment, round, &measured).await?;
         Ok(measured)
     }

@@ -10,6 +10,7 @@ use crate::{
         breaking_point::breaking_point,
         comparison::Comparison,
         cost::{Price, token_costs},
+        ends,
         findings::{Class, Finding, Scene, Severity, cold_start, findings, primary},
         level::{Level, mark_saturated_users},
         operations::{Ranking, rank},
@@ -50,6 +51,8 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
     let level = |one| Level::of(one, evidence, &options.objectives, seed);
     let mut levels: Vec<_> = run.scenarios.iter().map(level).collect();
     mark_saturated_users(&mut levels);
+    let ends = evidence.container_ends.as_deref().unwrap_or_default();
+    ends::place(&mut levels, run, ends);
     let mut missing = evidence.missing.clone();
     let operations = operations(run, evidence);
     let (prompt, output) = mean_tokens(run);
@@ -115,6 +118,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         benchmark: as_value(options.benchmark.as_ref()),
         metrics_source: evidence.metrics_source.clone(),
         traces_source: evidence.traces_source.clone(),
+        container_ends: evidence.container_ends.clone(),
         breaking_point: breaking_point(&levels),
         levels,
         operations,

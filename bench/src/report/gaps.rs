@@ -44,6 +44,7 @@ pub(super) fn all(report: &Report) -> Vec<Missing> {
         machine(report),
         resources(report),
         intervals(report),
+        ends(report),
     ];
     for one in found.into_iter().flatten() {
         if missing.iter().all(|known| known.what != one.what) {
@@ -155,7 +156,7 @@ fn resources(report: &Report) -> Vec<Missing> {
         (never(|one| one.kv_cache_max), "use of the KV cache", why),
         (
             never(|one| one.restarts),
-            "restarts of the server, such as for lack of memory",
+            "restarts of the server",
             "they are seen by scrapes alone; kubectl get pods counts them",
         ),
         (
@@ -167,6 +168,17 @@ fn resources(report: &Report) -> Vec<Missing> {
     .into_iter()
     .filter_map(said)
     .collect()
+}
+
+/// What stands where nobody told how the target's containers fare.
+pub(super) const ENDS: &str = "containers of the target that ended, such as for lack of memory";
+
+fn ends(report: &Report) -> Vec<Missing> {
+    let why = "only the operator tells of them, of an LLMDeployment that an LLMBenchmark measures; kubectl describe pod says how a \
+               container ended";
+    said((report.container_ends.is_none(), ENDS, why))
+        .into_iter()
+        .collect()
 }
 
 /// Figures whose interval needs more requests than there were.
@@ -251,6 +263,15 @@ mod tests {
         for what in ["name of the GPU", "GPU memory", "GPU temperature"] {
             assert!(missing.iter().any(|one| one == what), "{what}: {missing:?}");
         }
+    }
+
+    #[test]
+    fn how_containers_ended_is_missing_only_where_nobody_told() {
+        let mut report = Plant::report(&[Plant::default()]);
+        assert!(whats(&report).iter().any(|what| what == ENDS));
+        report.missing.clear();
+        report.container_ends = Some(vec![]);
+        assert!(!whats(&report).iter().any(|what| what == ENDS));
     }
 
     #[test]

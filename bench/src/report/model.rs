@@ -15,6 +15,7 @@ use crate::{
     },
     evidence::{
         Missing,
+        ends::ContainerEnd,
         facts::{Machine, ModelFacts},
         sample::Role,
         versions::Versions,
@@ -60,6 +61,9 @@ pub struct Report {
     pub metrics_source: Option<String>,
     /// Where traces come from.
     pub traces_source: Option<String>,
+    /// Containers of the target that ended while the load was on; absent where nobody told how they fare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_ends: Option<Vec<ContainerEnd>>,
     /// The scenarios, in the order in which they ran.
     pub levels: Vec<Level>,
     /// Critical-path shares by scenario.

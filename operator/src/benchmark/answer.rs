@@ -2,7 +2,7 @@
 use super::{decide::not_ready, dereference::Observed, served};
 use crate::events::find;
 use candlepower_api::{
-    benchmark::job::{Answer, CopyState, Wish},
+    benchmark::job::{Answer, CopyState, Served, Wish},
     deployment::LLMDeployment,
     names::{conditions, reasons::LoadFailure},
 };
@@ -18,22 +18,31 @@ pub(super) fn to(
         number: wish.number,
         state,
         message,
-        served: None,
+        // Of a copy that stopped serving under its load, the job has to learn why.
+        served: match &copy {
+            Some(Ok(copy)) => Some(known(copy, observed)),
+            _ => None,
+        },
     };
-    let copy = match copy {
+    let copy = match &copy {
         None if observed.copies.is_empty() => {
             return answer(CopyState::Released, "there is no copy".to_owned());
         }
         None => return answer(CopyState::Waiting, "the copy is being removed".to_owned()),
-        Some(Err(why)) => return answer(CopyState::Failed, why),
-        Some(Ok(copy)) => copy,
+        Some(Err(why)) => return answer(CopyState::Failed, why.clone()),
+        Some(Ok(copy)) => *copy,
     };
     if let Some(why) = hopeless(copy) {
         return answer(CopyState::Failed, why);
     }
-    if let Some(obstacle) = not_ready(copy) {
-        return answer(CopyState::Waiting, obstacle.message);
+    match not_ready(copy) {
+        Some(obstacle) => answer(CopyState::Waiting, obstacle.message),
+        None => answer(CopyState::Ready, format!("{} serves", copy.name_any())),
     }
+}
+
+/// What is known of a copy, however it stands.
+fn known(copy: &LLMDeployment, observed: &Observed) -> Served {
     let name = copy.name_any();
     let pods = observed.copy_pods.iter().filter(|pod| {
         let labels = pod.metadata.labels.as_ref();
@@ -42,13 +51,9 @@ pub(super) fn to(
         })
     });
     let pods: Vec<_> = pods.cloned().collect();
-    let served = match &observed.target {
+    match &observed.target {
         Some(target) => served::copy(copy, &pods, &observed.nodes, target),
         None => served::deployment(copy, &pods, &observed.nodes),
-    };
-    Answer {
-        served: Some(served),
-        ..answer(CopyState::Ready, format!("{name} serves"))
     }
 }
 
@@ -103,7 +108,9 @@ mod tests {
     fn a_copy_is_waited_for_until_it_serves() {
         let ready = testing::served("a");
         let loading = testing::unready("a", "Loading", "43%");
-        assert_eq!(state(Some(Ok(&loading)), &[]).0, CopyState::Waiting);
+        let waiting = to(&WISH, Some(Ok(&loading)), &Observed::default());
+        assert_eq!(waiting.state, CopyState::Waiting);
+        assert!(waiting.served.unwrap().terminations.is_some());
         let answer = to(&WISH, Some(Ok(&ready)), &Observed::default());
         assert_eq!(answer.state, CopyState::Ready);
         assert_eq!(answer.served.unwrap().url, "http://a.team.svc:8080");

@@ -3,6 +3,7 @@
 use super::{
     Guarded,
     context::{Caches, Context},
+    decide::is_over,
     nodes::NodeReader,
     reconcile, schedule,
     state::State,
@@ -11,17 +12,22 @@ use crate::{
     config::{Config, benchmark::BenchmarkConfig},
     deployment::views::{Touched, Views},
     events::Publisher,
+    guard::Guard,
     metrics::{BENCHMARK_CONTROLLER, ControllerMetrics, Metrics},
     queue::Queue,
     shutdown::Shutdown,
     watches::{self, api, cached},
     written::WrittenStatuses,
 };
-use candlepower_api::benchmark::{LLMBenchmark, LLMBenchmarkStatus};
+use candlepower_api::{
+    benchmark::{LLMBenchmark, LLMBenchmarkStatus},
+    deployment::LLMDeployment,
+    names::labels,
+};
 use futures::{Stream, StreamExt, future, stream};
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
-    Client,
+    Client, Resource,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt, predicates,
         reflector::{ObjectRef, Store},
@@ -30,6 +36,9 @@ use kube::{
 };
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// As the other controller watches them.
+type Deployment = Guard<LLMDeployment>;
 
 /// The controllers of all watched namespaces.
 pub struct Controllers {
@@ -130,7 +139,7 @@ impl Scope {
         });
         // Without this filter each status that is written would start another reconcile.
         let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
-        let touched = touched(views.touched, benchmarks.clone());
+        let touched = touched(views.touched, benchmarks.clone(), views.resources.clone());
         let controller = Controller::for_stream(changes, benchmarks.clone())
             .owns_stream(job_changes)
             .reconcile_on(told)
@@ -176,6 +185,7 @@ impl Scope {
 fn touched(
     changes: impl Stream<Item = Touched> + Send + 'static,
     benchmarks: Store<Guarded>,
+    deployments: Store<Deployment>,
 ) -> impl Stream<Item = ObjectRef<Guarded>> + Send + 'static {
     changes.flat_map(move |change| {
         let concerned = match change {
@@ -190,8 +200,30 @@ fn touched(
                 benchmark.metadata.namespace == deployment.namespace
                     && benchmark.spec.target.deployment.as_deref() == Some(deployment.name.as_str())
             }),
+            Touched::PodOf(deployment) => of_pod(&deployment, &benchmarks, &deployments),
         };
         stream::iter(concerned)
+    })
+}
+
+/// The benchmarks that a pod of `deployment` concerns: the one that this is a copy for, or all that measure it and are
+/// not over. They are told how containers end, which no status of the deployment says.
+fn of_pod(
+    deployment: &ObjectRef<Deployment>,
+    benchmarks: &Store<Guarded>,
+    deployments: &Store<Deployment>,
+) -> Vec<ObjectRef<Guarded>> {
+    let copied_for = deployments.get(deployment).and_then(|copy| {
+        let benchmark = copy.meta().labels.as_ref()?.get(labels::LLM_BENCHMARK)?;
+        Some(ObjectRef::new(benchmark).within(deployment.namespace.as_deref()?))
+    });
+    if let Some(benchmark) = copied_for {
+        return vec![benchmark];
+    }
+    all_where(benchmarks, |benchmark| {
+        benchmark.metadata.namespace == deployment.namespace
+            && benchmark.spec.target.deployment.as_deref() == Some(deployment.name.as_str())
+            && !is_over(benchmark)
     })
 }
 

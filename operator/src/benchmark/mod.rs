@@ -19,6 +19,7 @@ mod schedule;
 mod served;
 mod state;
 mod status;
+mod terminations;
 #[cfg(test)]
 mod testing;
 

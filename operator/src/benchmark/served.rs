@@ -3,6 +3,7 @@ use super::{
     decide::{Obstacle, not_ready},
     dereference::Observed,
     nodes::Nodes,
+    terminations,
 };
 use candlepower_api::{
     benchmark::{
@@ -70,6 +71,7 @@ fn elsewhere(target: &Target) -> Served {
         jaeger: target.jaeger_url.iter().cloned().collect(),
         nodes: Vec::new(),
         nodes_missing: None,
+        terminations: None,
     }
 }
 
@@ -138,6 +140,7 @@ pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>], nodes: &
         jaeger,
         nodes,
         nodes_missing,
+        terminations: Some(terminations::of(pods)),
     }
 }
 
@@ -293,6 +296,47 @@ mod tests {
         let served = deployment(&testing::served("tiny"), &pods, &nodes);
         let names: Vec<_> = served.nodes.iter().map(|node| node.name.as_str()).collect();
         assert_eq!((names, served.nodes_missing), (vec!["node-1"], None));
+    }
+
+    #[test]
+    fn a_container_that_ended_is_told_although_its_pod_does_not_serve_now() {
+        let mut pod = Arc::unwrap_or_clone(testing::serving_pod("tiny-1", "10.0.0.7"));
+        let status = pod.status.as_mut().unwrap();
+        status.conditions = None;
+        status.container_statuses = serde_json::from_value(json!([{
+            "name": "server", "image": "i", "imageID": "", "ready": false, "restartCount": 1,
+            "lastState": {"terminated": {
+                "exitCode": 137, "reason": "OOMKilled", "finishedAt": testing::NOW,
+            }},
+        }]))
+        .unwrap();
+        let pods = [Arc::new(pod)];
+        let resource = testing::benchmark(json!({"target": {"deployment": "tiny"}}));
+        let observed = Observed {
+            target: Some(Arc::new(testing::unready("tiny", "OOMKilled", ""))),
+            target_pods: pods.to_vec(),
+            ..Observed::default()
+        };
+        let served = last_known(&resource, &observed);
+        assert_eq!(served.metrics, []);
+        let told = served.terminations.unwrap();
+        assert_eq!(told[0].reason, "OOMKilled");
+        let copy = copy(
+            &testing::served("nightly-q8"),
+            &pods,
+            &Nodes::default(),
+            &testing::served("tiny"),
+        );
+        assert_eq!(copy.terminations, Some(told));
+    }
+
+    #[test]
+    fn of_a_server_without_pods_of_ours_no_end_is_known_and_none_is_denied() {
+        let resource = testing::benchmark(json!({"target": {"url": "http://a", "model": "m"}}));
+        let served = target(&resource, &Observed::default()).unwrap();
+        assert_eq!(served.terminations, None);
+        let quiet = deployment(&testing::served("tiny"), &[], &Nodes::default());
+        assert_eq!(quiet.terminations, Some(vec![]));
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl Scope {
         let (disruption_budgets, budget_changes) =
             indexed(client, namespace, Kind::PodDisruptionBudget, metrics);
         let (pods, pod_changes) = indexed_pods(client, namespace, metrics);
-        let pod_changes = views::tap(pod_changes, &touch, views::of_benchmark);
+        let pod_changes = views::tap(pod_changes, &touch, views::of_pod);
 
         let known = &shared.monitoring.served;
         let at_times = |kind, is_served: fn(Served) -> bool| {

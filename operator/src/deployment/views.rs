@@ -1,6 +1,6 @@
 //! What is watched for `LLMDeployment`, lent to the controller of `LLMBenchmark`, so that nothing is
 //! watched twice.
-use super::Guarded;
+use super::{Guarded, caches::resource_name};
 use crate::children::Cached;
 use candlepower_api::names::labels;
 use futures::{
@@ -29,6 +29,8 @@ pub(crate) enum Touched {
     ChildOf(String, String),
     /// The deployment itself, which some benchmark may measure.
     Deployment(ObjectRef<Guarded>),
+    /// A pod of the deployment, which some benchmark may measure.
+    PodOf(ObjectRef<Guarded>),
 }
 
 /// Tells of each change that passes.
@@ -56,6 +58,15 @@ pub(super) fn of_benchmark<K: Resource>(object: &K) -> Option<Touched> {
     Some(Touched::ChildOf(namespace, name.clone()))
 }
 
+/// The benchmark whose load a pod puts on, or else the deployment that it serves.
+pub(super) fn of_pod(pod: &Pod) -> Option<Touched> {
+    of_benchmark(pod).or_else(|| {
+        let namespace = pod.metadata.namespace.as_deref()?;
+        let deployment = ObjectRef::new(resource_name(pod)?).within(namespace);
+        Some(Touched::PodOf(deployment))
+    })
+}
+
 /// The same of a child.
 pub(super) fn child_of_benchmark(child: &Cached) -> Option<Touched> {
     let name = child.benchmark.as_deref()?;
@@ -66,4 +77,28 @@ pub(super) fn child_of_benchmark(child: &Cached) -> Option<Touched> {
 /// A temporary copy tells the benchmark that owns it, any other deployment all that measure it.
 pub(super) fn of_deployment(resource: &Guarded) -> Option<Touched> {
     of_benchmark(resource).or_else(|| Some(Touched::Deployment(ObjectRef::from_obj(resource))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_concerns_those_that_measure_its_deployment_unless_it_puts_the_load_on() {
+        let pod = |label: &str| -> Pod {
+            let metadata = json!({"name": "a", "namespace": "team", "labels": {label: "tiny"}});
+            serde_json::from_value(json!({"metadata": metadata})).unwrap()
+        };
+        let deployment = ObjectRef::new("tiny").within("team");
+        assert_eq!(
+            of_pod(&pod(labels::LLM_DEPLOYMENT)),
+            Some(Touched::PodOf(deployment))
+        );
+        assert_eq!(
+            of_pod(&pod(labels::LLM_BENCHMARK)),
+            Some(Touched::ChildOf("team".to_owned(), "tiny".to_owned()))
+        );
+        assert_eq!(of_pod(&pod("app")), None);
+    }
 }

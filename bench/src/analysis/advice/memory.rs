@@ -24,7 +24,9 @@ fn smaller(precision: &str) -> Option<Precision> {
 /// Fewer bits for each weight: less to read for each token, and less memory.
 pub(super) fn quantise(patient: &Patient<'_>) -> Option<Recommendation> {
     let found = patient.finding(Class::MemoryBandwidth);
-    let (finding, level) = patient.harm(Class::Capacity).or(found)?;
+    let full = patient.finding(Class::OutOfMemory);
+    let full = full.or_else(|| patient.harm(Class::Capacity));
+    let (finding, level) = full.or(found)?;
     let model = patient.model?;
     let now = model.precision.as_deref()?;
     let next = smaller(now)?;
@@ -129,7 +131,8 @@ pub(super) fn kv_cache(patient: &Patient<'_>) -> Option<Recommendation> {
 /// A shorter longest sequence, where requests are far shorter than it.
 pub(super) fn context_limit(patient: &Patient<'_>) -> Option<Recommendation> {
     let (finding, _) = patient
-        .harm(Class::Capacity)
+        .finding(Class::OutOfMemory)
+        .or_else(|| patient.harm(Class::Capacity))
         .or_else(|| patient.finding(Class::KvCachePressure))?;
     let limit = patient.model?.context_length?;
     let longest = patient.longest_prompt()?;
@@ -172,12 +175,46 @@ pub(super) fn context_limit(patient: &Patient<'_>) -> Option<Recommendation> {
     })
 }
 
-/// A larger memory limit.
-pub(super) fn more_memory(patient: &Patient<'_>) -> Option<Recommendation> {
-    let (finding, _) = patient.harm(Class::Capacity)?;
+/// A smaller KV cache of a fixed size, where the kernel ended the server for lack of memory.
+pub(super) fn smaller_kv_cache(patient: &Patient<'_>) -> Option<Recommendation> {
+    let (finding, _) = patient.finding(Class::OutOfMemory)?;
     let spec = patient
         .deployment
         .filter(|spec| spec.resources.device() == Device::Cpu)?;
+    let now = spec.engine.kv_cache_memory?;
+    let then = ByteSize::mebibytes((now.bytes() / 2) >> 20);
+    Some(Recommendation {
+        id: "smaller-kv-cache".to_owned(),
+        answers: Some(finding.class),
+        title: format!("Give the KV cache {then} at most"),
+        priority: Priority::Medium,
+        effort: "minutes".to_owned(),
+        risk: Risk::Medium,
+        problem: finding.cause.clone(),
+        solution: format!(
+            "Set engine.kvCacheMemory to {then} instead of {now}, where the node has no more memory to give: \
+             fewer requests are then computed at once, and the others wait."
+        ),
+        evidence: evidence(finding),
+        impact: vec![Projection {
+            metric: "memory of the KV cache".to_owned(),
+            now: gib(now.bytes() as f64),
+            projected: gib(then.bytes() as f64),
+            formula: "kvCacheMemory / 2".to_owned(),
+        }],
+        patch: Some(json!({"engine": {"kvCacheMemory": then.to_string()}})),
+    })
+}
+
+/// A larger memory limit. That of a pod with a GPU is of the memory beside it, which the kernel ends servers for, too.
+pub(super) fn more_memory(patient: &Patient<'_>) -> Option<Recommendation> {
+    let spec = patient.deployment?;
+    let full = || {
+        let on_cpu = spec.resources.device() == Device::Cpu;
+        patient.harm(Class::Capacity).filter(|_| on_cpu)
+    };
+    let killed = patient.finding(Class::OutOfMemory);
+    let (finding, _) = killed.or_else(full)?;
     let now = spec.resources.memory;
     let then = ByteSize::mebibytes((now.bytes() * 2).div_ceil(1 << 20));
     Some(Recommendation {
@@ -190,11 +227,21 @@ pub(super) fn more_memory(patient: &Patient<'_>) -> Option<Recommendation> {
         problem: finding.cause.clone(),
         solution: format!("Set resources.memory to {then}, on a node that has as much."),
         evidence: evidence(finding),
-        impact: vec![Projection {
-            metric: "weights' share of memory".to_owned(),
-            now: format!("{:.0} %", finding.share * 100.0),
-            projected: format!("{:.0} %", finding.share * 50.0),
-            formula: "weights / limit".to_owned(),
+        impact: vec![if finding.class == Class::OutOfMemory {
+            Projection {
+                metric: "memory limit".to_owned(),
+                now: gib(now.bytes() as f64),
+                projected: gib(then.bytes() as f64),
+                formula: "twice the limit that was too little; how much is needed nobody saw"
+                    .to_owned(),
+            }
+        } else {
+            Projection {
+                metric: "weights' share of memory".to_owned(),
+                now: format!("{:.0} %", finding.share * 100.0),
+                projected: format!("{:.0} %", finding.share * 50.0),
+                formula: "weights / limit".to_owned(),
+            }
         }],
         patch: Some(json!({"resources": {"memory": then.to_string()}})),
     })

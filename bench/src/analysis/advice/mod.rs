@@ -175,6 +175,7 @@ const CATALOGUE: &[Remedy] = &[
     memory::context_limit,
     memory::quantise,
     memory::more_memory,
+    memory::smaller_kv_cache,
     service::preload,
     service::tokenizer,
     service::replicas,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    analysis::testing::{Plant, objectives},
+    analysis::testing::{Plant, objectives, out_of_memory},
     evidence::series::Quantity,
     report::{Options, build},
 };
@@ -46,6 +46,16 @@ fn set(plant: &mut Plant, gauges: &[(Quantity, f64)]) {
     let kept = |quantity: &Quantity| gauges.iter().all(|(set, _)| set != quantity);
     plant.gauges.retain(|(quantity, _)| kept(quantity));
     plant.gauges.extend(gauges);
+}
+
+/// What is to be done about a server with a KV cache of 256 MiB that was ended for lack of memory.
+fn killed() -> Vec<Recommendation> {
+    let plant = Plant::with(|plant| {
+        plant.deployment.engine.kv_cache_memory = Some("256Mi".parse().unwrap());
+    });
+    let (run, mut evidence) = Plant::run(&[plant]);
+    evidence.container_ends = Some(vec![out_of_memory(20_000_000)]);
+    build(&run, &evidence, &Options::default()).recommendations
 }
 
 fn one_by_one(plant: &mut Plant) {
@@ -114,6 +124,7 @@ fn the_resource_takes_every_patch_of_the_catalogue() {
             plant.prefill = 900.0;
             plant.deployment.engine.prefix_caching = false;
         }),
+        killed(),
     ];
     let mut seen = BTreeMap::new();
     for one in all.iter().flatten() {
@@ -404,6 +415,23 @@ fn a_full_kv_cache_is_to_be_larger() {
     let all = advice(full_cache);
     let spec = patched(&patch(&all, "kv-cache-memory"));
     assert_eq!(spec.engine.kv_cache_memory.unwrap().to_string(), "512Mi");
+}
+
+#[test]
+fn a_server_that_ran_out_of_memory_is_to_have_more_or_to_need_less() {
+    let all = killed();
+    let ids: Vec<_> = all.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(ids, ["memory-limit", "quantise", "smaller-kv-cache"]);
+    assert!(
+        all.iter()
+            .all(|one| one.answers == Some(Class::OutOfMemory))
+    );
+    let limit = &all[0];
+    assert_eq!(limit.priority, Priority::High);
+    assert_eq!(limit.impact[0].projected, "8.00 GiB");
+    assert!(limit.evidence[0].contains("OOMKilled"), "{limit:?}");
+    let spec = patched(&patch(&all, "smaller-kv-cache"));
+    assert_eq!(spec.engine.kv_cache_memory.unwrap().to_string(), "128Mi");
 }
 
 #[test]

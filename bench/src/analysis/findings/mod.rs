@@ -5,6 +5,7 @@
 //! limited by something.
 mod client;
 mod compute;
+mod ended;
 mod start;
 mod waiting;
 
@@ -24,6 +25,8 @@ use std::fmt;
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Class {
+    /// The kernel ended the server for lack of memory.
+    OutOfMemory,
     /// The load generator could not keep up, so figures say little about the server.
     OverloadedGenerator,
     /// The CPU limit stopped the server's threads.
@@ -54,6 +57,7 @@ impl Class {
     /// What people call it.
     pub const fn title(self) -> &'static str {
         match self {
+            Self::OutOfMemory => "out of memory",
             Self::OverloadedGenerator => "overloaded load generator",
             Self::ThrottledCpu => "throttled CPU",
             Self::Queueing => "queueing",
@@ -66,6 +70,16 @@ impl Class {
             Self::MemoryBandwidth => "memory bandwidth",
             Self::Compute => "compute",
             Self::Overhead => "overhead",
+        }
+    }
+
+    /// Its place among findings of one severity, whatever their shares: a server that was ended is the worst, and a
+    /// load generator that is late makes all others doubtful.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::OutOfMemory => 0,
+            Self::OverloadedGenerator => 1,
+            _ => 2,
         }
     }
 
@@ -85,7 +99,7 @@ impl Class {
                 matches!(metric, Tpot | TokensPerSecond)
             }
             Self::ThrottledCpu => metric != ErrorRate,
-            Self::OverloadedGenerator | Self::Capacity => true,
+            Self::OutOfMemory | Self::OverloadedGenerator | Self::Capacity => true,
         }
     }
 }
@@ -167,6 +181,7 @@ enum Source {
     Traces,
     Probe,
     Generator,
+    Kubernetes,
 }
 
 fn proof(what: &str, value: String, source: Source) -> Proof {
@@ -176,6 +191,7 @@ fn proof(what: &str, value: String, source: Source) -> Proof {
         Source::Traces => "traces",
         Source::Probe => "probe",
         Source::Generator => "load generator",
+        Source::Kubernetes => "Kubernetes",
     };
     Proof {
         what: what.to_owned(),
@@ -314,10 +330,10 @@ pub fn findings(scene: Scene<'_>) -> Vec<Finding> {
         all.extend(of_level(view));
     }
     all.extend(scene.cold_start.and_then(start::finding));
+    all.extend(ended::out_of_memory(scene));
     all.sort_by(|a, b| {
-        let voids = |one: &Finding| one.class != Class::OverloadedGenerator;
-        (a.severity, voids(a))
-            .cmp(&(b.severity, voids(b)))
+        (a.severity, a.class.rank())
+            .cmp(&(b.severity, b.class.rank()))
             .then(b.share.total_cmp(&a.share))
             .then(a.class.cmp(&b.class))
     });

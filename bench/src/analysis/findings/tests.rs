@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    analysis::testing::{Plant, objectives},
+    analysis::testing::{Plant, objectives, out_of_memory},
     evidence::series::Quantity,
     report::{Options, build},
 };
@@ -489,4 +489,60 @@ fn a_cold_start_tells_how_long_the_model_took_to_load_where_the_server_says_it()
     let told = cold(vec![(Quantity::LoadSeconds, 2.5)]);
     assert_eq!(told.as_deref(), Some("before the first scrape, in 2.50 s"));
     assert_eq!(cold(vec![]), None);
+}
+
+/// The report of a healthy run with these ends.
+fn with_ends(ends: Vec<crate::evidence::ends::ContainerEnd>) -> crate::report::Report {
+    let at = |users| Plant {
+        users,
+        ..Plant::default()
+    };
+    let (run, mut evidence) = Plant::run(&[at(4), at(8)]);
+    evidence.container_ends = Some(ends);
+    let options = Options {
+        objectives: objectives(),
+        ..Options::default()
+    };
+    build(&run, &evidence, &options)
+}
+
+#[test]
+fn a_server_that_was_ended_for_lack_of_memory_is_the_primary_bottleneck() {
+    let crashed = crate::evidence::ends::ContainerEnd {
+        reason: "Error".to_owned(),
+        exit_code: 1,
+        ..out_of_memory(10_000_000)
+    };
+    let report = with_ends(vec![crashed, out_of_memory(70_000_000)]);
+    let first = &report.findings[0];
+    assert_eq!(
+        (first.class, first.severity, first.confidence),
+        (Class::OutOfMemory, Severity::Critical, Confidence::High)
+    );
+    assert_eq!(
+        report.conclusion.primary_bottleneck,
+        Some(Class::OutOfMemory)
+    );
+    assert_eq!((first.scenario.as_str(), first.share), ("8 users", 0.5));
+    let told = &first.evidence[0].value;
+    assert!(
+        told.contains("70 s after the run had begun, under 8 users"),
+        "{told}"
+    );
+    assert!(first.evidence.iter().any(|one| one.what == "memory limit"));
+}
+
+#[test]
+fn a_server_that_was_ended_for_another_reason_or_a_sidecar_is_no_lack_of_memory() {
+    let crashed = crate::evidence::ends::ContainerEnd {
+        reason: "Error".to_owned(),
+        ..out_of_memory(10_000_000)
+    };
+    let sidecar = crate::evidence::ends::ContainerEnd {
+        container: "prometheus".to_owned(),
+        ..out_of_memory(10_000_000)
+    };
+    let report = with_ends(vec![crashed, sidecar]);
+    let out = |one: &Finding| one.class == Class::OutOfMemory;
+    assert!(!report.findings.iter().any(out), "{:?}", report.findings);
 }

@@ -242,6 +242,11 @@ fn acceptable(report: &Report) -> Vec<String> {
             percent(most(|level| level.observed.kv_cache_max)),
         ),
         (
+            Class::OutOfMemory,
+            "Out of memory: no server was ended for it{} (Kubernetes)",
+            report.container_ends.as_ref().map(|_| String::new()),
+        ),
+        (
             Class::Capacity,
             "Memory: at most {} in use (server metrics)",
             most(|level| level.observed.memory_max).map(words::bytes),

@@ -1,10 +1,12 @@
 //! Section 5: every scenario, and where the load became too much.
-use super::{Block, Cell, Mark, Section, label, list, pictures, resources, table, text};
+use super::{
+    Block, Cell, Mark, Section, findings::sentence, label, list, pictures, resources, table, text,
+};
 use crate::{
     analysis::level::Level,
     objectives::Metric,
     record::AppliedLoad,
-    report::{model::Report, plot, words},
+    report::{gaps, model::Report, plot, words},
 };
 
 pub(super) fn section(report: &Report) -> Section {
@@ -67,6 +69,7 @@ fn scenario(number: &str, level: &Level, baseline: Option<&Level>) -> Section {
         ]);
     }
     section = section.with([label("Errors"), errors(level)]);
+    section = section.with(ended(level));
     section.with([label("Observations"), list(observations(level))])
 }
 
@@ -182,6 +185,18 @@ fn errors(level: &Level) -> Block {
     table("Failures by class", ["Class", "Requests", "Share"], rows)
 }
 
+/// Containers that ended under this load, whether or not a request failed for it.
+fn ended(level: &Level) -> Vec<Block> {
+    if level.ended.is_empty() {
+        return vec![];
+    }
+    let ends = level.ended.iter().map(ToString::to_string);
+    vec![
+        text("Containers of the target ended meanwhile:"),
+        list(ends.map(|end| sentence(&end))),
+    ]
+}
+
 fn observations(level: &Level) -> Vec<String> {
     let mut seen = vec![];
     let missed = level.verdicts.iter().filter(|one| one.met() == Some(false));
@@ -265,12 +280,37 @@ fn breaking_points(report: &Report, place: usize) -> Section {
             missed.unwrap_or_default()
         )));
     }
-    blocks.push(text(
-        "Out-of-memory errors: not observed as such. A server that is ended for lack of memory shows as requests without \
-         a connection or with a broken stream; kubectl get pods says why it was started again.",
-    ));
+    blocks.push(out_of_memory(report));
     blocks.push(scalability(report));
     Section::new(&format!("5.{place}"), "Breaking Points and Scalability").with(blocks)
+}
+
+/// From which load on the kernel ended a server.
+fn out_of_memory(report: &Report) -> Block {
+    if report.container_ends.is_none() {
+        let mut missing = report.missing.iter();
+        let why = missing.find(|one| one.what == gaps::ENDS);
+        let why = why.map_or("nobody told it", |one| one.why.as_str());
+        return text(format!("Out of memory: not known, because {why}."));
+    }
+    let killed = report
+        .levels
+        .iter()
+        .filter_map(|level| Some((level, level.out_of_memory()?)));
+    match killed.min_by_key(|(_, first)| first.end.at) {
+        Some((level, first)) => Block::Callout {
+            mark: Mark::Bad,
+            text: format!(
+                "Out of memory: first under {} ({}), with {:.1} requests in flight: {first}.",
+                level.load_text(),
+                level.name,
+                first.in_flight
+            ),
+        },
+        None => text(
+            "Out of memory: none. No server was ended for lack of memory while the load was on, as the statuses of its pods say.",
+        ),
+    }
 }
 
 fn scalability(report: &Report) -> Block {

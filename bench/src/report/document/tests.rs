@@ -5,7 +5,7 @@ use crate::{
         advice::Recommendation,
         comparison::{AGAIN, DEPLOYMENT, Side, compare_repeated},
         cost::Price,
-        testing::{Plant, objectives},
+        testing::{Plant, objectives, out_of_memory},
     },
     evidence::series::Quantity,
     record::SamplePrompt,
@@ -209,6 +209,38 @@ fn a_bottleneck_has_symptoms_against_targets_and_an_impact_in_figures() {
     ] {
         assert!(section.contains(said), "{said}: {section}");
     }
+}
+
+#[test]
+fn the_load_that_a_server_ran_out_of_memory_under_is_told_and_that_none_did() {
+    let (run, mut evidence) = Plant::run(&levels(1.0, 20.0));
+    let said = |evidence: &crate::evidence::Evidence| {
+        let text = markdown(&build(&run, evidence, &options()));
+        let breaking = part(&text, "### 5.3 Breaking Points and Scalability").to_owned();
+        let second = part(&text, "### 5.2").to_owned();
+        (breaking, second)
+    };
+    assert!(
+        said(&evidence)
+            .0
+            .contains("Out of memory: not known, because only the operator")
+    );
+    evidence.container_ends = Some(vec![]);
+    assert!(said(&evidence).0.contains("Out of memory: none."));
+    evidence.container_ends = Some(vec![out_of_memory(run.scenarios[1].started + 9_000_000)]);
+    let (breaking, second) = said(&evidence);
+    assert!(
+        breaking.contains("Out of memory: first under 8 users"),
+        "{breaking}"
+    );
+    assert!(
+        breaking.contains("a server was ended for lack of memory"),
+        "{breaking}"
+    );
+    assert!(
+        second.contains("Container server of pod tiny-1: OOMKilled, exit status 137"),
+        "{second}"
+    );
 }
 
 #[test]
