@@ -111,6 +111,7 @@ pub async fn collect(run: &Run, sources: Sources) -> Evidence {
         };
         evidence.machine = Some(read.or_of_nodes(&sources.nodes));
     }
+    evidence.nodes = sources.nodes;
     if sources.same_machine {
         let probed = tokio::task::spawn_blocking(|| probe(PROBE)).await;
         match probed {

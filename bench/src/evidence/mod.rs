@@ -18,7 +18,10 @@ pub mod series;
 pub mod trace;
 pub mod versions;
 
-use candlepower_api::{benchmark::MetricsDialect, deployment::LLMDeploymentSpec};
+use candlepower_api::{
+    benchmark::{MetricsDialect, job::NodeFacts},
+    deployment::LLMDeploymentSpec,
+};
 use ends::ContainerEnd;
 use facts::{Machine, ModelFacts};
 use probe::Probe;
@@ -50,6 +53,8 @@ pub struct Evidence {
     pub versions: Versions,
     /// The machine that the server runs on, where it is known.
     pub machine: Option<Machine>,
+    /// What Kubernetes knows of the nodes that its pods ran on.
+    pub nodes: Vec<NodeFacts>,
     /// How fast that machine is.
     pub probe: Option<Probe>,
     /// What the deployment asks for, where it is one of ours.

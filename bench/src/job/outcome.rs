@@ -2,8 +2,8 @@
 use crate::{
     analysis::{
         comparison::{
-            AGAIN, Change, Compared, Comparison, DEPLOYMENT, LevelComparison, Row, Side, Unlike,
-            compare, compare_repeated,
+            AGAIN, Change, Compared, Comparison, DEPLOYMENT, LevelComparison, Place, Row, Side, Unlike,
+            compare, compare_repeated, other_machine,
         },
         findings::Class,
         interval::Interval,
@@ -68,6 +68,7 @@ fn beside(
 ) -> Result<Comparison, String> {
     // The same work by intention: only the seed of the deployment's second round differs.
     let workload = &before.run.workload;
+    let other = other_machine(place(DEPLOYMENT, before), place(name, after));
     let before = Side {
         name: DEPLOYMENT,
         workload,
@@ -79,7 +80,18 @@ fn beside(
         levels: &after.levels,
     };
     let again = again.map(|again| again.levels.as_slice());
-    compare_repeated(before, again, after).map_err(|unlike| unlike.to_string())
+    compare_repeated(before, again, after)
+        .map(|comparison| comparison.on(other))
+        .map_err(|unlike| unlike.to_string())
+}
+
+fn place<'a>(name: &'a str, report: &'a Report) -> Place<'a> {
+    let machine = report.machine.as_ref();
+    Place {
+        name,
+        nodes: &report.nodes,
+        cpu: machine.and_then(|machine| machine.cpu.as_deref()),
+    }
 }
 
 /// For the status: everything in a few lines.
@@ -225,6 +237,7 @@ fn row_in_words(row: &Row) -> Option<String> {
         Change::NoDifference => "no certain difference",
         Change::WithinDrift => "within the deployment's own drift",
         Change::CutOff => "requests were cut off while they waited",
+        Change::OtherMachine => "on a machine of another kind",
         Change::NotKnown => "too few requests to say",
     };
     Some(match row.change {
@@ -241,6 +254,7 @@ mod tests {
         record::{ErrorClass, Outcome as Ended, TokenTimes},
         report::{Options, build},
     };
+    use candlepower_api::benchmark::job::NodeFacts;
 
     fn row(metric: Compared, change: f64, verdict: Change) -> Row {
         let estimate = Estimate {
@@ -295,6 +309,34 @@ mod tests {
         let all = comparisons(&first, &[tried], Some(&last));
         let drift: Vec<_> = all.iter().map(Comparison::is_drift).collect();
         assert_eq!(drift, [false, true]);
+    }
+
+    #[test]
+    fn a_variant_on_another_kind_of_node_is_measured_and_not_judged() {
+        let on = |name: &str, cores: u32, tpot| {
+            let mut report = Plant::report(&[Plant::with(|plant| plant.tpot = tpot)]);
+            report.nodes = vec![NodeFacts {
+                name: name.into(),
+                cpu_millicores: Some(cores * 1000),
+                ..NodeFacts::default()
+            }];
+            report
+        };
+        let first = on("a", 16, 30.0);
+        let tried = |report| Tried {
+            name: "q4".into(),
+            result: Ok(report),
+        };
+        let alike = variant(&first, &tried(on("b", 16, 20.0)), None).result;
+        assert!(alike.contains("(better)"), "{alike}");
+        let other = tried(on("b", 8, 20.0));
+        let result = variant(&first, &other, None).result;
+        assert!(
+            result.contains("TPOT -33% (on a machine of another kind)"),
+            "{result}"
+        );
+        let compared = &comparisons(&first, &[other], None)[0];
+        assert!(!compared.has_changed() && compared.is_of_another_machine());
     }
 
     #[test]

@@ -114,6 +114,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         server: evidence.server.clone(),
         versions: evidence.versions.clone(),
         machine: evidence.machine.clone(),
+        nodes: evidence.nodes.clone(),
         deployment: as_value(evidence.deployment.as_ref()),
         benchmark: as_value(options.benchmark.as_ref()),
         metrics_source: evidence.metrics_source.clone(),

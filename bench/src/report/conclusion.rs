@@ -236,6 +236,7 @@ mod tests {
             levels: vec![],
             left_out: vec![],
             capacity: None,
+            other_machine: None,
         }];
         assert!(summary(&report).contains("Measured: q4"));
         report.conclusion.outcome = Outcome::Void;

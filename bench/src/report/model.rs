@@ -23,7 +23,7 @@ use crate::{
     objectives::Objective,
     record::{Knee, SamplePrompt},
 };
-use candlepower_api::benchmark::Workload;
+use candlepower_api::benchmark::{Workload, job::NodeFacts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,9 @@ pub struct Report {
     pub versions: Versions,
     /// The server's machine.
     pub machine: Option<Machine>,
+    /// What Kubernetes knows of the nodes that the target's pods ran on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeFacts>,
     /// The spec of the LLMDeployment, where the target was one.
     pub deployment: Option<serde_json::Value>,
     /// The spec of the LLMBenchmark, where the run was one.

@@ -31,7 +31,10 @@ pub(super) fn trial<'a>(report: &'a Report, one: &Recommendation) -> Trial<'a> {
         .iter()
         .find(|found| found.before == DEPLOYMENT && found.after == one.id);
     if let Some(found) = found {
-        return Trial::Measured(found);
+        // What may be the machine's doing says nothing of the change.
+        let other = found.other_machine.as_ref();
+        let other = other.filter(|_| found.is_of_another_machine());
+        return other.map_or(Trial::Measured(found), |other| Trial::Failed(&other.text));
     }
     let lost = format!("the variant {}", one.id);
     let lost = report.missing.iter().find(|missing| missing.what == lost);

@@ -162,6 +162,9 @@ pub(super) fn verdict(level: &Level, metric: Metric) -> Option<Verdict> {
 
 /// What a change is better and worse in, in any scenario.
 pub(super) fn effect(comparison: &Comparison) -> String {
+    if comparison.is_of_another_machine() {
+        return "cannot be judged, because it ran on a machine of another kind".to_owned();
+    }
     let names = |change| figures(&comparison.figures_that(change));
     match (names(Change::Better), names(Change::Worse)) {
         (better, worse) if better.is_empty() && worse.is_empty() => {
@@ -215,6 +218,7 @@ pub(super) const fn change_name(row: &Row) -> &'static str {
         Change::NoDifference => "no verdict: the intervals overlap",
         Change::WithinDrift => "no verdict: within the deployment's own drift",
         Change::CutOff => "no verdict: requests were cut off while they waited",
+        Change::OtherMachine => "no verdict: on a machine of another kind",
         Change::NotKnown if row.metric.is_peak() => "no verdict: a peak has no interval",
         Change::NotKnown => "no verdict: too few requests",
     }

@@ -1,8 +1,9 @@
 //! What Kubernetes knows of the machine that a target runs on.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A node, as its object describes it; what that does not say is absent.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeFacts {
     /// The node's name.

@@ -3,8 +3,10 @@
 //! Where the first run was repeated at the end, what it was is everything between its two rounds: a
 //! change inside that may be the machine's, and is not taken for the effect of what was changed.
 mod capacity;
+mod machines;
 
 pub use capacity::{Borne, Capacity};
+pub use machines::{OtherMachine, Place, other_machine};
 
 use super::{interval::Interval, level::Level};
 use candlepower_api::benchmark::Workload;
@@ -42,6 +44,9 @@ pub struct Comparison {
     /// How much load each side bears; none without objectives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// What the second run had below it, where that was not what the first had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_machine: Option<OtherMachine>,
 }
 
 /// One scenario that both ran.
@@ -162,6 +167,8 @@ pub enum Change {
     WithinDrift,
     /// Requests were cut off while they waited for their first token, and might decide it.
     CutOff,
+    /// The second run had a machine of another kind below it, which may have made the difference.
+    OtherMachine,
     /// A figure or an interval is missing.
     NotKnown,
 }
@@ -242,6 +249,7 @@ pub fn compare_repeated(
         levels,
         left_out,
         capacity: Capacity::of(&common),
+        other_machine: None,
     })
 }
 

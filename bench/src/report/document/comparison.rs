@@ -1,7 +1,9 @@
 //! Section 7.1: what a change brought, measured under the same load.
 use super::{Block, Cell, Mark, code, label, pictures, table, text, wide_table};
 use crate::{
-    analysis::comparison::{Borne, Capacity, Change, Comparison, DEPLOYMENT, LevelComparison, Row},
+    analysis::comparison::{
+        Borne, Capacity, Change, Comparison, DEPLOYMENT, LevelComparison, OtherMachine, Row,
+    },
     report::{model::Report, plot, words},
 };
 
@@ -37,6 +39,13 @@ fn drift(report: &Report) -> Block {
             "Neither run was repeated: where the machine itself changed between them, that looks like an effect.",
         );
     };
+    if let Some(other) = drift
+        .other_machine
+        .as_ref()
+        .filter(|other| other.of_other_kind)
+    {
+        return machine(other);
+    }
     let prompts = "The last round's prompts had the same lengths and were made of other words, so that the prefix cache did \
                    not hold them.";
     let most = drift.levels.iter().filter_map(largest_change);
@@ -98,7 +107,9 @@ fn overview(changes: &[&Comparison]) -> Block {
     let rows = changes.iter().map(|one| {
         let names = |change| {
             let names = words::figures(&one.figures_that(change));
-            if names.is_empty() {
+            if one.is_of_another_machine() {
+                "not known: on another machine".to_owned()
+            } else if names.is_empty() {
                 "nothing".to_owned()
             } else {
                 names
@@ -180,6 +191,7 @@ pub(super) fn patch_of<'a>(
 /// One comparison, as tables and plots.
 pub(in crate::report) fn blocks_of(comparison: &Comparison) -> Vec<Block> {
     let mut blocks = vec![];
+    blocks.extend(comparison.other_machine.as_ref().map(machine));
     for level in &comparison.levels {
         blocks.push(label(&format!(
             "{} → {} ({}, {})",
@@ -188,7 +200,9 @@ pub(in crate::report) fn blocks_of(comparison: &Comparison) -> Vec<Block> {
         blocks.push(rows(level));
         blocks.extend(pictures([plot::before_after(comparison, level)]));
     }
-    blocks.extend(comparison.capacity.as_ref().map(concurrency));
+    let capacity = comparison.capacity.as_ref();
+    let alone = !comparison.is_of_another_machine();
+    blocks.extend(capacity.map(|capacity| concurrency(capacity, alone)));
     if !comparison.left_out.is_empty() {
         blocks.push(text(format!(
             "Only one of the two ran: {}.",
@@ -198,8 +212,21 @@ pub(in crate::report) fn blocks_of(comparison: &Comparison) -> Vec<Block> {
     blocks
 }
 
-fn concurrency(capacity: &Capacity) -> Block {
+fn machine(other: &OtherMachine) -> Block {
+    // Names stay as they are, at the beginning of a sentence, too.
+    let text = format!("{}.", other.text);
+    if other.of_other_kind {
+        let mark = Mark::Warning;
+        Block::Callout { mark, text }
+    } else {
+        super::text(text)
+    }
+}
+
+/// A gain is told where the change `alone` can have brought it.
+fn concurrency(capacity: &Capacity, alone: bool) -> Block {
     let sizes = capacity.before.as_ref().zip(capacity.after.as_ref());
+    let sizes = sizes.filter(|_| alone);
     let gain = sizes.map(|(before, after)| (after.size / before.size - 1.0) * 100.0);
     table(
         "Concurrency: the highest of the loads measured under which every objective was met",
@@ -219,7 +246,7 @@ pub(super) const fn mark(change: Change) -> Mark {
         Change::Better => Mark::Good,
         Change::Worse => Mark::Bad,
         Change::NoDifference | Change::WithinDrift => Mark::None,
-        Change::CutOff | Change::NotKnown => Mark::Unknown,
+        Change::CutOff | Change::OtherMachine | Change::NotKnown => Mark::Unknown,
     }
 }
 

@@ -3,7 +3,7 @@ use super::*;
 use crate::{
     analysis::{
         advice::Recommendation,
-        comparison::{AGAIN, DEPLOYMENT, Side, compare_repeated},
+        comparison::{AGAIN, DEPLOYMENT, OtherMachine, Side, compare_repeated},
         cost::Price,
         testing::{Plant, objectives, out_of_memory},
     },
@@ -101,6 +101,39 @@ fn a_drift_of_the_deployment_comes_before_what_was_measured_beside_it() {
     let steady = beside(&first, "q4", &planted(3_000.0, 25.0), &first);
     let text = markdown(&steady);
     assert!(part(&text, "### 7.1 Before vs After").contains("did not differ for certain"));
+}
+
+#[test]
+fn a_change_on_another_machine_has_no_verdict_and_may_be_tried_again() {
+    let (first, last) = (planted(3_000.0, 20.0), planted(3_000.0, 20.0));
+    let id = with_patch(&first).id.clone();
+    let mut report = beside(&first, &id, &planted(1.0, 20.0), &last);
+    let other = |of_other_kind| OtherMachine {
+        of_other_kind,
+        text: "it ran on b, the deployment on a".to_owned(),
+    };
+    let compared = report.comparisons[0].clone();
+    report.comparisons[0] = compared.clone().on(Some(other(false)));
+    let text = markdown(&report);
+    let measured = part(&text, "### 7.1 Before vs After");
+    assert!(
+        measured.contains("it ran on b, the deployment on a."),
+        "{measured}"
+    );
+    assert!(measured.contains("better"), "{measured}");
+    report.comparisons[0] = compared.on(Some(other(true)));
+    let text = markdown(&report);
+    let measured = part(&text, "### 7.1 Before vs After");
+    assert!(
+        measured.contains("no verdict: on a machine of another kind"),
+        "{measured}"
+    );
+    assert!(
+        measured.contains("not known: on another machine"),
+        "{measured}"
+    );
+    assert!(!text.contains("Tried, and not better"), "{text}");
+    assert!(conclusion::summary(&report).contains("cannot be judged"));
 }
 
 #[test]
