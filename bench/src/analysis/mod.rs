@@ -9,6 +9,7 @@ pub mod findings;
 mod gpu_peaks;
 pub mod interval;
 pub mod level;
+pub mod model_load;
 pub mod observed;
 pub mod operations;
 pub mod roofline;

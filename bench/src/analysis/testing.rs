@@ -117,6 +117,29 @@ pub(crate) fn out_of_memory(at: u64) -> ContainerEnd {
     }
 }
 
+/// The trace of a load of 12 s, a minute before `run`.
+pub(crate) fn model_load(run: &Run) -> Trace {
+    let begin = (run.started_at - 60_000_000) * 1000;
+    let span = |name: &str, parent: Option<&str>, from: u64, to: u64| Span {
+        id: name.to_owned(),
+        parent: parent.map(ToOwned::to_owned),
+        name: name.to_owned(),
+        start: begin + from * 1_000_000_000,
+        end: begin + to * 1_000_000_000,
+    };
+    let root = Some("load_model");
+    Trace {
+        id: "load".to_owned(),
+        spans: vec![
+            span("load_model", None, 0, 12),
+            span("download", root, 0, 6),
+            span("read_weights", root, 7, 10),
+            span("warm_up", root, 11, 12),
+        ],
+        ..Trace::default()
+    }
+}
+
 pub(crate) fn objectives() -> Vec<Objective> {
     of_resource(&Objectives::default())
 }

@@ -85,6 +85,7 @@ impl EvidenceFlags {
             } else {
                 Ok(self.jaeger_url.clone())
             },
+            origin: None,
             deployment,
             same_machine: self.same_machine,
         };

@@ -171,6 +171,7 @@ impl Reading {
             } else {
                 Ok(self.jaeger_url.clone())
             },
+            origin: None,
             deployment: None,
             same_machine: self.same_machine,
             pods: 0,

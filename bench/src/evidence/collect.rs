@@ -3,11 +3,13 @@ use super::{
     Evidence,
     facts::{self, Machine},
     http::Server,
+    model_load::{self, MODEL_LOAD},
     probe::probe,
     prometheus,
     sample::{SAMPLE, fetch, wanted},
     scrape::Scraped,
     series::Series,
+    trace::Origin,
     versions,
 };
 use crate::{
@@ -58,6 +60,8 @@ pub struct Sources {
     pub metrics: MetricsFrom,
     /// Jaegers that this machine reaches, or why there is none.
     pub jaegers: Result<Vec<String>, String>,
+    /// The deployment and its namespace, where both are known.
+    pub origin: Option<Origin>,
     /// What the deployment asks for, where the target is one of ours.
     pub deployment: Option<LLMDeploymentSpec>,
     /// Whether the server runs on this machine, so that what is read here is true of it.
@@ -92,7 +96,10 @@ pub async fn collect(run: &Run, sources: Sources) -> Evidence {
     metrics(run, sources.metrics.or_instead(), &mut evidence).await;
     listed(run, &sources.target, &mut evidence).await;
     match sources.jaegers {
-        Ok(urls) => traces(run, &urls, &mut evidence).await,
+        Ok(urls) => {
+            traces(run, &urls, &mut evidence).await;
+            model_load::add(run, &urls, sources.origin.as_ref(), &mut evidence).await;
+        }
         Err(why) => evidence.lacks(TRACES, why),
     }
     if let Some(why) = sources.nodes_missing {
@@ -153,6 +160,8 @@ pub async fn complete(run: &Run, evidence: &mut Evidence, sources: Sources) -> b
     if wants_traces && let Ok(urls) = &sources.jaegers {
         evidence.missing.retain(|one| one.what != TRACES);
         traces(run, urls, evidence).await;
+        evidence.missing.retain(|one| one.what != MODEL_LOAD);
+        model_load::add(run, urls, sources.origin.as_ref(), evidence).await;
     }
     wants_metrics || wants_traces
 }
@@ -376,6 +385,7 @@ mod tests {
                 selector: String::new(),
             },
             jaegers: Ok(vec![nowhere]),
+            origin: None,
             deployment: None,
             same_machine: false,
             pods: 0,

@@ -161,6 +161,12 @@ pub fn search_path(service: &str, from: &str, to: &str, limit: u32) -> String {
     )
 }
 
+/// The same of the loads of its models alone.
+pub fn loads_path(service: &str, from: &str, to: &str, limit: u32) -> String {
+    let path = search_path(service, from, to, limit);
+    format!("{path}&query.operation_name={}", spans::LOAD_MODEL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

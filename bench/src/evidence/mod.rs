@@ -8,6 +8,7 @@ pub mod facts;
 pub mod files;
 pub mod http;
 pub mod jaeger;
+pub mod model_load;
 mod node;
 pub mod places;
 pub mod probe;
@@ -29,6 +30,7 @@ use sample::Sampled;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use series::{Quantity, Series};
+use trace::Trace;
 use versions::Versions;
 
 /// Everything that was collected beside the requests of a run.
@@ -45,6 +47,8 @@ pub struct Evidence {
     pub traces_source: Option<String>,
     /// Traces of chosen requests.
     pub traces: Vec<Sampled>,
+    /// The last load of the model, where a server of ours told it.
+    pub model_load: Option<Trace>,
     /// The served model.
     pub model: Option<ModelFacts>,
     /// The software that serves it.

@@ -5,6 +5,7 @@ use crate::{
         Evidence,
         collect::{MetricsFrom, Sources, collect},
         scrape::Scraper,
+        trace::Origin,
     },
     load::{
         self, CancellationToken,
@@ -62,6 +63,10 @@ pub(super) async fn measure(
         target: plan.target.clone(),
         metrics,
         jaegers: jaegers(served),
+        origin: served.deployment.clone().map(|deployment| Origin {
+            namespace: Some(place.namespace.to_owned()),
+            deployment,
+        }),
         deployment: served
             .deployment_spec
             .clone()

@@ -13,6 +13,7 @@ use crate::{
         ends,
         findings::{Class, Finding, Scene, Severity, cold_start, findings, primary},
         level::{Level, mark_saturated_users},
+        model_load::ModelLoad,
         operations::{Ranking, rank},
         roofline::roofline,
         span_tree::tree,
@@ -74,6 +75,8 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         .ok();
     missing.extend(gaps::of_tokens(run));
     let cold_start = cold_start(run, evidence);
+    let model_load = evidence.model_load.as_ref();
+    let model_load = model_load.and_then(|trace| ModelLoad::of(trace, run));
     let rankings: Vec<_> = operations
         .iter()
         .map(|one| (one.scenario.clone(), one.ranking.clone()))
@@ -86,6 +89,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         deployment: evidence.deployment.as_ref(),
         pods: evidence.pods(),
         cold_start: cold_start.as_ref(),
+        model_load: model_load.as_ref(),
     });
     let recommendations = recommend(&Patient {
         findings: &findings,
@@ -127,6 +131,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         roofline,
         scalability,
         cold_start,
+        model_load,
         findings,
         recommendations,
         comparisons: options.comparisons.clone(),

@@ -8,6 +8,7 @@ use crate::{
         cost::{Price, TokenCost},
         findings::{Class, ColdStart, Finding},
         level::Level,
+        model_load::ModelLoad,
         operations::Ranking,
         roofline::Roofline,
         span_tree::Node,
@@ -81,6 +82,9 @@ pub struct Report {
     pub breaking_point: Option<BreakingPoint>,
     /// How the first request fared.
     pub cold_start: Option<ColdStart>,
+    /// Where the time of the model's last start went, where its trace was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_load: Option<ModelLoad>,
     /// Why it is slow, the worst first.
     pub findings: Vec<Finding>,
     /// What to do, the most urgent first.

@@ -12,7 +12,7 @@ mod waiting;
 pub(crate) use compute::MEMORY_BOUND;
 pub use start::{ColdStart, cold_start};
 
-use super::{level::Level, operations::Ranking, roofline::Utilisation};
+use super::{level::Level, model_load::ModelLoad, operations::Ranking, roofline::Utilisation};
 use crate::{evidence::facts::ModelFacts, objectives::Metric};
 use candlepower_api::deployment::LLMDeploymentSpec;
 use schemars::JsonSchema;
@@ -217,6 +217,8 @@ pub struct Scene<'a> {
     pub pods: f64,
     /// How the first request fared.
     pub cold_start: Option<&'a ColdStart>,
+    /// The last start of the model.
+    pub model_load: Option<&'a ModelLoad>,
 }
 
 /// What rules look at for one scenario.
@@ -329,7 +331,8 @@ pub fn findings(scene: Scene<'_>) -> Vec<Finding> {
         };
         all.extend(of_level(view));
     }
-    all.extend(scene.cold_start.and_then(start::finding));
+    let start = scene.cold_start;
+    all.extend(start.and_then(|start| start::finding(start, scene.model_load)));
     all.extend(ended::out_of_memory(scene));
     all.sort_by(|a, b| {
         (a.severity, a.class.rank())

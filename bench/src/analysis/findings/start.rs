@@ -1,6 +1,7 @@
 //! The first request of a run against the later ones.
 use super::{Class, Confidence, Finding, Proof, Severity, Source, proof};
 use crate::{
+    analysis::model_load::ModelLoad,
     evidence::{Evidence, series::Quantity},
     figures::{succeeded, ttft},
     record::{RequestRecord, Run},
@@ -72,7 +73,7 @@ pub fn cold_start(run: &Run, evidence: &Evidence) -> Option<ColdStart> {
     })
 }
 
-pub(super) fn finding(start: &ColdStart) -> Option<Finding> {
+pub(super) fn finding(start: &ColdStart, load: Option<&ModelLoad>) -> Option<Finding> {
     let [first, early, steady] =
         [start.first, start.early, start.steady].map(|micros| micros as f64 / 1e6);
     let slowest = first.max(early);
@@ -105,6 +106,7 @@ pub(super) fn finding(start: &ColdStart) -> Option<Finding> {
     let took = took.map(|seconds| format!("{when}, in {seconds:.2} s"));
     let known = took.or_else(|| start.loaded_meanwhile.then(|| when.to_owned()));
     evidence.extend(known.map(|value| proof("the model was loaded", value, Source::Metrics)));
+    evidence.extend(load.map(told));
     Some(Finding {
         class: Class::ColdStart,
         severity: Severity::Moderate,
@@ -124,4 +126,24 @@ pub(super) fn finding(start: &ColdStart) -> Option<Finding> {
         cause: "the first requests waited until the model was in memory and warm".to_owned(),
         evidence,
     })
+}
+
+/// Where the time of the last start went.
+fn told(load: &ModelLoad) -> Proof {
+    let seconds = |nanos: u64| format!("{:.2} s", nanos as f64 / 1e9);
+    let parts = load.parts().into_iter();
+    let parts: Vec<_> = parts
+        .map(|(name, nanos)| format!("{name} {}", seconds(nanos)))
+        .collect();
+    let when = if load.during_run {
+        "during the run"
+    } else {
+        "before the run"
+    };
+    let value = format!(
+        "{}, {when}: {}",
+        seconds(load.root.duration),
+        parts.join(", ")
+    );
+    proof("the model's last start", value, Source::Traces)
 }

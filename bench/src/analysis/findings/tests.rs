@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    analysis::testing::{Plant, objectives, out_of_memory},
+    analysis::testing::{Plant, model_load, objectives, out_of_memory},
     evidence::series::Quantity,
     report::{Options, build},
 };
@@ -545,4 +545,23 @@ fn a_server_that_was_ended_for_another_reason_or_a_sidecar_is_no_lack_of_memory(
     let report = with_ends(vec![crashed, sidecar]);
     let out = |one: &Finding| one.class == Class::OutOfMemory;
     assert!(!report.findings.iter().any(out), "{:?}", report.findings);
+}
+
+#[test]
+fn a_cold_start_is_shown_by_where_the_time_of_the_last_start_went() {
+    let (run, mut evidence) = Plant::run(&[Plant::with(|plant| plant.cold = 4_000.0)]);
+    evidence.model_load = Some(model_load(&run));
+    let report = build(&run, &evidence, &Options::default());
+    let found = report
+        .findings
+        .iter()
+        .find(|one| one.class == Class::ColdStart);
+    let shown = found.unwrap().evidence.last().unwrap();
+    assert_eq!(
+        (shown.value.as_str(), shown.source.as_str()),
+        (
+            "12.00 s, before the run: download 6.00 s, reading the weights 3.00 s, warm-up 1.00 s, in none of these 2.00 s",
+            "traces"
+        )
+    );
 }

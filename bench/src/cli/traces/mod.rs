@@ -12,11 +12,12 @@ use crate::{
         cluster::{self, PodPort},
         http::Server,
         jaeger,
+        model_load::service_of,
         places::{self, Place as Where},
         trace::Trace,
     },
 };
-use candlepower_api::{deployment::LLMDeployment, names::labels, value::Duration};
+use candlepower_api::{deployment::LLMDeployment, value::Duration};
 use hyper::{StatusCode, body::Bytes};
 use kube::{Client, ResourceExt};
 pub(super) use search::Window;
@@ -24,8 +25,6 @@ use search::search;
 use serde::Serialize;
 use std::{cell::RefCell, collections::BTreeSet};
 
-/// OpenTelemetry's variable for the name under which a process reports.
-const SERVICE_VARIABLE: &str = "OTEL_SERVICE_NAME";
 /// How many of the slowest traces are drawn, unless another number is asked for.
 pub(super) const DRAWN: usize = 3;
 /// A shared Jaeger is asked for at least this many traces at a time: most are not the deployment's.
@@ -185,12 +184,8 @@ impl Traces {
 
 /// Path and query that ask for at most `limit` traces of a deployment's service.
 fn path(deployment: &LLMDeployment, window: Window, limit: u32) -> String {
-    let own = deployment.spec.pod.env.iter();
-    let service = own
-        .filter(|variable| variable.name == SERVICE_VARIABLE)
-        .find_map(|variable| variable.value.as_deref());
     jaeger::search_path(
-        service.unwrap_or(labels::SERVER_NAME),
+        service_of(&deployment.spec),
         &window.from.to_string(),
         &window.to.to_string(),
         limit,

@@ -2,6 +2,7 @@
 use super::{Block, Cell, Section, code, label, pictures, resources, table, text};
 use crate::{
     analysis::level::Level,
+    evidence::model_load::MODEL_LOAD,
     figures::Distribution,
     objectives::Metric,
     report::{model::Report, plot, words},
@@ -15,7 +16,9 @@ pub(super) fn section(report: &Report) -> Section {
     };
     section.under([
         results(report, level),
-        Section::new("3.2", "Resource Utilization").with([resources::of_level(report, level)]),
+        Section::new("3.2", "Resource Utilization")
+            .with([resources::of_level(report, level)])
+            .with(start(report)),
         Section::new("3.3", "Latency Distribution")
             .with(pictures(plot::distributions(&report.levels)))
             .with(distributions(level)),
@@ -91,6 +94,44 @@ fn results(report: &Report, level: &Level) -> Section {
         ),
         table("Confidence", ["Metric", "Value"], more),
     ])
+}
+
+/// Where the time of the model's last start went; nothing of a server that leaves no trace of it.
+fn start(report: &Report) -> Vec<Block> {
+    let title = label("Last Start of the Model");
+    let Some(load) = &report.model_load else {
+        let mut missing = report.missing.iter();
+        let why = missing.find(|one| one.what == MODEL_LOAD);
+        let why = why.map(|one| text(format!("Where its time went is not known: {}.", one.why)));
+        return why.map_or_else(Vec::new, |why| vec![title, why]);
+    };
+    let whole = load.root.duration;
+    let rows = load.parts().into_iter().map(|(name, nanos)| {
+        let share = nanos as f64 / whole.max(1) as f64;
+        [
+            name.into(),
+            words::nanos(nanos).into(),
+            Cell::from(words::percent(share)),
+        ]
+    });
+    let when = if load.during_run {
+        "and had not ended when the run began"
+    } else {
+        "and had ended before the run began"
+    };
+    vec![
+        title,
+        text(format!(
+            "It began at {}, took {} {when}.",
+            load.started_at,
+            words::nanos(whole)
+        )),
+        table(
+            "Where the time of the last start went (traces)",
+            ["Part", "Time", "Share"],
+            rows,
+        ),
+    ]
 }
 
 fn distributions(level: &Level) -> Vec<Block> {

@@ -5,9 +5,9 @@ use crate::{
         advice::Recommendation,
         comparison::{AGAIN, DEPLOYMENT, OtherMachine, Side, compare_repeated},
         cost::Price,
-        testing::{Plant, objectives, out_of_memory},
+        testing::{Plant, model_load, objectives, out_of_memory},
     },
-    evidence::series::Quantity,
+    evidence::{model_load::MODEL_LOAD, series::Quantity},
     record::SamplePrompt,
     report::{Format, Options, build, conclusion, render},
 };
@@ -273,6 +273,28 @@ fn the_load_that_a_server_ran_out_of_memory_under_is_told_and_that_none_did() {
     assert!(
         second.contains("Container server of pod tiny-1: OOMKilled, exit status 137"),
         "{second}"
+    );
+}
+
+#[test]
+fn where_the_time_of_the_last_start_went_is_told_or_why_it_is_not_known() {
+    let (run, mut evidence) = Plant::run(&[Plant::default()]);
+    let said = |evidence: &crate::evidence::Evidence| {
+        let text = markdown(&build(&run, evidence, &options()));
+        part(&text, "### 3.2 Resource Utilization").to_owned()
+    };
+    assert!(!said(&evidence).contains("Last Start"));
+    evidence.lacks(MODEL_LOAD, "Jaeger has none");
+    assert!(said(&evidence).contains("Where its time went is not known: Jaeger has none."));
+    evidence.model_load = Some(model_load(&run));
+    let section = said(&evidence);
+    assert!(
+        section.contains("It began at 2025-11-24T15:59:00Z, took 12.00 s and had ended"),
+        "{section}"
+    );
+    assert!(
+        section.contains("| download | 6.00 s | 50.0 % |"),
+        "{section}"
     );
 }
 
