@@ -25,9 +25,8 @@ pub const SERVICE_VARIABLE: &str = "OTEL_SERVICE_NAME";
 /// The service whose spans a deployment's are.
 pub fn service_of(spec: &LLMDeploymentSpec) -> &str {
     let own = spec.pod.env.iter();
-    let own = own.filter(|variable| variable.name == SERVICE_VARIABLE);
-    own.filter_map(|variable| variable.value.as_deref())
-        .next()
+    let mut own = own.filter(|variable| variable.name == SERVICE_VARIABLE);
+    own.find_map(|variable| variable.value.as_deref())
         .unwrap_or(labels::SERVER_NAME)
 }
 

@@ -154,13 +154,12 @@ impl Mailbox {
     /// How containers of the target ended, as the operator knows now: of the deployment itself, or of the copy that
     /// was wished for. A look that fails is followed by another.
     pub(super) async fn terminations(&self, copy: Option<u32>) -> Option<Vec<Termination>> {
-        let served = match copy {
-            Some(wish) => self.answer(wish).await?.served?,
-            None => {
-                let data = self.data().await;
-                let data = data.inspect_err(|error| eprintln!("warning: {error}"));
-                parse::<Assignment>(&data.ok()?, ASSIGNMENT)?.target
-            }
+        let served = if let Some(wish) = copy {
+            self.answer(wish).await?.served?
+        } else {
+            let data = self.data().await;
+            let data = data.inspect_err(|error| eprintln!("warning: {error}"));
+            parse::<Assignment>(&data.ok()?, ASSIGNMENT)?.target
         };
         served.terminations
     }

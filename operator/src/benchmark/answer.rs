@@ -14,23 +14,24 @@ pub(super) fn to(
     copy: Option<Result<&LLMDeployment, String>>,
     observed: &Observed,
 ) -> Answer {
+    // Of a copy that stopped serving under its load, the job has to learn why.
+    let served = match &copy {
+        Some(Ok(copy)) => Some(known(copy, observed)),
+        _ => None,
+    };
     let answer = |state, message: String| Answer {
         number: wish.number,
         state,
         message,
-        // Of a copy that stopped serving under its load, the job has to learn why.
-        served: match &copy {
-            Some(Ok(copy)) => Some(known(copy, observed)),
-            _ => None,
-        },
+        served,
     };
-    let copy = match &copy {
+    let copy = match copy {
         None if observed.copies.is_empty() => {
             return answer(CopyState::Released, "there is no copy".to_owned());
         }
         None => return answer(CopyState::Waiting, "the copy is being removed".to_owned()),
-        Some(Err(why)) => return answer(CopyState::Failed, why.clone()),
-        Some(Ok(copy)) => *copy,
+        Some(Err(why)) => return answer(CopyState::Failed, why),
+        Some(Ok(copy)) => copy,
     };
     if let Some(why) = hopeless(copy) {
         return answer(CopyState::Failed, why);

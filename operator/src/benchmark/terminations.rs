@@ -44,6 +44,10 @@ fn ends(container: &ContainerStatus) -> impl Iterator<Item = (&str, &ContainerSt
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::needless_pass_by_value,
+        reason = "literals read better without a reference"
+    )]
     use super::*;
     use crate::benchmark::testing;
     use serde_json::{Value, json};
