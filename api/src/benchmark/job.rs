@@ -104,6 +104,9 @@ pub struct Served {
     /// Whose metric names those pages use.
     #[serde(default)]
     pub dialect: MetricsDialect,
+    /// Pages of NVIDIA's dcgm-exporter with its GPUs, where it does not export figures of them itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_metrics: Vec<String>,
     /// Prometheus, where its address is known; beside the model, each pod's has its own part.
     #[serde(default)]
     pub prometheus: Vec<String>,

@@ -94,6 +94,11 @@ pub struct MetricsSource {
     /// Whose metric names it uses.
     #[serde(default)]
     pub dialect: MetricsDialect,
+    /// The address of the page of NVIDIA's dcgm-exporter on the node of `url`'s GPUs, such as
+    /// `http://10.0.0.7:9400/metrics`: other servers than ours export nothing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub gpu_url: Option<String>,
 }
 
 /// A family of metric names.

@@ -105,16 +105,17 @@ pub fn roofline(
     output_tokens: f64,
 ) -> Result<Roofline, NoRoofline> {
     let known = evidence.model.as_ref();
-    let on_cpu = |device: &str| device == "cpu";
     let device = known.and_then(|model| model.device.as_deref());
-    let probe = if device.is_none_or(on_cpu) {
+    // A server that does not say what it computes on, but has GPUs, computes on them.
+    let on_cpu = device.map_or(evidence.gpu_source.is_none(), |device| device == "cpu");
+    let probe = if on_cpu {
         probed(evidence, levels)?
     } else {
         looked_up(evidence)?
     };
     let model = known.ok_or(NoRoofline::NoWeights)?;
     let (weights, parameters) = size(model).ok_or(NoRoofline::NoWeights)?;
-    let peak = if device.is_none_or(on_cpu) {
+    let peak = if on_cpu {
         peak(&probe, model)
     } else {
         Peak::of_floats(&probe, "16-bit floats on tensor cores")

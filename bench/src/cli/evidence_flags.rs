@@ -2,9 +2,11 @@
 use super::Error;
 use crate::{
     evidence::{
-        collect::{MetricsFrom, Sources, collect},
+        collect::collect,
         files,
+        gpus::GpuScraper,
         scrape::Scraper,
+        sources::{MetricsFrom, Sources},
     },
     load::plan::Target,
     record::Run,
@@ -17,6 +19,9 @@ pub(super) struct EvidenceFlags {
     /// Pages with the server's metrics, one for each pod; the target's own /metrics where absent.
     #[arg(long, value_name = "URL")]
     metrics_url: Vec<String>,
+    /// Pages of NVIDIA's dcgm-exporter with the server's GPUs, one for each node, where the server says nothing of them.
+    #[arg(long, value_name = "URL")]
+    gpu_metrics_url: Vec<String>,
     /// How often they are read.
     #[arg(long, default_value = "2s", value_name = "TIME")]
     scrape_interval: Duration,
@@ -33,6 +38,7 @@ pub(super) struct Watch {
     target: Target,
     pages: Vec<String>,
     scraper: Scraper,
+    gpus: GpuScraper,
 }
 
 impl EvidenceFlags {
@@ -54,10 +60,13 @@ impl EvidenceFlags {
             self.scrape_interval.as_std(),
             self.same_machine,
         )?;
+        let interval = self.scrape_interval.as_std();
+        let gpus = GpuScraper::start(&self.gpu_metrics_url, &target, vec![], interval)?;
         Ok(Watch {
             target,
             pages,
             scraper,
+            gpus,
         })
     }
 
@@ -80,6 +89,7 @@ impl EvidenceFlags {
                 scraped: watch.scraper.stop(),
                 instead: None,
             },
+            gpus: watch.gpus.stop(),
             jaegers: if self.jaeger_url.is_empty() {
                 jaegers
             } else {

@@ -7,8 +7,10 @@ use crate::{
     },
     evidence::{
         Evidence,
-        collect::{MetricsFrom, Sources, collect, complete},
+        collect::{collect, complete},
         files,
+        gpus::GpuScrapes,
+        sources::{MetricsFrom, Sources},
     },
     load::plan::Target,
     objectives::{self, Objective},
@@ -166,6 +168,7 @@ impl Reading {
                         .to_owned(),
                 },
             },
+            gpus: GpuScrapes::default(),
             jaegers: if self.jaeger_url.is_empty() {
                 Err("no --jaeger-url was given".to_owned())
             } else {

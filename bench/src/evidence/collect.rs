@@ -2,6 +2,7 @@
 use super::{
     Evidence,
     facts::{self, Machine},
+    gpus,
     http::Server,
     model_load::{self, MODEL_LOAD},
     probe::probe,
@@ -9,70 +10,15 @@ use super::{
     sample::{SAMPLE, fetch, wanted},
     scrape::Scraped,
     series::Series,
-    trace::Origin,
+    sources::{MetricsFrom, Sources},
     versions,
 };
 use crate::{
     load::plan::Target,
     record::{Micros, Run},
 };
-use candlepower_api::{
-    benchmark::{MetricsDialect, job::NodeFacts},
-    deployment::LLMDeploymentSpec,
-};
+use candlepower_api::benchmark::MetricsDialect;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Where metrics are.
-#[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "there is one of it in a run")]
-pub enum MetricsFrom {
-    /// They were scraped while the load ran.
-    Scrapes {
-        /// The pages' addresses.
-        pages: Vec<String>,
-        /// What came of it.
-        scraped: Scraped,
-        /// Where else they are, should no scrape have been answered.
-        instead: Option<Box<MetricsFrom>>,
-    },
-    /// A Prometheus has them, or several have a part each.
-    Prometheus {
-        /// Their addresses.
-        urls: Vec<String>,
-        /// Whose metric names they are.
-        dialect: MetricsDialect,
-        /// Label matchers that select the server's pods.
-        selector: String,
-    },
-    /// Nowhere.
-    Nowhere {
-        /// Why.
-        why: String,
-    },
-}
-
-/// Where evidence is looked for.
-#[derive(Clone, Debug)]
-pub struct Sources {
-    /// What was loaded, and what opens it.
-    pub target: Target,
-    /// Metrics.
-    pub metrics: MetricsFrom,
-    /// Jaegers that this machine reaches, or why there is none.
-    pub jaegers: Result<Vec<String>, String>,
-    /// The deployment and its namespace, where both are known.
-    pub origin: Option<Origin>,
-    /// What the deployment asks for, where the target is one of ours.
-    pub deployment: Option<LLMDeploymentSpec>,
-    /// Whether the server runs on this machine, so that what is read here is true of it.
-    pub same_machine: bool,
-    /// How many pods serve, where that is known.
-    pub pods: u32,
-    /// What Kubernetes knows of their nodes.
-    pub nodes: Vec<NodeFacts>,
-    /// Why nothing is known of some of them.
-    pub nodes_missing: Option<String>,
-}
 
 const UNREAD_HARDWARE: &str = "hardware and probe of memory bandwidth";
 /// What reports call the two main parts where they are missing.
@@ -93,6 +39,8 @@ pub async fn collect(run: &Run, sources: Sources) -> Evidence {
         replicas: sources.pods,
         ..Evidence::default()
     };
+    // First, so that what a server says of its own GPUs counts instead.
+    sources.gpus.add_to(&mut evidence, run.started_at);
     metrics(run, sources.metrics.or_instead(), &mut evidence).await;
     listed(run, &sources.target, &mut evidence).await;
     match sources.jaegers {
@@ -133,20 +81,6 @@ pub async fn collect(run: &Run, sources: Sources) -> Evidence {
     evidence
 }
 
-impl MetricsFrom {
-    /// Where no scrape was answered, what is said to be asked instead.
-    fn or_instead(self) -> Self {
-        match self {
-            Self::Scrapes {
-                scraped,
-                instead: Some(instead),
-                ..
-            } if scraped.answered == 0 => *instead,
-            known => known,
-        }
-    }
-}
-
 /// Fills in what an earlier collection could not have: metrics and traces from the `sources` that are known by now.
 /// Returns whether there was anything to fill in.
 pub async fn complete(run: &Run, evidence: &mut Evidence, sources: Sources) -> bool {
@@ -179,7 +113,8 @@ async fn metrics(run: &Run, from: MetricsFrom, evidence: &mut Evidence) {
         } => {
             let url = urls.join(", ");
             let ahead = of_clocks(&urls, evidence).await;
-            match query(run, ahead, &urls, dialect, &selector).await {
+            let (span, step) = span(run, ahead);
+            match query(span, step, &urls, dialect, &selector).await {
                 Ok(series) if series.is_empty() => evidence.lacks(
                     METRICS,
                     format!("Prometheus at {url} has no series for {{{selector}}} in the time of the run"),
@@ -188,9 +123,13 @@ async fn metrics(run: &Run, from: MetricsFrom, evidence: &mut Evidence) {
                     evidence.metrics_source = Some(format!("Prometheus at {url}"));
                     evidence.versions.metrics = of_prometheus(&urls).await;
                     evidence.dialect = Some(dialect);
-                    evidence.series.extend(series);
+                    evidence.put(series);
                 }
-                Err(error) => evidence.lacks(METRICS, error.to_string()),
+                Err(error) => return evidence.lacks(METRICS, error.to_string()),
+            }
+            // Our own server says itself what its GPUs do.
+            if dialect != MetricsDialect::Candlepower {
+                gpus::ask(evidence, &urls, &selector, span, step).await;
             }
         }
     }
@@ -243,22 +182,26 @@ fn scrapes(run: &Run, url: &str, scraped: Scraped, evidence: &mut Evidence) {
         machine.gpus.clone_from(&scraped.gpus);
     }
     evidence.dialect = scraped.dialect;
-    evidence.series = scraped.series;
+    evidence.put(scraped.series);
     evidence.model = scraped.model;
 }
 
-async fn query(
-    run: &Run,
-    ahead: i64,
-    urls: &[String],
-    dialect: MetricsDialect,
-    selector: &str,
-) -> Result<Vec<Series>, prometheus::Error> {
+/// A run's time on a clock that is so many seconds ahead, in microseconds since 1970, and the seconds between points.
+fn span(run: &Run, ahead: i64) -> ((Micros, Micros), f64) {
     let end = run.scenarios.iter().map(|one| one.ended).max();
     let started = run.started_at.saturating_add_signed(ahead * 1_000_000);
     let span: (Micros, Micros) = (started, started + end.unwrap_or_default());
     let seconds = (span.1 - span.0) as f64 / 1e6;
-    let step = (seconds / MOST_POINTS).max(1.0).ceil();
+    (span, (seconds / MOST_POINTS).max(1.0).ceil())
+}
+
+async fn query(
+    span: (Micros, Micros),
+    step: f64,
+    urls: &[String],
+    dialect: MetricsDialect,
+    selector: &str,
+) -> Result<Vec<Series>, prometheus::Error> {
     let mut parts = vec![];
     for url in urls {
         let server = Server::at(url)?;
@@ -332,7 +275,11 @@ fn until_spans_arrive(run: &Run) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::tests::{request, scenario};
+    use crate::{
+        evidence::gpus::GpuScrapes,
+        figures::tests::{request, scenario},
+        load::plan::Target,
+    };
 
     /// A run against an address where nothing listens.
     fn run() -> Run {
@@ -347,31 +294,6 @@ mod tests {
             run
         })
         .unwrap()
-    }
-
-    #[test]
-    fn where_no_scrape_was_answered_a_prometheus_is_asked_instead() {
-        let prometheus = || MetricsFrom::Prometheus {
-            urls: vec!["http://127.0.0.1:9".to_owned()],
-            dialect: MetricsDialect::Candlepower,
-            selector: String::new(),
-        };
-        let scrapes = |answered| MetricsFrom::Scrapes {
-            pages: vec![],
-            scraped: Scraped {
-                answered,
-                ..Scraped::default()
-            },
-            instead: Some(Box::new(prometheus())),
-        };
-        assert!(matches!(
-            scrapes(0).or_instead(),
-            MetricsFrom::Prometheus { .. }
-        ));
-        assert!(matches!(
-            scrapes(1).or_instead(),
-            MetricsFrom::Scrapes { .. }
-        ));
     }
 
     #[tokio::test]
@@ -391,6 +313,7 @@ mod tests {
             pods: 0,
             nodes: vec![],
             nodes_missing: None,
+            gpus: GpuScrapes::default(),
         };
         let evidence = collect(&run(), sources).await;
         let missing: Vec<_> = evidence.missing.iter().map(|one| &*one.what).collect();

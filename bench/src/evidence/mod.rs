@@ -1,11 +1,13 @@
 //! What is known about a run besides its requests: metrics, traces, the model and the machine.
 pub mod cluster;
 pub mod collect;
+mod dcgm;
 pub mod dialect;
 pub mod ends;
 pub mod exposition;
 pub mod facts;
 pub mod files;
+pub mod gpus;
 pub mod http;
 pub mod jaeger;
 pub mod model_load;
@@ -16,6 +18,7 @@ pub mod prometheus;
 pub mod sample;
 pub mod scrape;
 pub mod series;
+pub mod sources;
 pub mod trace;
 pub mod versions;
 
@@ -43,6 +46,8 @@ pub struct Evidence {
     pub metrics_source: Option<String>,
     /// What the server said about itself over time.
     pub series: Vec<Series>,
+    /// Where figures of its GPUs come from, in words, where the server itself does not export them.
+    pub gpu_source: Option<String>,
     /// Where the traces come from, in words.
     pub traces_source: Option<String>,
     /// Traces of chosen requests.
@@ -85,6 +90,13 @@ impl Evidence {
     /// A quantity over time, where it was exported.
     pub fn series(&self, quantity: Quantity) -> Option<&Series> {
         self.series.iter().find(|one| one.quantity == quantity)
+    }
+
+    /// Adds series, in place of those that there are of the same quantities.
+    fn put(&mut self, series: Vec<Series>) {
+        let is_new = |known: &Series| series.iter().any(|one| one.quantity == known.quantity);
+        self.series.retain(|known| !is_new(known));
+        self.series.extend(series);
     }
 
     /// Pods that what is summed over all of them is divided by to be one pod's.

@@ -31,10 +31,20 @@ struct Data {
     result: Vec<Matrix>,
 }
 
+/// One series of an answer.
 #[derive(Deserialize)]
-struct Matrix {
+pub(super) struct Matrix {
+    #[serde(default)]
+    metric: BTreeMap<String, String>,
     #[serde(default)]
     values: Vec<(f64, String)>,
+}
+
+impl Matrix {
+    /// A label's value.
+    pub(super) fn label(&self, name: &str) -> Option<&str> {
+        self.metric.get(name).map(String::as_str)
+    }
 }
 
 /// The expression that puts a quantity together over pods.
@@ -71,7 +81,7 @@ pub async fn range(
     server: &Server,
     dialect: MetricsDialect,
     selector: &str,
-    (from, to): (Micros, Micros),
+    span: (Micros, Micros),
     step: f64,
 ) -> Result<Vec<Series>, Error> {
     let mut all: Vec<Series> = vec![];
@@ -80,13 +90,8 @@ pub async fn range(
         if all.iter().any(|one| one.quantity == quantity) {
             continue;
         }
-        let path = format!(
-            "/api/v1/query_range?query={}&start={}&end={}&step={step}",
-            encode(&expression(quantity, &metric, selector)),
-            from as f64 / 1e6,
-            to as f64 / 1e6,
-        );
-        let points = read(&server.get_ok(&path).await?, from)?;
+        let expression = expression(quantity, &metric, selector);
+        let points = points(ask(server, &expression, span, step).await?, span.0);
         if !points.is_empty() {
             all.push(Series {
                 quantity,
@@ -98,10 +103,30 @@ pub async fn range(
     Ok(all)
 }
 
-/// The points of an answer, on the clock that was 0 at `zero`.
-fn read(answer: &[u8], zero: Micros) -> Result<Vec<(Micros, f64)>, Error> {
+/// What an expression comes to between two moments, in microseconds since 1970.
+pub(super) async fn ask(
+    server: &Server,
+    expression: &str,
+    (from, to): (Micros, Micros),
+    step: f64,
+) -> Result<Vec<Matrix>, Error> {
+    let path = format!(
+        "/api/v1/query_range?query={}&start={}&end={}&step={step}",
+        encode(expression),
+        from as f64 / 1e6,
+        to as f64 / 1e6,
+    );
+    read(&server.get_ok(&path).await?)
+}
+
+fn read(answer: &[u8]) -> Result<Vec<Matrix>, Error> {
     let answer: Answer = serde_json::from_slice(answer)?;
-    let values = answer.data.result.into_iter().flat_map(|one| one.values);
+    Ok(answer.data.result)
+}
+
+/// The points of an answer, on the clock that was 0 at `zero`.
+pub(super) fn points(answer: Vec<Matrix>, zero: Micros) -> Vec<(Micros, f64)> {
+    let values = answer.into_iter().flat_map(|one| one.values);
     let points = values.filter_map(|(seconds, value)| {
         // Seconds since 1970 are positive.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -111,7 +136,7 @@ fn read(answer: &[u8], zero: Micros) -> Result<Vec<(Micros, f64)>, Error> {
             .is_finite()
             .then(|| (time.saturating_sub(zero), value))
     });
-    Ok(points.collect())
+    points.collect()
 }
 
 #[cfg(test)]
@@ -126,7 +151,7 @@ mod tests {
     fn an_answers_points_are_on_the_runs_clock() {
         let answer = br#"{"status":"success","data":{"resultType":"matrix","result":[
             {"metric":{},"values":[[100,"1.5"],[102.5,"NaN"],[105,"3"]]}]}}"#;
-        let points = read(answer, 100_000_000).unwrap();
+        let points = points(read(answer).unwrap(), 100_000_000);
         assert_eq!(points, [(0, 1.5), (5_000_000, 3.0)]);
     }
 
@@ -178,8 +203,9 @@ mod tests {
     #[test]
     fn something_else_than_prometheus_is_named() {
         assert!(
-            read(b"<html>", 0)
-                .unwrap_err()
+            read(b"<html>")
+                .err()
+                .unwrap()
                 .to_string()
                 .contains("query API")
         );

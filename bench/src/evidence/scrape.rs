@@ -156,10 +156,7 @@ impl Scraped {
     #[must_use]
     pub fn on(mut self, started_at: u64) -> Self {
         for series in &mut self.series {
-            series.points.retain(|(time, _)| *time >= started_at);
-            for (time, _) in &mut series.points {
-                *time -= started_at;
-            }
+            series.start_at(started_at);
         }
         self
     }
@@ -189,14 +186,21 @@ impl Scraper {
         interval: Duration,
         same_machine: bool,
     ) -> Result<Self, Error> {
-        let pages: Result<Vec<_>, _> = pages
-            .iter()
-            .map(|url| Server::of_page(url, target))
-            .collect();
+        let pages = servers(pages, target)?;
         let mut collector = Collector::default();
         collector.scraped.dialect = dialect;
         let collector = Arc::new(Mutex::new(collector));
-        let task = tokio::spawn(scrape(pages?, interval, same_machine, collector.clone()));
+        let shared = collector.clone();
+        let node = move || same_machine.then(node::read).unwrap_or_default();
+        let take = move |time, node, answer: Result<Vec<Vec<Sample>>, Error>| {
+            let mut collector = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            collector.node(time, node);
+            match answer {
+                Ok(pages) => collector.pages(time, &pages),
+                Err(error) => collector.failure(error.to_string()),
+            }
+        };
+        let task = tokio::spawn(repeat(pages, interval, node, take));
         Ok(Self {
             collector,
             task: task.abort_handle(),
@@ -213,11 +217,19 @@ impl Scraper {
     }
 }
 
-async fn scrape(
+/// The servers of pages that belong to `target`, and their paths.
+pub(super) fn servers(pages: &[String], target: &Target) -> Result<Vec<(Server, String)>, Error> {
+    let pages = pages.iter().map(|url| Server::of_page(url, target));
+    pages.collect()
+}
+
+/// Reads pages every `interval`, for ever, and gives away what they say, with the moment in microseconds since 1970 and
+/// what `beside` said when they were asked.
+pub(super) async fn repeat<B>(
     pages: Vec<(Server, String)>,
     interval: Duration,
-    same_machine: bool,
-    collector: Arc<Mutex<Collector>>,
+    beside: impl Fn() -> B,
+    mut take: impl FnMut(Micros, B, Result<Vec<Vec<Sample>>, Error>),
 ) {
     let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(100)));
     // A scrape that took long does not make the next ones come in a burst.
@@ -228,17 +240,12 @@ async fn scrape(
     loop {
         ticks.tick().await;
         let asked = begun.elapsed();
-        let node = same_machine.then(node::read);
+        let beside = beside();
         let answer = all(&pages).await;
         // What a page says is true of a moment between question and answer.
         let time = zero + (asked + begun.elapsed()) / 2;
         let time = Micros::try_from(time.as_micros()).unwrap_or(Micros::MAX);
-        let mut collector = collector.lock().unwrap_or_else(PoisonError::into_inner);
-        collector.node(time, node.unwrap_or_default());
-        match answer {
-            Ok(pages) => collector.pages(time, &pages),
-            Err(error) => collector.failure(error.to_string()),
-        }
+        take(time, beside, answer);
     }
 }
 

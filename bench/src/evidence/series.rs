@@ -191,6 +191,15 @@ pub struct Series {
 }
 
 impl Series {
+    /// Moves points from microseconds since 1970 to the clock of a run that started at `started_at`; those before it are
+    /// left out.
+    pub(super) fn start_at(&mut self, started_at: u64) {
+        self.points.retain(|(time, _)| *time >= started_at);
+        for (time, _) in &mut self.points {
+            *time -= started_at;
+        }
+    }
+
     /// The points inside a window.
     pub fn within(&self, window: (Micros, Micros)) -> impl Iterator<Item = (Micros, f64)> {
         let points = self.points.iter().copied();

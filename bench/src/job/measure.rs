@@ -3,8 +3,10 @@ use super::{Error, ends::Ends, follow::Follow};
 use crate::{
     evidence::{
         Evidence,
-        collect::{MetricsFrom, Sources, collect},
+        collect::collect,
+        gpus::GpuScraper,
         scrape::Scraper,
+        sources::{MetricsFrom, Sources},
         trace::Origin,
     },
     load::{
@@ -45,6 +47,7 @@ pub(super) async fn measure(
     wait_for_connections(&served.url, cancel).await;
     let same_machine = place.is_node_of(&served.metrics);
     let scraper = start(served, &plan.target, same_machine);
+    let gpus = start_gpus(served, &plan.target);
     let run = load::run(plan, follow, cancel.clone()).await?;
     if cancel.is_cancelled() {
         return Err(Error::Interrupted);
@@ -62,6 +65,7 @@ pub(super) async fn measure(
     let sources = Sources {
         target: plan.target.clone(),
         metrics,
+        gpus: gpus.stop(),
         jaegers: jaegers(served),
         origin: served.deployment.clone().map(|deployment| Origin {
             namespace: Some(place.namespace.to_owned()),
@@ -131,6 +135,14 @@ fn start(
     );
     let scraper = scraper.map_err(|error| error.to_string())?;
     Ok((pages, scraper))
+}
+
+/// Pages of dcgm-exporter, of whose GPUs only those of the target's pods count.
+fn start_gpus(served: &Served, target: &Target) -> GpuScraper {
+    let pods = served.metrics.iter().filter_map(|page| page.pod.clone());
+    let pages = &served.gpu_metrics;
+    GpuScraper::start(pages, target, pods.collect(), SCRAPE_EVERY)
+        .unwrap_or_else(|error| GpuScraper::refused(pages, &error))
 }
 
 fn from_prometheus(served: &Served, namespace: &str) -> Option<MetricsFrom> {

@@ -122,6 +122,7 @@ pub fn build(run: &Run, evidence: &Evidence, options: &Options) -> Report {
         deployment: as_value(evidence.deployment.as_ref()),
         benchmark: as_value(options.benchmark.as_ref()),
         metrics_source: evidence.metrics_source.clone(),
+        gpu_source: evidence.gpu_source.clone(),
         traces_source: evidence.traces_source.clone(),
         container_ends: evidence.container_ends.clone(),
         breaking_point: breaking_point(&levels),
@@ -180,7 +181,6 @@ fn outcome(run: &Run, levels: &[Level], findings: &[Finding], objectives: &[Obje
     }
 }
 
-fn run_info(run: &Run) -> RunInfo {
 /// Signs of a prompt that a report shows: enough to see what it is made of.
 const SHOWN: usize = 200;
 
@@ -193,6 +193,7 @@ fn beginning(prompt: &SamplePrompt) -> SamplePrompt {
     SamplePrompt { tokens, text }
 }
 
+fn run_info(run: &Run) -> RunInfo {
     let micros = i64::try_from(run.started_at).unwrap_or(i64::MAX);
     let started = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH);
     let end = run.scenarios.iter().map(|one| one.ended).max();
@@ -207,8 +208,8 @@ fn beginning(prompt: &SamplePrompt) -> SamplePrompt {
         generator: run.generator.clone(),
         stopped: run.stopped.clone(),
         knee: run.knee.clone(),
-    }
         prompts: run.prompts.iter().map(beginning).collect(),
+    }
 }
 
 /// Mean prompt and output tokens of all answers, as the server counted them.

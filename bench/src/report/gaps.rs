@@ -2,7 +2,7 @@
 use super::model::Report;
 use crate::{
     analysis::{level::Level, observed::Observed},
-    evidence::Missing,
+    evidence::{Missing, gpus::CURE},
     figures::{output_tokens, succeeded},
     record::{RequestRecord, Run},
 };
@@ -105,8 +105,9 @@ fn machine(report: &Report) -> Vec<Missing> {
     };
     let unread = "Linux does not say it where it was looked for";
     let gpus = !runs_on_cpu(report) && machine.gpus.is_empty();
+    let unnamed = format!("nothing that was read names one; {CURE}");
     [
-        (gpus, "name of the GPU", "nothing that was read names one"),
+        (gpus, "name of the GPU", unnamed.as_str()),
         (machine.cpu.is_none(), "name of the CPU", unread),
         (machine.cores.is_none(), "number of cores", unread),
         (machine.memory_bytes.is_none(), "size of the RAM", unread),
@@ -135,19 +136,29 @@ fn resources(report: &Report) -> Vec<Missing> {
         "there are no metrics of the server"
     };
     let gpu = !runs_on_cpu(report);
+    let why_gpu = if report.gpu_source.is_some() {
+        "what dcgm-exporter said of the GPUs does not have it".to_owned()
+    } else {
+        format!("{why}; {CURE}")
+    };
+    let why_gpu = why_gpu.as_str();
     [
         (
             gpu && never(|one| one.gpu_utilization),
             "GPU utilisation",
-            why,
+            why_gpu,
         ),
-        (gpu && never(|one| one.gpu_memory_max), "GPU memory", why),
+        (
+            gpu && never(|one| one.gpu_memory_max),
+            "GPU memory",
+            why_gpu,
+        ),
         (
             gpu && never(|one| one.gpu_temperature_max),
             "GPU temperature",
-            why,
+            why_gpu,
         ),
-        (gpu && never(|one| one.gpu_power), "GPU power", why),
+        (gpu && never(|one| one.gpu_power), "GPU power", why_gpu),
         (never(|one| one.cpu_cores), "CPU usage", why),
         (never(|one| one.throttled_periods), "CPU throttling", why),
         (never(|one| one.memory_max), "RAM usage", why),
@@ -263,6 +274,14 @@ mod tests {
         for what in ["name of the GPU", "GPU memory", "GPU temperature"] {
             assert!(missing.iter().any(|one| one == what), "{what}: {missing:?}");
         }
+        let why = |report: &Report, what: &str| {
+            let found = all(report).into_iter().find(|one| one.what == what);
+            found.unwrap().why
+        };
+        assert!(why(&report, "GPU power").contains("--gpu-metrics-url"));
+        assert!(why(&report, "name of the GPU").contains("target.metrics.gpuUrl"));
+        report.gpu_source = Some("scrapes".to_owned());
+        assert!(why(&report, "GPU power").contains("dcgm-exporter said"));
     }
 
     #[test]

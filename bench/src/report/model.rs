@@ -63,6 +63,9 @@ pub struct Report {
     pub benchmark: Option<serde_json::Value>,
     /// Where metrics come from.
     pub metrics_source: Option<String>,
+    /// Where figures of GPUs come from, where the server itself does not export them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_source: Option<String>,
     /// Where traces come from.
     pub traces_source: Option<String>,
     /// Containers of the target that ended while the load was on; absent where nobody told how they fare.
@@ -125,12 +128,12 @@ pub struct RunInfo {
     pub stopped: Option<String>,
     /// What a search for the highest load within the objectives found.
     pub knee: Option<Knee>,
-}
-
-/// What a report comes to.
     /// The first prompt of each length that was sent, cut where it is long; of a replay, some.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prompts: Vec<SamplePrompt>,
+}
+
+/// What a report comes to.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Conclusion {

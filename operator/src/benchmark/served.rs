@@ -67,6 +67,10 @@ fn elsewhere(target: &Target) -> Served {
             .into_iter()
             .collect(),
         dialect: metrics.map(|metrics| metrics.dialect).unwrap_or_default(),
+        gpu_metrics: metrics
+            .and_then(|metrics| metrics.gpu_url.clone())
+            .into_iter()
+            .collect(),
         prometheus: Vec::new(),
         jaeger: target.jaeger_url.iter().cloned().collect(),
         nodes: Vec::new(),
@@ -136,6 +140,7 @@ pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>], nodes: &
             })
             .collect(),
         dialect: MetricsDialect::Candlepower,
+        gpu_metrics: Vec::new(),
         prometheus,
         jaeger,
         nodes,
@@ -227,11 +232,12 @@ mod tests {
     fn another_server_is_known_by_what_the_resource_says_and_nothing_is_made_up() {
         let resource = testing::benchmark(json!({"target": {
             "url": "http://vllm:8000", "model": "m",
-            "metrics": {"url": "http://vllm:8000/metrics", "dialect": "vllm"},
+            "metrics": {"url": "http://vllm:8000/metrics", "dialect": "vllm", "gpuUrl": "http://node-1:9400/metrics"},
         }}));
         let served = target(&resource, &Observed::default()).unwrap();
         assert_eq!(served.dialect, MetricsDialect::Vllm);
         assert_eq!(served.metrics.len(), 1);
+        assert_eq!(served.gpu_metrics, ["http://node-1:9400/metrics"]);
         assert_eq!((served.prometheus.len(), served.jaeger.len()), (0, 0));
     }
 

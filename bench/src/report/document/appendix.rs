@@ -69,6 +69,7 @@ fn references(report: &Report) -> Vec<Item> {
     for (name, source) in [
         ("Traces", &report.traces_source),
         ("Metrics", &report.metrics_source),
+        ("GPUs", &report.gpu_source),
     ] {
         let source = source.as_deref();
         all.extend(source.map(|source| Item::link(format!("{name}: {source}"), &address(source))));
@@ -114,7 +115,6 @@ fn results(report: &Report) -> Vec<String> {
     places
 }
 
-fn data(report: &Report) -> Vec<Block> {
 /// The first prompt of each length.
 fn prompts(report: &Report) -> Vec<Block> {
     let made = format!(
@@ -133,6 +133,7 @@ fn prompts(report: &Report) -> Vec<Block> {
     vec![text(made), table("Sample Prompts Used", head, rows)]
 }
 
+fn data(report: &Report) -> Vec<Block> {
     let json = |value: &serde_json::Value| {
         code(
             "json",

@@ -169,12 +169,17 @@ fn tools(report: &Report) -> Block {
         let why = why.map_or("nothing was asked", |one| one.why.as_str());
         format!("{name}: none ({why})")
     };
-    list([
+    let mut tools = vec![
         source("Traces", report.traces_source.as_ref(), "traces"),
         source("Metrics", report.metrics_source.as_ref(), "metrics"),
+    ];
+    let gpus = report.gpu_source.as_ref();
+    tools.extend(gpus.map(|source| format!("GPUs: NVIDIA's dcgm-exporter, {source}")));
+    tools.extend([
         format!("Load: candlepower bench ({})", generator(report)),
         format!("Analysis: {}", report.written_by),
-    ])
+    ]);
+    list(tools)
 }
 
 #[cfg(test)]
