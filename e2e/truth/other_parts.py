@@ -155,7 +155,7 @@ def one_cell(
 
 
 def judged(seen: Seen, own: Own) -> dict[str, Any]:
-    server = {"ttft_mean": own.ttft_mean, "tpot_mean": own.tpot_mean, "requests": own.requests}
+    server = {"ttft_mean": own.ttft_mean, "tpot_mean": own.tpot_mean, "requests": own.requests, "body_p95": own.body_p95}
     return seen.as_json() | {"own": server | {"prompt_tokens": own.prompt_tokens} | (flat(own) if own.ttft else {})}
 
 
@@ -208,13 +208,15 @@ def by_formula(rounds: list[dict[str, Any]]) -> str:
 
 def server_head(cell: dict[str, Any]) -> list[str]:
     if cell["server"] == "stand-in":
-        return [f"{latency.upper()} {rank.upper()} over the server's" for latency, rank in FIGURES]
+        return ["server's TTFT P95", "head to body P95", *(f"{latency.upper()} {rank.upper()} over the server's" for latency, rank in FIGURES)]
     return ["TTFT mean over the server's", "TPOT mean over the server's"]
 
 
 def tool_cells(name: str, rounds: list[dict[str, Any]], cell: dict[str, Any]) -> list[str]:
     pairs = [(latency, "mean") for latency in ("ttft", "tpot")] if cell["server"] != "stand-in" else FIGURES
     against = []
+    if cell["server"] == "stand-in":
+        against = [milliseconds(median(rounds, "own", name)) for name in ("ttft_p95", "body_p95")]
     for latency, rank in pairs:
         over = [one[latency][rank] - one["own"][f"{latency}_{rank}"] for one in rounds]
         share = [one[latency][rank] / one["own"][f"{latency}_{rank}"] - 1 for one in rounds]

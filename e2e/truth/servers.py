@@ -70,10 +70,13 @@ class Own:
     tpot_mean: float
     requests: int
     prompt_tokens: float | None = None
+    # From a request's head to the last of its body, where the server notes it: what the client does in between is in its TTFT.
+    body_p95: float | None = None
 
 
 def of_times(lines: list[list[float]], output_tokens: int, unit: float) -> Own:
-    """Of requests' times: received, first token, last token, end, tokens. `unit` makes them milliseconds."""
+    """Of requests' times: received, first token, last token, end, tokens, and where it is known when the request was complete.
+    `unit` makes them milliseconds."""
     load = [line for line in lines if line[4] == output_tokens]
     begun = min(line[0] for line in load) + WARM_UP * 1e3 / unit
     counted = [line for line in load if line[0] >= begun]
@@ -84,7 +87,8 @@ def of_times(lines: list[list[float]], output_tokens: int, unit: float) -> Own:
         return Latency(percentile(values, 0.5), percentile(values, 0.95), sum(values) / len(values))
 
     ttft, tpot = latency(first), latency(each)
-    return Own(ttft, tpot, ttft.mean, tpot.mean, len(counted))
+    bodies = [(line[5] - line[0]) * unit for line in counted if len(line) > 5]
+    return Own(ttft, tpot, ttft.mean, tpot.mean, len(counted), body_p95=percentile(bodies, 0.95) if bodies else None)
 
 
 def tokens_per_second(lines: list[list[float]], output_tokens: int, span: float) -> float:

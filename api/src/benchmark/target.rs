@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("has(self.deployment) != has(self.url)").message("target: write either deployment, for an LLMDeployment, or url, for another OpenAI-compatible server"))]
 #[x_kube(validation = Rule::new("!has(self.url) || has(self.model)").message("target: a url needs the name of the model that requests ask for"))]
+#[x_kube(validation = Rule::new("!has(self.model) || has(self.url)").message("target.model: write it together with url, or leave it out: which model a deployment serves, the operator knows"))]
+#[x_kube(validation = Rule::new("!has(self.metrics) || has(self.url)").message("target.metrics: write it together with url, or leave it out: where the metrics of a deployment are, the operator knows"))]
 #[x_kube(validation = Rule::new("!has(self.ca) || (has(self.url) && self.url.startsWith('https://'))").message("target.ca: write it together with an https:// address in url; the certificate of a deployment is trusted by itself"))]
 #[x_kube(validation = Rule::new("!has(self.jaegerUrl) || has(self.url)").message("target.jaegerUrl: write it together with url, or leave it out: where the traces of a deployment go, the operator knows"))]
 #[serde(rename_all = "camelCase")]
@@ -85,11 +87,12 @@ pub struct ConfigMapReference {
 }
 
 /// Where another server's metrics are.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricsSource {
     /// The address of the metrics page.
     #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/]+')").message("target.metrics.url: write the address of the page, such as http://vllm.models:8000/metrics"))]
     pub url: String,
     /// Whose metric names it uses.
     #[serde(default)]
@@ -98,6 +101,7 @@ pub struct MetricsSource {
     /// `http://10.0.0.7:9400/metrics`: other servers than ours export nothing of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/]+')").message("target.metrics.gpuUrl: write the address of the page, such as http://10.0.0.7:9400/metrics"))]
     pub gpu_url: Option<String>,
 }
 

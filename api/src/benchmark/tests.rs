@@ -106,6 +106,22 @@ fn each_contradiction_is_refused_with_a_message_that_says_what_to_write() {
             "a key of the Secret or ConfigMap",
         ),
         (
+            json!({"target": {"deployment": "m", "model": "other"}}),
+            "target.model: write it together with url",
+        ),
+        (
+            json!({"target": {"deployment": "m", "metrics": {"url": "http://a/metrics"}}}),
+            "target.metrics: write it together with url",
+        ),
+        (
+            json!({"target": {"url": "http://a", "model": "m", "metrics": {"url": "a:80"}}}),
+            "target.metrics.url: write the address",
+        ),
+        (
+            json!({"target": {"url": "http://a", "model": "m", "metrics": {"url": "http://a/metrics", "gpuUrl": "a"}}}),
+            "target.metrics.gpuUrl: write the address",
+        ),
+        (
             json!({"target": {"deployment": "m"}, "profile": "custom"}),
             "scenarios belong to profile custom",
         ),

@@ -5,6 +5,7 @@
     reason = "planted times are short and positive"
 )]
 use crate::{
+    analysis::findings::Class,
     evidence::{
         Evidence,
         ends::ContainerEnd,
@@ -160,6 +161,11 @@ impl Plant {
             ..Options::default()
         };
         build(&run, &evidence, &options)
+    }
+
+    /// The primary bottleneck of a run with it.
+    pub(crate) fn primary(self) -> Option<Class> {
+        Self::report(&[self]).conclusion.primary_bottleneck
     }
 
     fn server_first(&self) -> f64 {

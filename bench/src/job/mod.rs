@@ -15,6 +15,7 @@
 //! - `store`: the rounds' files, with which another pod goes on where one was lost.
 mod baseline;
 mod bucket;
+mod changes;
 mod ends;
 mod follow;
 mod mailbox;

@@ -2,8 +2,8 @@
 use crate::{
     analysis::{
         comparison::{
-            AGAIN, Change, Compared, Comparison, DEPLOYMENT, LevelComparison, Place, Row, Side, Unlike,
-            compare, compare_repeated, other_machine,
+            AGAIN, Change, Compared, Comparison, DEPLOYMENT, LevelComparison, Place, Row, Side,
+            Unlike, compare, compare_repeated, other_machine,
         },
         findings::Class,
         interval::Interval,

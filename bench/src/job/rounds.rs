@@ -3,6 +3,7 @@
 use super::{
     Error, baseline,
     bucket::Bucket,
+    changes::{changes, round_of},
     ends::Ends,
     follow::Teller,
     mailbox::Mailbox,
@@ -339,30 +340,6 @@ fn price(asked: &candlepower_api::benchmark::Price) -> Option<Price> {
     })
 }
 
-/// The variants that are asked for, and the first recommendations that a patch would do.
-fn changes(spec: &LLMBenchmarkSpec, report: &Report) -> Vec<Change> {
-    let variants = spec.variants.iter().map(|variant| Change::Variant {
-        name: variant.name.clone(),
-    });
-    let tries = usize::try_from(spec.try_recommendations).unwrap_or_default();
-    let recommended = report.recommendations.iter().filter_map(|one| {
-        let fields = one.patch.as_ref()?.as_object()?.clone();
-        Some(Change::Recommendation {
-            name: one.id.clone(),
-            patch: fields.into_iter().collect(),
-        })
-    });
-    variants.chain(recommended.take(tries)).collect()
-}
-
-/// The round of a change; a variant may have the name of a recommendation, or of another round.
-fn round_of(change: &Change) -> String {
-    match change {
-        Change::Variant { name } => format!("variant-{name}"),
-        Change::Recommendation { name, .. } => format!("recommendation-{name}"),
-    }
-}
-
 /// What readers should know where a pod was lost.
 fn lost(follows: bool, found: &[String]) -> Option<Missing> {
     let why = if found.is_empty() {
@@ -384,19 +361,6 @@ fn lost(follows: bool, found: &[String]) -> Option<Missing> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rounds_have_names_of_their_own_whatever_changes_are_called() {
-        let variant = Change::Variant {
-            name: "deployment".into(),
-        };
-        let recommended = Change::Recommendation {
-            name: "deployment".into(),
-            patch: BTreeMap::new(),
-        };
-        let names = [round_of(&variant), round_of(&recommended)];
-        assert_eq!(names, ["variant-deployment", "recommendation-deployment"]);
-    }
 
     #[test]
     fn a_price_is_the_number_that_its_text_says() {

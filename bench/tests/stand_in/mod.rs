@@ -25,6 +25,8 @@ use tokio::sync::oneshot;
 pub struct Entry {
     /// When its head had been read.
     pub received: Instant,
+    /// When the last of it had been read: clients may take their time between the two.
+    pub complete: Instant,
     /// When a place among the running requests was free for it.
     pub admitted: Instant,
     /// Tokens of its prompt.
@@ -40,8 +42,8 @@ pub struct Entry {
 /// Requests by their trace id.
 pub type Log = Arc<Mutex<BTreeMap<String, Entry>>>;
 
-/// All finished requests as lists of microseconds: received, first token, last token, end, and the
-/// number of tokens.
+/// All finished requests as lists of microseconds: received, first token, last token, end, then the
+/// number of tokens, and when the request was complete.
 fn times(log: &BTreeMap<String, Entry>) -> String {
     let origin = log.values().map(|entry| entry.received).min();
     let since = |moment: Instant| moment.duration_since(origin.unwrap_or(moment)).as_micros();
@@ -49,8 +51,10 @@ fn times(log: &BTreeMap<String, Entry>) -> String {
         let (first, last) = (entry.tokens.first()?, entry.tokens.last()?);
         let times = [entry.received, *first, *last, entry.finished?].map(since);
         let [received, first, last, finished] = times;
-        let count = entry.tokens.len();
-        Some(format!("[{received},{first},{last},{finished},{count}]"))
+        let (count, complete) = (entry.tokens.len(), since(entry.complete));
+        Some(format!(
+            "[{received},{first},{last},{finished},{count},{complete}]"
+        ))
     });
     format!("[{}]", rows.collect::<Vec<_>>().join(","))
 }

@@ -105,6 +105,13 @@ fn trace(head: &Head) -> Option<&str> {
     head.header("traceparent")?.split('-').nth(1)
 }
 
+/// When the head and all of a request had been read.
+#[derive(Clone, Copy)]
+struct Came {
+    received: Instant,
+    complete: Instant,
+}
+
 /// An answer, or the status and message of a refusal.
 type Refused = (u16, &'static str);
 
@@ -117,10 +124,14 @@ impl Server {
         while let Some(head) = Head::read(&mut reader).await? {
             let received = Instant::now();
             let body = head.body(&mut reader).await?;
+            let came = Came {
+                received,
+                complete: Instant::now(),
+            };
             if has_answered && self.laws.one_answer_a_connection {
                 break;
             }
-            self.respond(&head, &body, received, &mut writer).await?;
+            self.respond(&head, &body, came, &mut writer).await?;
             has_answered = true;
         }
         Ok(())
@@ -130,7 +141,7 @@ impl Server {
         &self,
         head: &Head,
         body: &[u8],
-        received: Instant,
+        came: Came,
         writer: &mut OwnedWriteHalf,
     ) -> io::Result<()> {
         let key = self
@@ -151,9 +162,9 @@ impl Server {
             (404, "no such route")
         } else {
             match self.check(head, body) {
-                Ok((asked, trace)) => return self.answer(asked, trace, received, writer).await,
+                Ok((asked, trace)) => return self.answer(asked, trace, came, writer).await,
                 Err(refused) => {
-                    self.log_failure(head, received);
+                    self.log_failure(head, came);
                     refused
                 }
             }
@@ -163,13 +174,14 @@ impl Server {
         http::whole(writer, status, &json).await
     }
 
-    fn log_failure(&self, head: &Head, received: Instant) {
+    fn log_failure(&self, head: &Head, came: Came) {
         let Some(trace) = trace(head) else {
             return;
         };
         let now = Instant::now();
         let entry = Entry {
-            received,
+            received: came.received,
+            complete: came.complete,
             admitted: now,
             prompt_tokens: 0,
             tokens: Vec::new(),
@@ -210,7 +222,7 @@ impl Server {
         &self,
         asked: Asked,
         trace: String,
-        received: Instant,
+        came: Came,
         writer: &mut OwnedWriteHalf,
     ) -> io::Result<()> {
         self.waiting.fetch_add(1, Relaxed);
@@ -219,7 +231,8 @@ impl Server {
         let content = self.content(&asked, trace);
         if !content.trace.is_empty() {
             let entry = Entry {
-                received,
+                received: came.received,
+                complete: came.complete,
                 admitted: Instant::now(),
                 prompt_tokens: content.prompt_tokens,
                 tokens: Vec::new(),

@@ -81,3 +81,69 @@ fn human(bytes: f64) -> String {
     let whole = bytes.max(0.0) as u64;
     ByteSize::new(whole).human()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        analysis::testing::{Plant, objectives, out_of_memory},
+        evidence::ends::ContainerEnd,
+        report::{Options, Report, build},
+    };
+
+    /// The report of a healthy run with these ends.
+    fn with_ends(ends: Vec<ContainerEnd>) -> Report {
+        let at = |users| Plant {
+            users,
+            ..Plant::default()
+        };
+        let (run, mut evidence) = Plant::run(&[at(4), at(8)]);
+        evidence.container_ends = Some(ends);
+        let options = Options {
+            objectives: objectives(),
+            ..Options::default()
+        };
+        build(&run, &evidence, &options)
+    }
+
+    #[test]
+    fn a_server_that_was_ended_for_lack_of_memory_is_the_primary_bottleneck() {
+        let crashed = ContainerEnd {
+            reason: "Error".to_owned(),
+            exit_code: 1,
+            ..out_of_memory(10_000_000)
+        };
+        let report = with_ends(vec![crashed, out_of_memory(70_000_000)]);
+        let first = &report.findings[0];
+        assert_eq!(
+            (first.class, first.severity, first.confidence),
+            (Class::OutOfMemory, Severity::Critical, Confidence::High)
+        );
+        assert_eq!(
+            report.conclusion.primary_bottleneck,
+            Some(Class::OutOfMemory)
+        );
+        assert_eq!((first.scenario.as_str(), first.share), ("8 users", 0.5));
+        let told = &first.evidence[0].value;
+        assert!(
+            told.contains("70 s after the run had begun, under 8 users"),
+            "{told}"
+        );
+        assert!(first.evidence.iter().any(|one| one.what == "memory limit"));
+    }
+
+    #[test]
+    fn a_server_that_was_ended_for_another_reason_or_a_sidecar_is_no_lack_of_memory() {
+        let crashed = ContainerEnd {
+            reason: "Error".to_owned(),
+            ..out_of_memory(10_000_000)
+        };
+        let sidecar = ContainerEnd {
+            container: "prometheus".to_owned(),
+            ..out_of_memory(10_000_000)
+        };
+        let report = with_ends(vec![crashed, sidecar]);
+        let out = |one: &Finding| one.class == Class::OutOfMemory;
+        assert!(!report.findings.iter().any(out), "{:?}", report.findings);
+    }
+}

@@ -147,3 +147,86 @@ fn told(load: &ModelLoad) -> Proof {
     );
     proof("the model's last start", value, Source::Traces)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        analysis::testing::{Plant, model_load},
+        report::{Options, build},
+    };
+
+    #[test]
+    fn a_first_request_that_waits_for_the_model_is_a_cold_start() {
+        assert_eq!(
+            Plant::with(|plant| plant.cold = 3_000.0).primary(),
+            Some(Class::ColdStart)
+        );
+    }
+
+    #[test]
+    fn a_model_that_is_loaded_for_the_first_question_is_a_cold_start() {
+        let (mut run, evidence) = Plant::run(&[Plant::default()]);
+        run.first_answer = Some(5_000_000);
+        let report = build(&run, &evidence, &Options::default());
+        assert_eq!(report.conclusion.primary_bottleneck, Some(Class::ColdStart));
+    }
+
+    #[test]
+    fn the_first_requests_together_show_a_cold_start() {
+        let (mut run, evidence) = Plant::run(&[Plant::default()]);
+        let requests = &mut run.scenarios[0].requests;
+        requests.sort_by_key(|one| one.sent);
+        for request in requests.iter_mut().take(5).skip(1) {
+            let late = request.tokens.iter().map(|time| time + 3_000_000);
+            request.tokens = late.collect();
+            request.finished += 3_000_000;
+        }
+        let report = build(&run, &evidence, &Options::default());
+        let found = report
+            .findings
+            .iter()
+            .find(|one| one.class == Class::ColdStart);
+        assert_eq!(found.unwrap().share_of, "the first requests' mean TTFT");
+        let start = report.cold_start.unwrap();
+        assert!(
+            start.early > 2_400_000 && start.first < 100_000,
+            "{start:?}"
+        );
+    }
+
+    #[test]
+    fn a_cold_start_tells_how_long_the_model_took_to_load_where_the_server_says_it() {
+        let cold = |gauges: Vec<(Quantity, f64)>| {
+            let report = Plant::report(&[Plant::with(|plant| {
+                plant.cold = 3_000.0;
+                plant.gauges.extend(gauges);
+            })]);
+            let loaded = report.findings[0].evidence.iter();
+            let mut loaded = loaded.filter(|proof| proof.what == "the model was loaded");
+            loaded.next().map(|proof| proof.value.clone())
+        };
+        let told = cold(vec![(Quantity::LoadSeconds, 2.5)]);
+        assert_eq!(told.as_deref(), Some("before the first scrape, in 2.50 s"));
+        assert_eq!(cold(vec![]), None);
+    }
+
+    #[test]
+    fn a_cold_start_is_shown_by_where_the_time_of_the_last_start_went() {
+        let (run, mut evidence) = Plant::run(&[Plant::with(|plant| plant.cold = 4_000.0)]);
+        evidence.model_load = Some(model_load(&run));
+        let report = build(&run, &evidence, &Options::default());
+        let found = report
+            .findings
+            .iter()
+            .find(|one| one.class == Class::ColdStart);
+        let shown = found.unwrap().evidence.last().unwrap();
+        assert_eq!(
+            (shown.value.as_str(), shown.source.as_str()),
+            (
+                "12.00 s, before the run: download 6.00 s, reading the weights 3.00 s, warm-up 1.00 s, in none of these 2.00 s",
+                "traces"
+            )
+        );
+    }
+}

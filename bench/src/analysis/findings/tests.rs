@@ -1,15 +1,9 @@
 use super::*;
 use crate::{
-    analysis::testing::{Plant, model_load, objectives, out_of_memory},
+    analysis::testing::{Plant, objectives},
     evidence::series::Quantity,
     report::{Options, build},
 };
-
-/// The primary bottleneck of a planted run.
-fn primary_of(plant: Plant) -> Option<Class> {
-    let report = Plant::report(&[plant]);
-    report.conclusion.primary_bottleneck
-}
 
 /// Sets a gauge or a counter of the server.
 fn set(all: &mut Vec<(Quantity, f64)>, quantity: Quantity, value: f64) {
@@ -42,7 +36,7 @@ fn a_cpu_limit_that_stops_threads_is_named() {
         set(&mut plant.counters, Quantity::ThrottledPeriods, 9.5);
         set(&mut plant.counters, Quantity::ThrottledSeconds, 1.4);
     });
-    assert_eq!(primary_of(plant), Some(Class::ThrottledCpu));
+    assert_eq!(plant.primary(), Some(Class::ThrottledCpu));
 }
 
 #[test]
@@ -119,29 +113,13 @@ fn requests_that_still_wait_when_the_window_ends_count_by_their_number() {
 #[test]
 fn weights_that_fill_the_memory_are_named() {
     let plant = Plant::with(|plant| set(&mut plant.gauges, Quantity::MemoryLimit, 120e6));
-    assert_eq!(primary_of(plant), Some(Class::Capacity));
+    assert_eq!(plant.primary(), Some(Class::Capacity));
 }
 
 #[test]
 fn a_slow_tokenizer_is_named() {
     let plant = Plant::with(|plant| plant.tokenize = 400.0);
-    assert_eq!(primary_of(plant), Some(Class::Tokenisation));
-}
-
-#[test]
-fn a_first_request_that_waits_for_the_model_is_a_cold_start() {
-    assert_eq!(
-        primary_of(Plant::with(|plant| plant.cold = 3_000.0)),
-        Some(Class::ColdStart)
-    );
-}
-
-#[test]
-fn a_model_that_is_loaded_for_the_first_question_is_a_cold_start() {
-    let (mut run, evidence) = Plant::run(&[Plant::default()]);
-    run.first_answer = Some(5_000_000);
-    let report = build(&run, &evidence, &Options::default());
-    assert_eq!(report.conclusion.primary_bottleneck, Some(Class::ColdStart));
+    assert_eq!(plant.primary(), Some(Class::Tokenisation));
 }
 
 #[test]
@@ -172,7 +150,7 @@ fn means_of_different_requests_are_no_loss_while_all_are_inside_the_server() {
 #[test]
 fn tokens_that_are_taken_slowly_are_a_slow_client() {
     assert_eq!(
-        primary_of(Plant::with(|plant| plant.way_out = 60.0)),
+        Plant::with(|plant| plant.way_out = 60.0).primary(),
         Some(Class::SlowClient)
     );
 }
@@ -250,7 +228,7 @@ fn slow_tokens_with_all_bandwidth_used_are_bound_by_memory() {
         plant.tpot = 150.0;
         plant.weights = 1_200_000_000;
     });
-    assert_eq!(primary_of(plant), Some(Class::MemoryBandwidth));
+    assert_eq!(plant.primary(), Some(Class::MemoryBandwidth));
 }
 
 #[test]
@@ -262,13 +240,13 @@ fn slow_tokens_with_all_arithmetic_used_are_bound_by_compute() {
         plant.bandwidth = 100e9;
         plant.flops = 400e9;
     });
-    assert_eq!(primary_of(plant), Some(Class::Compute));
+    assert_eq!(plant.primary(), Some(Class::Compute));
 }
 
 #[test]
 fn slow_tokens_with_nothing_used_are_overhead() {
     let plant = Plant::with(|plant| plant.tpot = 150.0);
-    assert_eq!(primary_of(plant), Some(Class::Overhead));
+    assert_eq!(plant.primary(), Some(Class::Overhead));
 }
 
 #[test]
@@ -450,118 +428,4 @@ fn the_cpu_limit_of_two_pods_is_told_as_that_of_each() {
     });
     let cause = &report.findings[0].cause;
     assert!(cause.contains("0.50 cores in each pod"), "{cause}");
-}
-
-#[test]
-fn the_first_requests_together_show_a_cold_start() {
-    let (mut run, evidence) = Plant::run(&[Plant::default()]);
-    let requests = &mut run.scenarios[0].requests;
-    requests.sort_by_key(|one| one.sent);
-    for request in requests.iter_mut().take(5).skip(1) {
-        let late = request.tokens.iter().map(|time| time + 3_000_000);
-        request.tokens = late.collect();
-        request.finished += 3_000_000;
-    }
-    let report = build(&run, &evidence, &Options::default());
-    let found = report
-        .findings
-        .iter()
-        .find(|one| one.class == Class::ColdStart);
-    assert_eq!(found.unwrap().share_of, "the first requests' mean TTFT");
-    let start = report.cold_start.unwrap();
-    assert!(
-        start.early > 2_400_000 && start.first < 100_000,
-        "{start:?}"
-    );
-}
-
-#[test]
-fn a_cold_start_tells_how_long_the_model_took_to_load_where_the_server_says_it() {
-    let cold = |gauges: Vec<(Quantity, f64)>| {
-        let report = Plant::report(&[Plant::with(|plant| {
-            plant.cold = 3_000.0;
-            plant.gauges.extend(gauges);
-        })]);
-        let loaded = report.findings[0].evidence.iter();
-        let mut loaded = loaded.filter(|proof| proof.what == "the model was loaded");
-        loaded.next().map(|proof| proof.value.clone())
-    };
-    let told = cold(vec![(Quantity::LoadSeconds, 2.5)]);
-    assert_eq!(told.as_deref(), Some("before the first scrape, in 2.50 s"));
-    assert_eq!(cold(vec![]), None);
-}
-
-/// The report of a healthy run with these ends.
-fn with_ends(ends: Vec<crate::evidence::ends::ContainerEnd>) -> crate::report::Report {
-    let at = |users| Plant {
-        users,
-        ..Plant::default()
-    };
-    let (run, mut evidence) = Plant::run(&[at(4), at(8)]);
-    evidence.container_ends = Some(ends);
-    let options = Options {
-        objectives: objectives(),
-        ..Options::default()
-    };
-    build(&run, &evidence, &options)
-}
-
-#[test]
-fn a_server_that_was_ended_for_lack_of_memory_is_the_primary_bottleneck() {
-    let crashed = crate::evidence::ends::ContainerEnd {
-        reason: "Error".to_owned(),
-        exit_code: 1,
-        ..out_of_memory(10_000_000)
-    };
-    let report = with_ends(vec![crashed, out_of_memory(70_000_000)]);
-    let first = &report.findings[0];
-    assert_eq!(
-        (first.class, first.severity, first.confidence),
-        (Class::OutOfMemory, Severity::Critical, Confidence::High)
-    );
-    assert_eq!(
-        report.conclusion.primary_bottleneck,
-        Some(Class::OutOfMemory)
-    );
-    assert_eq!((first.scenario.as_str(), first.share), ("8 users", 0.5));
-    let told = &first.evidence[0].value;
-    assert!(
-        told.contains("70 s after the run had begun, under 8 users"),
-        "{told}"
-    );
-    assert!(first.evidence.iter().any(|one| one.what == "memory limit"));
-}
-
-#[test]
-fn a_server_that_was_ended_for_another_reason_or_a_sidecar_is_no_lack_of_memory() {
-    let crashed = crate::evidence::ends::ContainerEnd {
-        reason: "Error".to_owned(),
-        ..out_of_memory(10_000_000)
-    };
-    let sidecar = crate::evidence::ends::ContainerEnd {
-        container: "prometheus".to_owned(),
-        ..out_of_memory(10_000_000)
-    };
-    let report = with_ends(vec![crashed, sidecar]);
-    let out = |one: &Finding| one.class == Class::OutOfMemory;
-    assert!(!report.findings.iter().any(out), "{:?}", report.findings);
-}
-
-#[test]
-fn a_cold_start_is_shown_by_where_the_time_of_the_last_start_went() {
-    let (run, mut evidence) = Plant::run(&[Plant::with(|plant| plant.cold = 4_000.0)]);
-    evidence.model_load = Some(model_load(&run));
-    let report = build(&run, &evidence, &Options::default());
-    let found = report
-        .findings
-        .iter()
-        .find(|one| one.class == Class::ColdStart);
-    let shown = found.unwrap().evidence.last().unwrap();
-    assert_eq!(
-        (shown.value.as_str(), shown.source.as_str()),
-        (
-            "12.00 s, before the run: download 6.00 s, reading the weights 3.00 s, warm-up 1.00 s, in none of these 2.00 s",
-            "traces"
-        )
-    );
 }

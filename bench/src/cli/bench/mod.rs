@@ -3,6 +3,7 @@ mod flags;
 mod summary;
 mod target;
 mod view;
+mod words;
 
 use super::{
     Error, connection,

@@ -1,4 +1,5 @@
 //! The end of a run in figures: a table, the verdicts, and the exit code.
+use super::words::{amount, knee_in_words, load_in_words, milliseconds};
 use crate::{
     cli::text::{Paint, table},
     figures::Figures,
@@ -254,47 +255,6 @@ impl ScenarioSummary {
             return String::new();
         }
         format!("\n{}\n  {}\n", paint.bold(&self.name), lines.join("\n  "))
-    }
-}
-
-fn load_in_words(load: &AppliedLoad) -> String {
-    match load {
-        AppliedLoad::Users { users, .. } => format!("{users} users"),
-        AppliedLoad::Arrivals { process, rate } => format!("{rate:.2}/s {process}"),
-    }
-}
-
-fn knee_in_words(knee: &Knee) -> String {
-    let missed = knee.missed_at.as_deref();
-    match (&knee.scenario, missed) {
-        (Some(met), Some(missed)) => format!(
-            "the highest load within the objectives: {met} with a goodput of {:.2}/s; {missed} missed them",
-            knee.goodput
-        ),
-        (Some(met), None) => format!(
-            "the highest load of the search met the objectives: {met} with a goodput of {:.2}/s",
-            knee.goodput
-        ),
-        (None, Some(missed)) => format!("even the lowest load missed the objectives: {missed}"),
-        (None, None) => "the search did not begin".to_owned(),
-    }
-}
-
-/// A figure in its unit.
-fn amount(metric: Metric, value: f64) -> String {
-    match metric {
-        Metric::TokensPerSecond => format!("{value:.1}/s"),
-        Metric::ErrorRate => format!("{:.2}%", value * 100.0),
-        _ => milliseconds(value),
-    }
-}
-
-/// Microseconds as milliseconds, or as seconds from ten on.
-pub(super) fn milliseconds(micros: f64) -> String {
-    if micros < 10e6 {
-        format!("{:.1} ms", micros / 1e3)
-    } else {
-        format!("{:.1} s", micros / 1e6)
     }
 }
 

@@ -148,8 +148,8 @@ fn latency(of: Option<crate::figures::Distribution>) -> String {
         return "-".to_owned();
     };
     let parts = [("P50", of.p50), ("P95", of.p95), ("P99", of.p99)];
-    let parts = parts
-        .map(|(name, micros)| format!("{name} {}", super::summary::milliseconds(micros as f64)));
+    let parts =
+        parts.map(|(name, micros)| format!("{name} {}", super::words::milliseconds(micros as f64)));
     parts.join("  ")
 }
 
@@ -181,7 +181,7 @@ fn block(progress: &Progress) -> Vec<String> {
 fn line(progress: &Progress) -> String {
     let p95 = |of: Option<crate::figures::Distribution>| {
         of.map_or("-".to_owned(), |of| {
-            super::summary::milliseconds(of.p95 as f64)
+            super::words::milliseconds(of.p95 as f64)
         })
     };
     format!(
