@@ -35,7 +35,7 @@ def main() -> None:
     pid = int(sys.argv[1])
     group = memory_group(pid)
     # The kernel is to end the other one, as it would have if that had taken the memory.
-    Path("/proc/self/oom_score_adj").write_text("-1000")
+    Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
     most = limit(group)
     (group / "cgroup.procs").write_text(str(os.getpid()))
     taken = []

@@ -147,7 +147,9 @@ def reachable(namespace: str, served: str) -> Iterator[str]:
         yield url
 
 
-def bench(target: str, metrics: str, folder: Path, disturb: Callable[[subprocess.Popen[bytes]], None] | None = None) -> str | None:
+def bench(
+    target: str, metrics: str, folder: Path, disturb: Callable[[subprocess.Popen[bytes]], None] | None = None, ttft: str = "300ms"
+) -> str | None:
     """Loads `target` from here; the primary bottleneck of the report."""
     flags = ["--users", "2", "--duration", "9s", "--warm-up", "1s", "--prompt-mix", "48", "--output-tokens", "48"]
     flags += ["--metrics-url", f"{metrics}/metrics", "--scrape-interval", "1s", "--out", str(folder)]
@@ -155,7 +157,7 @@ def bench(target: str, metrics: str, folder: Path, disturb: Callable[[subprocess
         if disturb:
             disturb(process)
         assert process.wait(timeout=120) in (0, 4)
-    objectives = ["--objective", "ttft-p95=1ms"]
+    objectives = ["--objective", f"ttft-p95={ttft}", "--objective", "tpot=30ms"]
     report = json.loads(kube.run(PROGRAM, "report", str(folder), "-o", "json", *objectives))
     return report["conclusion"].get("primaryBottleneck")
 
@@ -182,4 +184,5 @@ def test_a_client_that_reads_slowly_is_named(reachable: str, tmp_path: Path) -> 
 
 
 def test_a_load_generator_that_is_held_up_is_named(reachable: str, tmp_path: Path) -> None:
-    assert bench(reachable, reachable, tmp_path / "run", stop_and_go) == "overloadedGenerator"
+    # Less than it is stopped at a time: a lag that makes no objective look missed leaves the verdict alone.
+    assert bench(reachable, reachable, tmp_path / "run", stop_and_go, "150ms") == "overloadedGenerator"

@@ -115,13 +115,15 @@ def test_dashboards_opens_prometheus_and_jaeger(namespace: str, answered: str) -
     assert process.returncode == 0
 
 
-def test_a_benchmark_of_a_name_finds_its_traces(namespace: str, answered: str, tmp_path: Path) -> None:
+def test_a_benchmark_of_a_name_finds_its_traces_its_last_start_and_how_its_containers_fared(namespace: str, answered: str, tmp_path: Path) -> None:
     few = ["--users", "2", "--duration", "6s", "--warm-up", "1s", "--output-tokens", "8", "--prompt-mix", "64:1"]
     assert exit_code("bench", NAME, "--namespace", namespace, *few, "--out", tmp_path / "run") in (0, 4)
     with gzip.open(tmp_path / "run" / "evidence.json.gz") as file:
         evidence = json.load(file)
     assert evidence["traces"]
     assert "traces" not in {missing["what"] for missing in evidence["missing"]}
+    assert evidence["modelLoad"]["spans"]
+    assert evidence["containerEnds"] == []
 
 
 def test_exit_codes_tell_what_happened(namespace: str, answered: str) -> None:

@@ -121,4 +121,5 @@ def test_json_follows_the_published_schema(run: Path) -> None:
     missing = {one["what"] for one in report["missing"]}
     # Levels of a few seconds have few requests, and their throughput scatters.
     short_run = {f"95 % confidence interval of {figure}" for figure in ("TTFT P95", "TPOT")} | {"fit of the scalability law"}
-    assert missing <= short_run, "metrics, traces and a probe were at hand"
+    by_address = {"containers of the target that ended, such as for lack of memory"}
+    assert missing <= short_run | by_address, "metrics, traces and a probe were at hand"

@@ -1,8 +1,9 @@
 //! What `candlepower bench` collects beside the requests, so that the report can say why.
-use super::Error;
+use super::{Error, bench::target::Deployed};
 use crate::{
     evidence::{
         collect::collect,
+        ends::until_told,
         files,
         gpus::GpuScraper,
         scrape::Scraper,
@@ -11,7 +12,7 @@ use crate::{
     load::plan::Target,
     record::Run,
 };
-use candlepower_api::{deployment::LLMDeploymentSpec, names::paths, value::Duration};
+use candlepower_api::{names::paths, value::Duration};
 use std::path::Path;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -74,7 +75,7 @@ impl EvidenceFlags {
     pub(super) async fn keep(
         &self,
         watch: Watch,
-        deployment: Option<LLMDeploymentSpec>,
+        deployed: Option<Deployed>,
         jaegers: Result<Vec<String>, String>,
         run: &Run,
         folder: &Path,
@@ -95,11 +96,18 @@ impl EvidenceFlags {
             } else {
                 Ok(self.jaeger_url.clone())
             },
-            origin: None,
-            deployment,
+            origin: deployed.as_ref().map(|one| one.origin.clone()),
+            deployment: deployed.as_ref().map(|one| one.spec.clone()),
             same_machine: self.same_machine,
         };
-        let evidence = collect(run, sources).await;
+        let mut evidence = collect(run, sources).await;
+        if let Some(deployed) = deployed {
+            tokio::time::sleep(until_told(run, &evidence)).await;
+            match deployed.ends(run).await {
+                Ok(ends) => evidence.container_ends = Some(ends),
+                Err(error) => eprintln!("how its containers ended is not known: {error}"),
+            }
+        }
         for missing in &evidence.missing {
             eprintln!("no {}: {}", missing.what, missing.why);
         }

@@ -185,7 +185,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             return status.run(&arguments.flags.connect().await?).await;
         }
         Command::Job => return Ok(job::run().await),
-        Command::Bench(bench) => return bench.run(arguments.flags).await,
+        Command::Bench(bench) => return Box::pin(bench.run(arguments.flags)).await,
         Command::Top(top) => top.run(&arguments.flags.connect().await?).await?,
         Command::Dashboards(dashboards) => {
             dashboards.run(&arguments.flags.connect().await?).await?;

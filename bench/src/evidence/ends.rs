@@ -1,14 +1,18 @@
-//! Containers of the target that ended while the load was on. Pure.
-use crate::record::{Micros, Run};
+//! Containers of the target that ended while the load was on.
+use super::{Evidence, series::Quantity};
+use crate::record::{Micros, Outcome, Run};
 use candlepower_api::{
     benchmark::job::Termination,
     names::{conditions::OOM_KILLED, containers},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A node's clock and the load generator's may differ by so much, and a node tells whole seconds.
 const CLOCKS: Micros = 2_000_000;
+/// How long after an end Kubernetes and the operator may take to tell of it.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The end of a container.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -67,6 +71,26 @@ pub fn add(known: &mut Vec<Termination>, told: Vec<Termination>) {
     }
 }
 
+/// How long to wait before it is asked how containers fared: nothing where all went well.
+pub fn until_told(run: &Run, evidence: &Evidence) -> Duration {
+    if !looks_ended(run, evidence) {
+        return Duration::ZERO;
+    }
+    let end = run.scenarios.iter().map(|one| one.ended).max();
+    let end = Duration::from_micros(run.started_at + end.unwrap_or_default());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    TOLD_WITHIN.saturating_sub(now.unwrap_or_default().saturating_sub(end))
+}
+
+/// Whether something ended: requests failed, or counters began anew.
+fn looks_ended(run: &Run, evidence: &Evidence) -> bool {
+    let mut requests = run.scenarios.iter().flat_map(|one| &one.requests);
+    let restarts = evidence.series(Quantity::Restarts);
+    let counted =
+        restarts.is_some_and(|series| series.points.iter().any(|(_, count)| *count > 0.0));
+    counted || requests.any(|one| matches!(one.outcome, Outcome::Failed { .. }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +138,37 @@ mod tests {
         let ends = within(&run, &told);
         let out: Vec<_> = ends.iter().map(ContainerEnd::is_out_of_memory).collect();
         assert_eq!(out, [true, false]);
+    }
+    #[test]
+    fn only_a_run_that_lost_requests_or_counters_is_waited_for() {
+        let (run, mut evidence) = Plant::run(&[Plant::default()]);
+        assert!(!looks_ended(&run, &evidence));
+        let (failed, _) = Plant::run(&[Plant::with(|plant| plant.refused = 5)]);
+        assert!(looks_ended(&failed, &evidence));
+        evidence.series.push(crate::evidence::series::Series {
+            quantity: Quantity::Restarts,
+            metric: String::new(),
+            points: vec![(0, 0.0), (1, 1.0)],
+        });
+        assert!(looks_ended(&run, &evidence));
+    }
+
+    #[test]
+    fn neither_a_run_that_is_long_over_nor_one_in_which_all_went_well_is_waited_for() {
+        let (mut run, evidence) = Plant::run(&[Plant::with(|plant| plant.refused = 5)]);
+        assert_eq!(until_told(&run, &evidence), Duration::ZERO);
+        let just_over = |run: &mut Run| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            run.started_at = u64::try_from(now.as_micros()).unwrap() - run.scenarios[0].ended;
+        };
+        just_over(&mut run);
+        let left = until_told(&run, &evidence);
+        assert!(
+            left > Duration::from_secs(3) && left <= TOLD_WITHIN,
+            "{left:?}"
+        );
+        let (mut well, evidence) = Plant::run(&[Plant::default()]);
+        just_over(&mut well);
+        assert_eq!(until_told(&well, &evidence), Duration::ZERO);
     }
 }

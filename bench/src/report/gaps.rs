@@ -185,8 +185,8 @@ fn resources(report: &Report) -> Vec<Missing> {
 pub(super) const ENDS: &str = "containers of the target that ended, such as for lack of memory";
 
 fn ends(report: &Report) -> Vec<Missing> {
-    let why = "only the operator tells of them, of an LLMDeployment that an LLMBenchmark measures; kubectl describe pod says how a \
-               container ended";
+    let why = "ends of containers are read of an LLMDeployment only, by an LLMBenchmark or by the command that is given its name; \
+               kubectl describe pod says how one ended";
     said((report.container_ends.is_none(), ENDS, why))
         .into_iter()
         .collect()

@@ -19,7 +19,6 @@ mod schedule;
 mod served;
 mod state;
 mod status;
-mod terminations;
 #[cfg(test)]
 mod testing;
 

@@ -3,12 +3,11 @@ use super::{
     decide::{Obstacle, not_ready},
     dereference::Observed,
     nodes::Nodes,
-    terminations,
 };
 use candlepower_api::{
     benchmark::{
         LLMBenchmark, MetricsDialect, Target,
-        job::{MetricsPage, Served},
+        job::{MetricsPage, Served, Termination},
     },
     deployment::{LLMDeployment, MetricsMode, TracingMode},
     names::{conditions, paths, ports},
@@ -145,7 +144,11 @@ pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>], nodes: &
         jaeger,
         nodes,
         nodes_missing,
-        terminations: Some(terminations::of(pods)),
+        terminations: Some(
+            pods.iter()
+                .flat_map(|pod| Termination::of_pod(pod))
+                .collect(),
+        ),
     }
 }
 

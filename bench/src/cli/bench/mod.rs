@@ -1,7 +1,7 @@
 //! `candlepower bench`: puts load on a deployment or any OpenAI-compatible server.
 mod flags;
 mod summary;
-mod target;
+pub(in crate::cli) mod target;
 mod view;
 mod words;
 
@@ -93,7 +93,7 @@ impl Bench {
         view.into_files(&run)?;
         if let Some(folder) = &self.out {
             self.evidence
-                .keep(watch, reached.deployment, reached.jaegers, &run, folder)
+                .keep(watch, reached.deployed, reached.jaegers, &run, folder)
                 .await?;
         }
         Ok(judged.exit_code())

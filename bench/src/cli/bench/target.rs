@@ -1,24 +1,53 @@
 //! Where the load goes: an address as it is, or a deployment by way of the cluster.
 use super::{Error, connection};
-use crate::evidence::{
-    cluster::{self, PodPort},
-    places,
+use crate::{
+    evidence::{
+        cluster::{self, PodPort},
+        ends::{ContainerEnd, within},
+        places,
+        trace::Origin,
+    },
+    record::Run,
 };
 use candlepower_api::{
+    benchmark::job::Termination,
     deployment::{LLMDeployment, LLMDeploymentSpec},
-    names::ports,
+    names::{labels, ports},
 };
-use kube::{Client, ResourceExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, ResourceExt, api::ListParams};
 use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 
 /// A target that this machine reaches.
 pub(super) struct Reached {
     pub(super) way: Way,
-    /// What the deployment asks for, where it is one of ours.
-    pub(super) deployment: Option<LLMDeploymentSpec>,
+    /// The deployment, where it is one of ours.
+    pub(super) deployed: Option<Deployed>,
     /// The Jaegers that have its traces, or why none is known.
     pub(super) jaegers: Result<Vec<String>, String>,
+}
+
+/// A deployment of ours.
+pub(in crate::cli) struct Deployed {
+    client: Client,
+    /// Its name and namespace.
+    pub(in crate::cli) origin: Origin,
+    /// What it asks for.
+    pub(in crate::cli) spec: LLMDeploymentSpec,
+}
+
+impl Deployed {
+    /// How containers of its pods ended in the time of `run`; of each container the last two ends are known, and none of
+    /// pods that are gone.
+    pub(in crate::cli) async fn ends(&self, run: &Run) -> Result<Vec<ContainerEnd>, kube::Error> {
+        let namespace = self.origin.namespace.as_deref().unwrap_or_default();
+        let selector = format!("{}={}", labels::LLM_DEPLOYMENT, self.origin.deployment);
+        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let pods = pods.list(&ListParams::default().labels(&selector)).await?;
+        let told: Vec<_> = pods.iter().flat_map(Termination::of_pod).collect();
+        Ok(within(run, &told))
+    }
 }
 
 /// How requests and scrapes get there.
@@ -49,7 +78,7 @@ pub(super) async fn reach(target: &str, flags: connection::Flags) -> Result<Reac
     if target.contains("://") {
         return Ok(Reached {
             way: Way::direct(target.to_owned()),
-            deployment: None,
+            deployed: None,
             jaegers: Err("no --jaeger-url was given".to_owned()),
         });
     }
@@ -65,9 +94,18 @@ pub(super) async fn reach(target: &str, flags: connection::Flags) -> Result<Reac
             ))
         })?;
     let jaegers = jaegers(&connection.client, &deployment).await;
+    let way = into_cluster(connection.client.clone(), address, &namespace).await?;
+    let deployed = Deployed {
+        client: connection.client,
+        origin: Origin {
+            namespace: Some(namespace),
+            deployment: deployment.name_any(),
+        },
+        spec: deployment.spec,
+    };
     Ok(Reached {
-        way: into_cluster(connection.client, address, &namespace).await?,
-        deployment: Some(deployment.spec),
+        way,
+        deployed: Some(deployed),
         jaegers,
     })
 }

@@ -256,7 +256,7 @@ fn the_load_that_a_server_ran_out_of_memory_under_is_told_and_that_none_did() {
     assert!(
         said(&evidence)
             .0
-            .contains("Out of memory: not known, because only the operator")
+            .contains("Out of memory: not known, because ends of containers are read")
     );
     evidence.container_ends = Some(vec![]);
     assert!(said(&evidence).0.contains("Out of memory: none."));
