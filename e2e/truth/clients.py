@@ -174,6 +174,8 @@ def aiperf(tools: Tools, load: Load) -> Seen:
     command += ["--endpoint-type", "chat", "--streaming", "--concurrency", str(load.users), "--ui", "none"]
     command += ["--warmup-duration", str(WARM_UP), "--benchmark-duration", str(load.seconds)]
     command += ["--synthetic-input-tokens-mean", str(load.prompt_tokens), "--output-tokens-mean", str(load.output_tokens)]
+    # More than it will send: it would send its usual 100 again and again, and a server's prefix cache would hold them.
+    command += ["--num-dataset-entries", "1000"]
     # Lengths are the server's own count, as in the other tools.
     command += ["--use-legacy-max-tokens", "--use-server-token-count", "--tokenizer", "local/tok", "--random-seed", str(load.seed)]
     command += ["--extra-inputs", "temperature:0", "--extra-inputs", "ignore_eos:true", "--artifact-dir", str(folder)]
