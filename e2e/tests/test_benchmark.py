@@ -144,6 +144,10 @@ def test_the_report_is_in_its_config_map_and_no_copy_is_left(namespace: str, com
     assert [level["name"] for level in report["levels"]] == ["2-users", "4-users"]
     assert report["comparisons"], "the variant and the deployment again"
     assert re.fullmatch(r"\d+\.\d+\.\d+", report["versions"]["server"] or ""), report["versions"]
+    # Read and measured by a job on the node of the server, with as much CPU as that may use.
+    assert report["machine"]["cpu"] and report["machine"]["cores"] >= 2, report["machine"]
+    assert report["roofline"]["probe"]["threads"] == 2, report["roofline"]["probe"]
+    assert not [one for one in report["missing"] if "hardware" in one["what"]], report["missing"]
     assert "# " in data["report.md"]
     summary = json.loads(data["summary.json"])
     assert all(scenario["figures"]["requests"] > 0 for scenario in summary["scenarios"])

@@ -144,7 +144,8 @@ def wait_for_no_copy(name: str, namespace: str) -> None:
     def gone() -> tuple[bool, Any]:
         copies = [copy["metadata"]["name"] for copy in kube.find("llm", namespace, f"{LABEL}={name}")]
         pods = [pod["metadata"]["name"] for pod in kube.find("pods", namespace) if pod["metadata"]["name"].startswith(f"{name}-")]
-        return not copies and not [pod for pod in pods if "-bench-" not in pod], copies + pods
+        of_copies = [pod for pod in pods if "-bench-" not in pod and "-probe-" not in pod]
+        return not copies and not of_copies, copies + pods
 
     kube.wait_for(f"the copy of {name} to be gone", gone, 60)
 

@@ -2,9 +2,14 @@
 //!
 //! The job asks, the operator acts: the job may read and patch this one ConfigMap and nothing else,
 //! so that a deployment that is to be measured is made, waited for and removed by the operator.
+mod machine;
 mod node;
 mod termination;
 
+pub use machine::{
+    LONGEST_LAST_WORDS, MACHINE, MACHINE_KNOWN_WITHIN, MACHINE_WISH, MachineAnswer, MachineState,
+    MachineWish,
+};
 pub use node::NodeFacts;
 pub use termination::Termination;
 
@@ -31,7 +36,7 @@ pub const REPORT_JSON: &str = "report.json";
 pub const REPORT_MARKDOWN: &str = "report.md";
 
 /// The job's keys that the operator reads.
-pub const READ_BY_OPERATOR: [&str; 3] = [WISH, PROGRESS, SUMMARY];
+pub const READ_BY_OPERATOR: [&str; 4] = [WISH, MACHINE_WISH, PROGRESS, SUMMARY];
 
 /// Environment variable with the name of the ConfigMap.
 pub const MAILBOX_VARIABLE: &str = "CANDLEPOWER_MAILBOX";

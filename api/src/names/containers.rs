@@ -8,3 +8,5 @@ pub const PROMETHEUS: &str = "prometheus";
 pub const JAEGER: &str = "jaeger";
 /// The load generator, in a benchmark's pod.
 pub const BENCH: &str = "bench";
+/// The look at a machine, in the pod that a benchmark has on it.
+pub const PROBE: &str = "probe";

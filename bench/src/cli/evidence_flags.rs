@@ -7,7 +7,7 @@ use crate::{
         files,
         gpus::GpuScraper,
         scrape::Scraper,
-        sources::{MetricsFrom, Sources},
+        sources::{HardwareFrom, MetricsFrom, Sources},
     },
     load::plan::Target,
     record::Run,
@@ -98,7 +98,7 @@ impl EvidenceFlags {
             },
             origin: deployed.as_ref().map(|one| one.origin.clone()),
             deployment: deployed.as_ref().map(|one| one.spec.clone()),
-            same_machine: self.same_machine,
+            hardware: HardwareFrom::of_command(self.same_machine),
         };
         let mut evidence = collect(run, sources).await;
         if let Some(deployed) = deployed {

@@ -7,6 +7,7 @@ mod connection;
 mod dashboards;
 mod evidence_flags;
 mod fleet;
+mod probe;
 mod report;
 mod runs;
 mod status;
@@ -57,6 +58,9 @@ enum Command {
     /// The load generator of an LLMBenchmark, in the pod that the operator makes.
     #[command(hide = true)]
     Job,
+    /// Reads this machine's hardware and probes its speed, for a benchmark whose server runs on it.
+    #[command(hide = true)]
+    Probe(probe::ProbeCommand),
     /// Opens the way to Prometheus, Jaeger and Grafana until Ctrl-C.
     Dashboards(dashboards::Dashboards),
     /// A completion script for a shell, or for kubectl.
@@ -190,6 +194,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Dashboards(dashboards) => {
             dashboards.run(&arguments.flags.connect().await?).await?;
         }
+        Command::Probe(probe) => probe.run()?,
         Command::Analyze(analyze) => return analyze.run().await,
         Command::Report(report) => report.run(arguments.flags).await?,
         Command::ReportSchema => text::print_json(&crate::report::schema())?,

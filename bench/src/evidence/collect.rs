@@ -1,23 +1,21 @@
 //! Puts a run's evidence together from whatever answers; what does not is listed with the reason.
 use super::{
-    Evidence,
-    facts::{self, Machine},
-    gpus,
+    Evidence, facts, gpus,
+    hardware::Hardware,
     http::Server,
     model_load::{self, MODEL_LOAD},
-    probe::probe,
     prometheus,
     sample::{SAMPLE, fetch, wanted},
     scrape::Scraped,
     series::Series,
-    sources::{MetricsFrom, Sources},
+    sources::{HardwareFrom, MetricsFrom, Sources},
     versions,
 };
 use crate::{
     load::plan::Target,
     record::{Micros, Run},
 };
-use candlepower_api::benchmark::MetricsDialect;
+use candlepower_api::benchmark::{MetricsDialect, job::NodeFacts};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const UNREAD_HARDWARE: &str = "hardware and probe of memory bandwidth";
@@ -25,8 +23,6 @@ const UNREAD_HARDWARE: &str = "hardware and probe of memory bandwidth";
 const METRICS: &str = "server metrics";
 const TRACES: &str = "traces";
 
-/// How long each part of the probe takes.
-const PROBE: Duration = Duration::from_millis(700);
 /// Servers send spans in batches, every few seconds.
 const SPANS_ARRIVE: Duration = Duration::from_secs(8);
 /// Points that Prometheus is asked for at most; it refuses more than 11,000.
@@ -53,32 +49,30 @@ pub async fn collect(run: &Run, sources: Sources) -> Evidence {
     if let Some(why) = sources.nodes_missing {
         evidence.lacks("what Kubernetes knows of the server's nodes", why);
     }
-    if sources.same_machine || !sources.nodes.is_empty() {
-        let told = std::mem::take(&mut evidence.machine).unwrap_or_default();
-        let read = if sources.same_machine {
-            facts::this_machine()
-        } else {
-            Machine::default()
-        };
-        let read = Machine {
-            gpus: told.gpus,
-            ..read
-        };
-        evidence.machine = Some(read.or_of_nodes(&sources.nodes));
-    }
-    evidence.nodes = sources.nodes;
-    if sources.same_machine {
-        let probed = tokio::task::spawn_blocking(|| probe(PROBE)).await;
-        match probed {
-            Ok(probe) => evidence.probe = Some(probe),
-            Err(error) => evidence.lacks("probe of memory bandwidth", error.to_string()),
-        }
-    } else {
-        let why = "the server runs on another machine than this command, and a probe taken here \
-                   would say nothing about it";
-        evidence.lacks(UNREAD_HARDWARE, why);
-    }
+    hardware(sources.hardware, sources.nodes, &mut evidence).await;
     evidence
+}
+
+async fn hardware(from: HardwareFrom, nodes: Vec<NodeFacts>, evidence: &mut Evidence) {
+    let found = match from {
+        HardwareFrom::Read(found) => Ok(*found),
+        HardwareFrom::ThisMachine => tokio::task::spawn_blocking(Hardware::read)
+            .await
+            .map_err(|error| error.to_string()),
+        HardwareFrom::Nowhere { why } => Err(why),
+    };
+    let found = found
+        .map_err(|why| evidence.lacks(UNREAD_HARDWARE, why))
+        .ok();
+    if found.is_some() || !nodes.is_empty() {
+        let (machine, probe) = found.map(|found| (found.machine, found.probe)).unzip();
+        let mut machine = machine.unwrap_or_default();
+        // The server's own are those that it may use.
+        machine.gpus = evidence.machine.take().unwrap_or_default().gpus;
+        evidence.machine = Some(machine.or_of_nodes(&nodes));
+        evidence.probe = probe;
+    }
+    evidence.nodes = nodes;
 }
 
 /// Fills in what an earlier collection could not have: metrics and traces from the `sources` that are known by now.
@@ -309,7 +303,7 @@ mod tests {
             jaegers: Ok(vec![nowhere]),
             origin: None,
             deployment: None,
-            same_machine: false,
+            hardware: HardwareFrom::of_command(false),
             pods: 0,
             nodes: vec![],
             nodes_missing: None,

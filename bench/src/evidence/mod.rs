@@ -8,6 +8,7 @@ pub mod exposition;
 pub mod facts;
 pub mod files;
 pub mod gpus;
+pub mod hardware;
 pub mod http;
 pub mod jaeger;
 pub mod model_load;

@@ -59,7 +59,7 @@ pub fn probe(time: Duration) -> Probe {
         }),
         threads,
         buffer_bytes: BUFFER as u64,
-        source: format!("measured on this machine with {threads} threads"),
+        source: format!("measured on the server's machine with {threads} threads"),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Where the evidence of a run is looked for.
-use super::{gpus::GpuScrapes, scrape::Scraped, trace::Origin};
+use super::{gpus::GpuScrapes, hardware::Hardware, scrape::Scraped, trace::Origin};
 use crate::load::plan::Target;
 use candlepower_api::{
     benchmark::{MetricsDialect, job::NodeFacts},
@@ -35,6 +35,34 @@ pub enum MetricsFrom {
     },
 }
 
+/// Where it is said what the server runs on.
+#[derive(Clone, Debug)]
+pub enum HardwareFrom {
+    /// It runs on this machine, so that what is read here is true of it.
+    ThisMachine,
+    /// Somebody looked, where it runs.
+    Read(Box<Hardware>),
+    /// Nowhere.
+    Nowhere {
+        /// Why.
+        why: String,
+    },
+}
+
+impl HardwareFrom {
+    /// What a command can know, which is told whether the server runs beside it.
+    pub fn of_command(same_machine: bool) -> Self {
+        if same_machine {
+            return Self::ThisMachine;
+        }
+        Self::Nowhere {
+            why: "the server runs on another machine than this command, and a probe taken here would say \
+                  nothing about it"
+                .to_owned(),
+        }
+    }
+}
+
 /// Where evidence is looked for.
 #[derive(Clone, Debug)]
 pub struct Sources {
@@ -50,8 +78,8 @@ pub struct Sources {
     pub origin: Option<Origin>,
     /// What the deployment asks for, where the target is one of ours.
     pub deployment: Option<LLMDeploymentSpec>,
-    /// Whether the server runs on this machine, so that what is read here is true of it.
-    pub same_machine: bool,
+    /// The machine below the server.
+    pub hardware: HardwareFrom,
     /// How many pods serve, where that is known.
     pub pods: u32,
     /// What Kubernetes knows of their nodes.

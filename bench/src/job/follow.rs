@@ -60,6 +60,14 @@ pub(super) struct Follow {
     variant: Option<String>,
 }
 
+impl Follow {
+    /// The load is over.
+    pub(super) fn collecting(&self) {
+        let variant = self.variant.as_deref();
+        self.teller.stage("Collecting evidence", variant);
+    }
+}
+
 impl Observer for Follow {
     fn phase(&mut self, what: &str) {
         eprintln!("{what}");

@@ -1,6 +1,7 @@
 //! The one ConfigMap that the job may read and patch.
 use candlepower_api::benchmark::job::{
     ANSWER, ASSIGNMENT, Answer, Assignment, COPY_READY_WITHIN, Change, CopyState, KEPT, Kept,
+    MACHINE, MACHINE_KNOWN_WITHIN, MACHINE_WISH, MachineAnswer, MachineState, MachineWish,
     PROGRESS, Progress, Served, Termination, WISH, Wish,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -9,7 +10,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -65,6 +66,8 @@ pub(super) struct Left {
     pub(super) began: bool,
     /// The number of its last wish, and whether a copy was wished for.
     pub(super) last_wish: Option<Wish>,
+    /// The same of the machine that was to be looked at.
+    pub(super) last_machine: Option<MachineWish>,
     /// Rounds that it had measured.
     pub(super) kept: Vec<Kept>,
 }
@@ -120,6 +123,7 @@ impl Mailbox {
         Ok(Left {
             began: data.contains_key(PROGRESS),
             last_wish: parse(&data, WISH),
+            last_machine: parse(&data, MACHINE_WISH),
             kept: parse(&data, KEPT).unwrap_or_default(),
         })
     }
@@ -134,21 +138,45 @@ impl Mailbox {
         let wish = Wish { number, serve };
         self.keep(&BTreeMap::from([(WISH, serde_json::to_string(&wish)?)]))
             .await?;
-        let began = Instant::now();
-        let mut heard = "the operator has not answered".to_owned();
-        while began.elapsed() < COPY_READY_WITHIN {
-            sleep(LOOK).await;
-            let Some(answer) = self.answer(number).await else {
-                continue;
-            };
-            match answer.state {
-                CopyState::Ready | CopyState::Released => return Ok(Ok(answer.served)),
-                CopyState::Failed => return Ok(Err(answer.message)),
-                CopyState::Waiting => heard = answer.message,
-            }
-        }
-        let minutes = COPY_READY_WITHIN.as_secs() / 60;
-        Ok(Err(format!("not within {minutes} minutes: {heard}")))
+        let answer = async || {
+            let answer = self.answer(number).await?;
+            Some(match answer.state {
+                CopyState::Ready | CopyState::Released => Heard::End(Ok(answer.served)),
+                CopyState::Failed => Heard::End(Err(answer.message)),
+                CopyState::Waiting => Heard::Waiting(answer.message),
+            })
+        };
+        Ok(heard_within(COPY_READY_WITHIN, LOOK, answer).await)
+    }
+
+    /// Has a node looked at; gives back what was found there, or why nothing was.
+    pub(super) async fn machine(
+        &self,
+        number: u32,
+        node: &str,
+    ) -> Result<Result<Value, String>, Error> {
+        let wish = MachineWish {
+            number,
+            node: Some(node.to_owned()),
+        };
+        self.wish_for_machine(&wish).await?;
+        let answer = async || {
+            let answer: MachineAnswer = self.read(MACHINE).await?;
+            let of_this = (answer.number == number).then_some(answer)?;
+            Some(match (of_this.state, of_this.found) {
+                (MachineState::Known, Some(found)) => Heard::End(Ok(found)),
+                (MachineState::Known, None) => Heard::End(Err("nothing was found".to_owned())),
+                (MachineState::Failed, _) => Heard::End(Err(of_this.message)),
+                (MachineState::Waiting, _) => Heard::Waiting(of_this.message),
+            })
+        };
+        Ok(heard_within(MACHINE_KNOWN_WITHIN, LOOK, answer).await)
+    }
+
+    /// Says which node should be looked at, if any.
+    pub(super) async fn wish_for_machine(&self, wish: &MachineWish) -> Result<(), Error> {
+        let text = serde_json::to_string(wish)?;
+        self.keep(&BTreeMap::from([(MACHINE_WISH, text)])).await
     }
 
     /// How containers of the target ended, as the operator knows now: of the deployment itself, or of the copy that
@@ -157,22 +185,21 @@ impl Mailbox {
         let served = if let Some(wish) = copy {
             self.answer(wish).await?.served?
         } else {
-            let data = self.data().await;
-            let data = data.inspect_err(|error| eprintln!("warning: {error}"));
-            parse::<Assignment>(&data.ok()?, ASSIGNMENT)?.target
+            self.read::<Assignment>(ASSIGNMENT).await?.target
         };
         served.terminations
     }
 
-    /// A look that fails is followed by another.
     async fn answer(&self, number: u32) -> Option<Answer> {
-        let data = self
-            .data()
-            .await
-            .inspect_err(|error| eprintln!("warning: {error}"))
-            .ok()?;
-        let answer: Answer = parse(&data, ANSWER)?;
+        let answer: Answer = self.read(ANSWER).await?;
         (answer.number == number).then_some(answer)
+    }
+
+    /// A look that fails is followed by another.
+    async fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        let data = self.data().await;
+        let data = data.inspect_err(|error| eprintln!("warning: {error}"));
+        parse(&data.ok()?, key)
     }
 
     async fn put(&self, key: &str, value: &impl Serialize) -> Result<(), Error> {
@@ -180,7 +207,7 @@ impl Mailbox {
         self.patch(&json!({"data": {key: text}})).await
     }
 
-    async fn patch(&self, patch: &serde_json::Value) -> Result<(), Error> {
+    async fn patch(&self, patch: &Value) -> Result<(), Error> {
         let params = PatchParams::default();
         self.config_maps
             .patch_metadata(&self.name, &params, &Patch::Merge(patch))
@@ -207,6 +234,34 @@ impl Mailbox {
         })?;
         Ok(found.data.unwrap_or_default())
     }
+}
+
+/// What there is to hear about a wish.
+enum Heard<T> {
+    /// It goes on, and how it stands.
+    Waiting(String),
+    /// It is granted, or never will be.
+    End(Result<T, String>),
+}
+
+/// Looks after each `pause` until a wish has come to its end, or for so long.
+async fn heard_within<T>(
+    longest: Duration,
+    pause: Duration,
+    look: impl AsyncFn() -> Option<Heard<T>>,
+) -> Result<T, String> {
+    let began = Instant::now();
+    let mut last = "the operator has not answered".to_owned();
+    while began.elapsed() < longest {
+        sleep(pause).await;
+        match look().await {
+            Some(Heard::End(end)) => return end,
+            Some(Heard::Waiting(message)) => last = message,
+            None => {}
+        }
+    }
+    let minutes = longest.as_secs() / 60;
+    Err(format!("not within {minutes} minutes: {last}"))
 }
 
 /// Tries again after each pause, as long as that may help.
@@ -283,5 +338,25 @@ mod tests {
         assert_eq!(tried(&[503, 503]).await, (true, 3));
         assert_eq!(tried(&[503, 403]).await, (false, 2));
         assert_eq!(tried(&[503, 503, 503, 503]).await, (false, 3));
+    }
+
+    #[tokio::test]
+    async fn a_wish_is_waited_for_until_its_end_or_for_so_long() {
+        let (long, short) = (Duration::from_secs(60), Duration::from_millis(1));
+        let looks = Cell::new(0);
+        let granted = heard_within(long, short, async || {
+            looks.set(looks.get() + 1);
+            Some(match looks.get() {
+                1 => return None,
+                2 => Heard::Waiting("it starts".to_owned()),
+                _ => Heard::End(Ok(7)),
+            })
+        });
+        assert_eq!((granted.await, looks.get()), (Ok(7), 3));
+        let never = heard_within::<()>(short, short, async || {
+            Some(Heard::Waiting("no node has room".to_owned()))
+        });
+        let why = never.await.unwrap_err();
+        assert_eq!(why, "not within 0 minutes: no node has room");
     }
 }

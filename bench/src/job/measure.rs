@@ -1,5 +1,5 @@
 //! One round: load, and the evidence beside it.
-use super::{Error, ends::Ends, follow::Follow};
+use super::{Error, ends::Ends, follow::Follow, machines::Machines};
 use crate::{
     evidence::{
         Evidence,
@@ -40,6 +40,7 @@ pub(super) async fn measure(
     plan: &Plan,
     served: &Served,
     place: &Place<'_>,
+    machines: &mut Machines,
     ends: Ends,
     follow: &mut Follow,
     cancel: &CancellationToken,
@@ -62,6 +63,11 @@ pub(super) async fn measure(
             from_prometheus(served, place.namespace).unwrap_or(MetricsFrom::Nowhere { why })
         }
     };
+    follow.collecting();
+    let hardware = tokio::select! {
+        hardware = machines.below(served) => hardware?,
+        () = cancel.cancelled() => return Err(Error::Interrupted),
+    };
     let sources = Sources {
         target: plan.target.clone(),
         metrics,
@@ -75,7 +81,7 @@ pub(super) async fn measure(
             .deployment_spec
             .clone()
             .and_then(|spec| serde_json::from_value(spec).ok()),
-        same_machine,
+        hardware,
         pods: u32::try_from(served.metrics.len()).unwrap_or_default(),
         nodes: served.nodes.clone(),
         nodes_missing: served.nodes_missing.clone(),
@@ -108,7 +114,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Whether all pods are on this node, so that what is read here is true of them.
+    /// Whether all pods are on this node, so that what is read here under load is true of them.
     fn is_node_of(&self, pages: &[MetricsPage]) -> bool {
         self.node.is_some()
             && !pages.is_empty()

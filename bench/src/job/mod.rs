@@ -7,6 +7,7 @@
 //! - `plan`: from the assignment to a plan of load;
 //! - `rounds`: the deployment, each change, and the deployment again;
 //! - `measure`: one round with its evidence;
+//! - `machines`: what is below it, looked at after the load;
 //! - `ends`: containers that end meanwhile;
 //! - `follow`: how far it is, told every few seconds;
 //! - `outcome`: what the rounds come to;
@@ -18,6 +19,7 @@ mod bucket;
 mod changes;
 mod ends;
 mod follow;
+mod machines;
 mod mailbox;
 mod measure;
 mod outcome;

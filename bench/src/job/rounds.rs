@@ -6,6 +6,7 @@ use super::{
     changes::{changes, round_of},
     ends::Ends,
     follow::Teller,
+    machines::Machines,
     mailbox::Mailbox,
     measure::{Measured, Place, measure},
     outcome::{self, Tried},
@@ -36,6 +37,7 @@ const AGAIN: &str = "deployment-again";
 pub(super) struct Rounds {
     mailbox: Mailbox,
     teller: Teller,
+    machines: Machines,
     api_key: Option<String>,
     namespace: String,
     node: Option<String>,
@@ -64,6 +66,7 @@ impl Rounds {
     ) -> Self {
         Self {
             teller: Teller::new(mailbox.clone()),
+            machines: Machines::new(mailbox.clone()),
             mailbox,
             api_key,
             namespace,
@@ -87,6 +90,7 @@ impl Rounds {
         self.open_bucket(&assignment.spec);
         self.follows = left.began;
         self.release_what_a_lost_pod_had(left.last_wish).await?;
+        self.machines.go_on_after(left.last_machine).await?;
         let first = self
             .round(&mut store, &assignment, &assignment.target, FIRST, None)
             .await?;
@@ -163,7 +167,17 @@ impl Rounds {
         let mut follow = self.teller.observer(variant);
         let copy = variant.map(|_| self.wishes);
         let ends = Ends::follow(self.mailbox.clone(), served, copy);
-        let measured = measure(&plan, served, &place, ends, &mut follow, &self.cancel).await?;
+        let machines = &mut self.machines;
+        let measuring = measure(
+            &plan,
+            served,
+            &place,
+            machines,
+            ends,
+            &mut follow,
+            &self.cancel,
+        );
+        let measured = measuring.await?;
         self.keep(store, assignment, round, &measured).await?;
         Ok(measured)
     }

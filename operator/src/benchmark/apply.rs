@@ -1,6 +1,11 @@
 //! Does what was decided: the worker and its mailbox, copies of the deployment, runs of a schedule.
 use super::{
-    answer, build, context::Context, copy, decide::Decision, dereference::Observed,
+    answer, build,
+    context::Context,
+    copy,
+    decide::Decision,
+    dereference::Observed,
+    machine::{self, Look},
     schedule::Schedule,
 };
 pub(super) use crate::children::Refusal;
@@ -11,7 +16,7 @@ use crate::{
 use candlepower_api::{
     benchmark::{
         LLMBenchmark,
-        job::{Answer, Assignment, Served},
+        job::{Answer, Assignment, MachineAnswer, Served},
     },
     deployment::LLMDeployment,
 };
@@ -56,7 +61,7 @@ pub(super) async fn apply(
     };
     let result = match decision {
         Decision::Schedule(schedule) => hand.schedule(schedule).await,
-        Decision::Run(served) => hand.run(served).await,
+        Decision::Run(served) => Box::pin(hand.run(served)).await,
         Decision::Wait(_) | Decision::End(_) | Decision::Ended => hand.tidy().await,
     };
     match result {
@@ -85,12 +90,18 @@ impl Hand<'_> {
     /// The mailbox before the job, which reads it first.
     async fn run(&self, served: &Served) -> Result<Outcome, Failure> {
         let answer = self.grant().await?;
+        let machine = self.look_at_machine().await?;
         let assignment = Assignment {
             benchmark: self.resource.name_any(),
             spec: self.resource.spec.clone(),
             target: served.clone(),
         };
-        let report = build::report(self.resource, &assignment, answer.as_ref());
+        let report = build::report(
+            self.resource,
+            &assignment,
+            answer.as_ref(),
+            machine.as_ref(),
+        );
         let report = report.map_err(Failure::Error)?;
         self.writer.put(&report, &self.observed.config_maps).await?;
         // A job's template can never change: whatever this operator would write, a job that is there
@@ -129,6 +140,24 @@ impl Hand<'_> {
             .as_ref()
             .map(|copy| copy.as_ref().map_err(Clone::clone));
         Ok(Some(answer::to(wish, copy, self.observed)))
+    }
+
+    /// Has the node looked at that the job wishes for, and says how far that is. What has ended, Kubernetes removes.
+    async fn look_at_machine(&self) -> Result<Option<MachineAnswer>, Failure> {
+        let Some(wish) = &self.observed.mailbox.machine else {
+            return Ok(None);
+        };
+        let look = machine::look(self.resource, wish, self.observed, &self.context.settings);
+        if let Look::Begin(job) = &look {
+            match self.writer.make(&**job).await {
+                Err(Failure::Refused(refusal)) => {
+                    let failed = Look::Failed(refusal.message);
+                    return Ok(machine::answer(wish, &failed));
+                }
+                result => result?,
+            }
+        }
+        Ok(machine::answer(wish, &look))
     }
 
     /// The copy, or why there is none. What the API server says against it is an answer, too.

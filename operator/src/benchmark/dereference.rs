@@ -34,6 +34,9 @@ pub(super) struct Observed {
     pub(super) job: Option<Arc<Job>>,
     /// The job's pods.
     pub(super) pods: Vec<Arc<Pod>>,
+    /// Jobs that look at nodes.
+    pub(super) probes: Vec<Arc<Job>>,
+    pub(super) probe_pods: Vec<Arc<Pod>>,
     /// Why a node cannot start one of them.
     pub(super) start_failure: Option<String>,
     /// What is measured, where it is a deployment.
@@ -102,6 +105,10 @@ pub(super) async fn dereference(
         .filter(|other| baseline_of(other).is_some_and(|result| result.is_none()))
         .map(|other| other.name_any())
         .collect();
+    let of_probe = names::probes(&name);
+    let (probe_pods, pods) = labelled(&caches.pods, &namespace, labels::LLM_BENCHMARK, &name)
+        .into_iter()
+        .partition(|pod| pod.name_any().starts_with(&of_probe));
     let mut observed = Observed {
         previous: context.written.newest(&uid, status),
         config_maps: caches.config_maps.state_filter(|one| {
@@ -110,7 +117,13 @@ pub(super) async fn dereference(
         }),
         job: by_name(&caches.jobs, &namespace, &names::job(&name))
             .filter(|job| is_controlled_by(job.meta(), &uid)),
-        pods: labelled(&caches.pods, &namespace, labels::LLM_BENCHMARK, &name),
+        pods,
+        probes: caches.jobs.state_filter(|job| {
+            job.namespace().as_ref() == Some(&namespace)
+                && job.name_any().starts_with(&of_probe)
+                && is_controlled_by(job.meta(), &uid)
+        }),
+        probe_pods,
         start_failure: None,
         target_pods: target
             .as_ref()

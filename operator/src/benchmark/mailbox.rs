@@ -1,5 +1,7 @@
 //! What the job has written into the ConfigMap of its report.
-use candlepower_api::benchmark::job::{PROGRESS, Progress, SUMMARY, Summary, WISH, Wish};
+use candlepower_api::benchmark::job::{
+    MACHINE_WISH, MachineWish, PROGRESS, Progress, SUMMARY, Summary, WISH, Wish,
+};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
@@ -7,6 +9,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Mailbox {
     pub(super) wish: Option<Wish>,
+    pub(super) machine: Option<MachineWish>,
     pub(super) progress: Option<Progress>,
     pub(super) summary: Option<Summary>,
 }
@@ -16,6 +19,7 @@ impl Mailbox {
     pub(super) fn of(data: &BTreeMap<String, String>) -> Self {
         Self {
             wish: read(data, WISH),
+            machine: read(data, MACHINE_WISH),
             progress: read(data, PROGRESS),
             summary: read(data, SUMMARY),
         }

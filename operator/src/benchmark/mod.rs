@@ -11,6 +11,7 @@ mod controller;
 mod copy;
 mod decide;
 mod dereference;
+mod machine;
 mod mailbox;
 mod nodes;
 mod pod;

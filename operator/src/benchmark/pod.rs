@@ -141,8 +141,16 @@ fn container(pod: &Pod) -> Option<&ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.first()
 }
 
+/// All that the pod that ended well has left.
+pub(super) fn result(pods: &[Arc<Pod>]) -> Option<&str> {
+    let mut ended = pods
+        .iter()
+        .filter_map(|pod| container(pod)?.state.as_ref()?.terminated.as_ref());
+    ended.find(|end| end.exit_code == 0)?.message.as_deref()
+}
+
 /// What the pod that ended last said.
-fn last_words(pods: &[Arc<Pod>]) -> Option<String> {
+pub(super) fn last_words(pods: &[Arc<Pod>]) -> Option<String> {
     let ended = pods.iter().filter_map(|pod| {
         let terminated = container(pod)?.state.as_ref()?.terminated.as_ref()?;
         Some((terminated.finished_at.clone(), words_of(terminated)))

@@ -71,7 +71,9 @@ fn deadline(resource: &LLMBenchmark) -> Duration {
     let spec = &resource.spec;
     let load = spec.profile.longest(&spec.scenarios);
     let scenarios = u32::try_from(spec.profile.count(&spec.scenarios)).unwrap_or(u32::MAX);
-    let once = load.saturating_add(SLACK_PER_SCENARIO.saturating_mul(scenarios));
+    let once = load
+        .saturating_add(SLACK_PER_SCENARIO.saturating_mul(scenarios))
+        .saturating_add(contract::MACHINE_KNOWN_WITHIN);
     let tries = u32::try_from(spec.try_recommendations).unwrap_or_default();
     let copies = u32::try_from(spec.variants.len())
         .unwrap_or(u32::MAX)
@@ -262,15 +264,15 @@ mod tests {
     #[test]
     fn the_deadline_covers_the_plan_twice_and_each_copys_start() {
         let target = json!({"deployment": "tiny"});
-        // 40 minutes, 4 for the scenarios' ends, 10 for the rest.
-        assert_eq!(minutes(json!({"target": target})), 2 * 54);
+        // 40 minutes, 4 for the scenarios' ends, 2 for the machine, 10 for the rest.
+        assert_eq!(minutes(json!({"target": target})), 2 * 56);
         let scenarios = json!([{"name": "a", "users": 1, "duration": "3m"}]);
         let variant = json!([{"name": "v", "patch": {}}]);
         assert_eq!(
             minutes(json!({
                 "target": target, "profile": "custom", "scenarios": scenarios, "variants": variant
             })),
-            2 * (3 * (3 + 1) + 20 + 10)
+            2 * (3 * (3 + 1 + 2) + 20 + 10)
         );
     }
 

@@ -3,7 +3,7 @@ use super::{metadata, names};
 use crate::{error::Error, sorted::sorted};
 use candlepower_api::benchmark::{
     LLMBenchmark,
-    job::{ANSWER, ASSIGNMENT, Answer, Assignment},
+    job::{ANSWER, ASSIGNMENT, Answer, Assignment, MACHINE, MachineAnswer},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
@@ -14,10 +14,14 @@ pub(super) fn config_map(
     resource: &LLMBenchmark,
     assignment: &Assignment,
     answer: Option<&Answer>,
+    machine: Option<&MachineAnswer>,
 ) -> Result<ConfigMap, Error> {
     let mut data = BTreeMap::from([(ASSIGNMENT.to_owned(), json(assignment)?)]);
     if let Some(answer) = answer {
         data.insert(ANSWER.to_owned(), json(answer)?);
+    }
+    if let Some(machine) = machine {
+        data.insert(MACHINE.to_owned(), json(machine)?);
     }
     Ok(ConfigMap {
         metadata: metadata(resource, names::report(&resource.name_any())),

@@ -3,6 +3,7 @@ mod access;
 mod job;
 mod mailbox;
 pub(super) mod names;
+pub(super) mod probe;
 pub(super) mod trust;
 mod volumes;
 
@@ -10,7 +11,7 @@ use crate::{children, config::benchmark::BenchmarkConfig, error::Error};
 use candlepower_api::{
     benchmark::{
         LLMBenchmark,
-        job::{Answer, Assignment},
+        job::{Answer, Assignment, MachineAnswer},
     },
     deployment::LLMDeployment,
 };
@@ -52,8 +53,9 @@ pub(super) fn report(
     resource: &LLMBenchmark,
     assignment: &Assignment,
     answer: Option<&Answer>,
+    machine: Option<&MachineAnswer>,
 ) -> Result<ConfigMap, Error> {
-    mailbox::config_map(resource, assignment, answer)
+    mailbox::config_map(resource, assignment, answer, machine)
 }
 
 /// Name, owner and labels.

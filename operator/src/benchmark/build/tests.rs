@@ -33,7 +33,7 @@ fn the_job_finds_what_to_do_in_its_mailbox_and_reads_it_with_the_same_types() {
         message: "it loads".into(),
         served: None,
     };
-    let mailbox = report(&resource, &assignment, Some(&answer)).unwrap();
+    let mailbox = report(&resource, &assignment, Some(&answer), None).unwrap();
     assert_eq!(mailbox.metadata.name.as_deref(), Some("nightly-report"));
     let data = mailbox.data.unwrap();
     assert_eq!(data.len(), 2);
