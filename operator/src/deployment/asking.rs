@@ -56,8 +56,18 @@ struct Entry<Q, A> {
     is_followed: bool,
 }
 
+/// What the first answer to a question is held against.
+struct First<T> {
+    /// Whoever waits for it for a moment.
+    done: oneshot::Sender<()>,
+    /// Whether it was known before anybody asked.
+    is_told: T,
+}
+
 /// What follows from an answer.
 struct Noted {
+    /// There was none before.
+    is_first: bool,
     /// It differs from the one before.
     is_news: bool,
     /// It is a silence that holds for so long.
@@ -119,13 +129,15 @@ where
         self.known(key, &question)
     }
 
-    /// The same, but who is silent is asked again by itself, and `late` is called only once there is another answer. When
-    /// nobody has wanted to know for long it is called as well: who still does asks again.
+    /// The same, but who is silent is asked again by itself, and `late` is called only once there is another answer. The
+    /// first one counts as another unless it `is_told`, as by an operator that ran before. When nobody has wanted to know for
+    /// long `late` is called as well: who still does asks again.
     pub(super) async fn follow<F>(
         &self,
         key: &str,
         question: Q,
         ask: impl Fn() -> F + Send + 'static,
+        is_told: impl Fn(&A) -> bool + Send + 'static,
         late: impl Fn() + Send + 'static,
     ) -> Known<A>
     where
@@ -134,7 +146,8 @@ where
         if let Some(wait) = self.begin(key, &question) {
             let (done, arrived) = oneshot::channel();
             let (key, question) = (key.to_owned(), question.clone());
-            tokio::spawn(self.clone().keep_asking(key, question, ask, late, done));
+            let first = First { done, is_told };
+            tokio::spawn(self.clone().keep_asking(key, question, ask, first, late));
             let _ = timeout(wait, arrived).await;
         }
         self.known(key, &question)
@@ -145,20 +158,22 @@ where
         key: String,
         question: Q,
         ask: impl Fn() -> F,
+        first: First<impl Fn(&A) -> bool>,
         late: impl Fn(),
-        done: oneshot::Sender<()>,
     ) where
         F: Future<Output = A>,
     {
-        let mut waiting = Some(done);
+        let mut first = Some(first);
         loop {
             // On the heap, because it is large and between two questions there is none.
             let answer = Box::pin(ask()).await;
+            let is_told = first.as_ref().is_some_and(|it| (it.is_told)(&answer));
             let Some(noted) = self.note(&key, &question, answer, true) else {
                 return;
             };
-            let in_time = waiting.take().is_some_and(|it| it.send(()).is_ok());
-            if !in_time && (noted.is_news || noted.silent_for.is_none()) {
+            let is_news = noted.is_news && !(noted.is_first && is_told);
+            let in_time = first.take().is_some_and(|it| it.done.send(()).is_ok());
+            if !in_time && (is_news || noted.silent_for.is_none()) {
                 late();
             }
             let Some(pause) = noted.silent_for else {
@@ -246,6 +261,7 @@ where
         entry.is_followed = follows && silent_for.is_some();
         let before = entry.answer.replace(answer);
         Some(Noted {
+            is_first: before.is_none(),
             is_news: before != entry.answer,
             silent_for,
         })

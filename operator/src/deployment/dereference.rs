@@ -7,7 +7,7 @@ use super::{
     figures::Reading,
     fits::Fit,
     monitoring::{Choice, Serving, prometheus::Finding},
-    status::is_settled,
+    status::{is_settled, observability},
 };
 use crate::{children::Cached, start_failure};
 use candlepower_api::{
@@ -91,9 +91,15 @@ pub(super) async fn dereference(
     let choice = context.monitoring.choose(resource);
     let serving = serving(&pods, Timestamp::now());
     let late = context.told(&namespace, &name);
-    let asked = context
-        .monitoring
-        .verify(resource, &context.resources, &choice, serving, late);
+    let is_told = observability::is_told(&previous);
+    let asked = context.monitoring.verify(
+        resource,
+        &context.resources,
+        &choice,
+        serving,
+        is_told,
+        late,
+    );
     Ok(Observed {
         is_new: context.is_new(resource),
         verified: asked.await.unwrap_or_default(),
@@ -107,7 +113,10 @@ pub(super) async fn dereference(
             .prometheus_rules
             .of_resource(&namespace, &name),
         pods,
-        config_maps: context.caches.config_maps.of_resource(&namespace, &name),
+        config_maps: [&context.caches.config_maps, &context.caches.dashboards]
+            .into_iter()
+            .flat_map(|cache| cache.of_resource(&namespace, &name))
+            .collect(),
         services: context.caches.services.of_resource(&namespace, &name),
         claims: context.caches.claims.of_resource(&namespace, &name),
         deployments: context.caches.deployments.of_resource(&namespace, &name),

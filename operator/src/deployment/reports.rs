@@ -54,7 +54,8 @@ impl Reports {
             let (client, asked) = (client.clone(), asked.clone());
             async move { client.load_report(&asked).await }
         };
-        let Known { answer, .. } = self.known.follow(uid, address.to_owned(), ask, late).await;
+        let question = address.to_owned();
+        let Known { answer, .. } = self.known.follow(uid, question, ask, |_| false, late).await;
         answer.flatten()
     }
 }

@@ -104,7 +104,7 @@ async fn who_stays_silent_is_asked_again_by_itself_and_only_news_is_told() {
         async move { if silences < SILENCES { Err(()) } else { Ok(7) } }
     };
     let tell = told.clone();
-    let known = asking.follow("a", "who", ask, move || tell.notify_one());
+    let known = asking.follow("a", "who", ask, |_| false, move || tell.notify_one());
     let known = known.await;
     assert_eq!((known.answer, known.again), (Some(Err(())), None));
     // Had a silence been told, what is known would be a silence still.
@@ -133,12 +133,34 @@ async fn a_silence_that_comes_late_is_told_once() {
     let tell = move || {
         tells.fetch_add(1, SeqCst);
     };
-    let known = asking.follow("a", "who", ask, tell).await;
+    let known = asking.follow("a", "who", ask, |_| false, tell).await;
     assert!(known.is_pending && known.answer.is_none());
     while asked.load(SeqCst) < 4 {
         sleep(WAIT).await;
     }
     assert_eq!(told.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_first_silence_that_was_told_before_is_no_news_and_what_follows_is() {
+    const SILENCES: usize = 3;
+    let asking: Asking<_, Result<u32, ()>> = Asking::default();
+    let (asked, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let asks = asked.clone();
+    let ask = move || {
+        let silences = asks.fetch_add(1, SeqCst);
+        async move {
+            sleep(2 * WAIT).await;
+            if silences < SILENCES { Err(()) } else { Ok(7) }
+        }
+    };
+    let tell = told.clone();
+    let is_silence = |answer: &Result<u32, ()>| answer.is_err();
+    let known = asking.follow("a", "who", ask, is_silence, move || tell.notify_one());
+    assert!(known.await.is_pending);
+    told.notified().await;
+    assert_eq!(asked.load(SeqCst), SILENCES + 1);
+    assert_eq!(asking.known("a", &"who").answer, Some(Ok(7)));
 }
 
 #[tokio::test]
@@ -150,8 +172,10 @@ async fn another_question_ends_the_asking_of_the_one_before() {
         asks.fetch_add(1, SeqCst);
         async { Err(()) }
     };
-    asking.follow("a", "who", ask, never).await;
-    let known = asking.follow("a", "whom", || async { Ok(1) }, never).await;
+    asking.follow("a", "who", ask, |_| false, never).await;
+    let known = asking
+        .follow("a", "whom", || async { Ok(1) }, |_| false, never)
+        .await;
     assert_eq!(known.answer, Some(Ok(1)));
     let before = asked.load(SeqCst);
     sleep(WAIT).await;

@@ -24,7 +24,7 @@ use std::{
 };
 #[cfg(test)]
 pub(super) use unread::Unread;
-pub(super) use unread::Unreads;
+pub(super) use unread::{UNREAD, Unreads};
 
 /// Namespace and name of a resource.
 pub(super) type Key = (String, String);

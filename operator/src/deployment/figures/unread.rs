@@ -1,9 +1,9 @@
 //! Pods whose metrics cannot be read. It is told only when it lasts, so that one answer that was
 //! lost changes no status. A pod that does not answer at all is asked ever more rarely.
 use super::Key;
-use crate::{deployment::status::observability::UNREAD, events::find};
+use crate::events::find;
 use candlepower_api::{deployment::LLMDeploymentStatus, names::conditions};
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 /// Rounds without metrics before a pod is told of.
 const LASTING: u32 = 2;
@@ -12,6 +12,12 @@ const SILENT: u32 = 2;
 /// Rounds that it is left out of at most.
 const LONGEST_PAUSE: u32 = 9;
 
+/// How the message begins where pods give the operator no metrics.
+pub(in crate::deployment) const UNREAD: &str =
+    "status.performance and status.alerts leave pods out that give the operator no metrics";
+/// Pods that a message names.
+const MOST_TOLD: usize = 3;
+
 /// A pod that gives no metrics, and why.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(in crate::deployment) struct Unread {
@@ -19,11 +25,11 @@ pub(in crate::deployment) struct Unread {
     pub(in crate::deployment) why: String,
 }
 
-/// The pods of one resource that give no metrics.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// The pods of one resource that give no metrics. Two of them are equal where they are told in the same words.
+#[derive(Clone, Debug, Eq)]
 pub(in crate::deployment) enum Unreads {
-    /// Those that the status names: an operator that has just started knows no better yet.
-    AsTold,
+    /// Those of the status, in its words: an operator that has just started knows no better yet.
+    AsTold(String),
     /// These.
     These(Vec<Unread>),
 }
@@ -34,14 +40,47 @@ impl Default for Unreads {
     }
 }
 
+impl PartialEq for Unreads {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::These(one), Self::These(other)) => one == other,
+            _ => self.words() == other.words(),
+        }
+    }
+}
+
 impl Unreads {
     /// What a status says.
     pub(super) fn told(status: &LLMDeploymentStatus) -> Self {
-        let told = find(&status.conditions, conditions::OBSERVABILITY_READY).is_some_and(|it| {
-            it.reason == conditions::NOT_SCRAPED && it.message.starts_with(UNREAD)
-        });
-        if told { Self::AsTold } else { Self::default() }
+        let told = find(&status.conditions, conditions::OBSERVABILITY_READY);
+        let told = told
+            .filter(|it| it.reason == conditions::NOT_SCRAPED && it.message.starts_with(UNREAD));
+        told.map_or_else(Self::default, |it| Self::AsTold(it.message.clone()))
     }
+
+    /// What a status is to say, where there are any.
+    pub(in crate::deployment) fn words(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::AsTold(words) => Some(words.into()),
+            Self::These(unread) if unread.is_empty() => None,
+            Self::These(unread) => Some(words(unread).into()),
+        }
+    }
+}
+
+fn words(unread: &[Unread]) -> String {
+    let mut told: Vec<_> = unread
+        .iter()
+        .take(MOST_TOLD)
+        .map(|unread| format!("{}: {}", unread.pod, unread.why))
+        .collect();
+    if unread.len() > MOST_TOLD {
+        told.push(format!("and {} more", unread.len() - MOST_TOLD));
+    }
+    format!(
+        "{UNREAD}: look at their logs, and at network policies ({})",
+        told.join("; ")
+    )
 }
 
 /// An attempt to read a pod's metrics that failed.
@@ -240,10 +279,16 @@ mod tests {
             }],
             ..LLMDeploymentStatus::default()
         };
-        assert_eq!(
-            Unreads::told(&with(&format!("{UNREAD}: …"))),
-            Unreads::AsTold
-        );
-        assert_eq!(Unreads::told(&with("another")), Unreads::default());
+        let silent = |pod: &str| {
+            let unread = Unread {
+                pod: pod.to_owned(),
+                why: "late".to_owned(),
+            };
+            Unreads::These(vec![unread])
+        };
+        let told = Unreads::told(&with(&silent("a").words().unwrap()));
+        assert!(told == silent("a"), "it is no news that it is silent still");
+        assert!(told != silent("b") && told != Unreads::default());
+        assert!(Unreads::told(&with("another")) == Unreads::default());
     }
 }

@@ -74,13 +74,15 @@ impl Monitoring {
         choice::choose(&resource.spec.observability, served, &self.settings)
     }
 
-    /// Asks whatever Prometheus is in charge, if it is time to. An answer that comes later calls `late`.
+    /// Asks whatever Prometheus is in charge, if it is time to. An answer that comes later calls `late`, unless it is the
+    /// first one and `is_told`.
     pub(super) async fn verify(
         &self,
         resource: &LLMDeployment,
         resources: &Store<Guarded>,
         choice: &Choice,
         serving: Serving,
+        is_told: impl Fn(&prometheus::Finding) -> bool + Send + 'static,
         late: impl Fn() + Send + 'static,
     ) -> Option<Known<prometheus::Finding>> {
         let namespace = resource.namespace()?;
@@ -111,7 +113,7 @@ impl Monitoring {
         };
         Some(
             self.verifier
-                .finding(&resource.uid()?, question, groups, late)
+                .finding(&resource.uid()?, question, groups, is_told, late)
                 .await,
         )
     }

@@ -115,13 +115,15 @@ impl Verifier {
         }
     }
 
-    /// The present answer about the object with this uid. One that comes later calls `late`. `groups` are those with
-    /// alerts that must be loaded; to name them is dear, so that it is done only where somebody answers.
+    /// The present answer about the object with this uid. One that comes later calls `late`, unless it is the first one and
+    /// `is_told`. `groups` are those with alerts that must be loaded; to name them is dear, so that it is done only where
+    /// somebody answers.
     pub(super) async fn finding(
         &self,
         uid: &str,
         question: Question,
         groups: impl Fn(&Question) -> Vec<String> + Send + Sync + 'static,
+        is_told: impl Fn(&Finding) -> bool + Send + 'static,
         late: impl Fn() + Send + 'static,
     ) -> Known<Finding> {
         let (client, question) = (self.client.clone(), Arc::new(question));
@@ -133,7 +135,7 @@ impl Verifier {
                 client.ask_all(question, &|| groups(question)).await
             }
         };
-        self.known.follow(uid, question, ask, late).await
+        self.known.follow(uid, question, ask, is_told, late).await
     }
 }
 

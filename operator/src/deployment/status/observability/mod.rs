@@ -8,8 +8,11 @@ use crate::{
     deployment::{
         apply::{Applied, Outcome},
         dereference::{Observed, ObservedPod, is_ready},
-        figures::{Reading, Unreads},
-        monitoring::{Choice, prometheus::WHILE_TROUBLED},
+        figures::{Reading, UNREAD},
+        monitoring::{
+            Choice,
+            prometheus::{Finding, WHILE_TROUBLED},
+        },
     },
 };
 use candlepower_api::{
@@ -23,15 +26,8 @@ use prometheus::judged;
 use sidecars::broken_sidecar;
 use std::time::Duration;
 
-/// How the message begins where pods give the operator no metrics.
-pub(in crate::deployment) const UNREAD: &str =
-    "status.performance and status.alerts leave pods out that give the operator no metrics";
-
 /// What the verdict is, and why.
 type Found = (Truth, &'static str, String);
-
-/// Pods that a message names.
-const MOST_TOLD: usize = 3;
 
 pub(super) fn observability_ready(
     resource: &LLMDeployment,
@@ -136,6 +132,24 @@ fn as_before(observed: &Observed) -> Option<Found> {
     Some((Truth::of(before), reason, before.message.clone()))
 }
 
+/// Whether the status `before` already says what the next one would after a silence of Prometheus: one that was silent
+/// before the operator started is no news.
+pub(in crate::deployment) fn is_told(
+    before: &LLMDeploymentStatus,
+) -> impl Fn(&Finding) -> bool + Send + use<> {
+    let told = find(&before.conditions, names::OBSERVABILITY_READY);
+    let told = told.map(|it| (it.reason.clone(), it.message.clone()));
+    move |finding| {
+        let (Some(why), Some((reason, message))) = (&finding.unreachable, &told) else {
+            return false;
+        };
+        let unreachable =
+            reason == names::PROMETHEUS_UNREACHABLE && *message == prometheus::unreachable(why);
+        // That pods are not read comes before what Prometheus says.
+        unreachable || (reason == names::NOT_SCRAPED && message.starts_with(UNREAD))
+    }
+}
+
 /// The verdict, unless pods give the operator no metrics: then the status lacks their figures and
 /// their alerts, however well others collect them.
 fn with_unread(found: Found, observed: &Observed) -> Found {
@@ -143,24 +157,11 @@ fn with_unread(found: Found, observed: &Observed) -> Found {
         return found;
     }
     let told = Reading::told(Some(&observed.previous));
-    let unread = match &observed.reading.as_ref().unwrap_or(&told).unread {
-        Unreads::AsTold => return as_before(observed).unwrap_or(found),
-        Unreads::These(unread) if unread.is_empty() => return found,
-        Unreads::These(unread) => unread,
-    };
-    let mut told: Vec<_> = unread
-        .iter()
-        .take(MOST_TOLD)
-        .map(|unread| format!("{}: {}", unread.pod, unread.why))
-        .collect();
-    if unread.len() > MOST_TOLD {
-        told.push(format!("and {} more", unread.len() - MOST_TOLD));
+    let unread = &observed.reading.as_ref().unwrap_or(&told).unread;
+    match unread.words() {
+        Some(words) => (Truth::False, names::NOT_SCRAPED, words.into_owned()),
+        None => found,
     }
-    let message = format!(
-        "{UNREAD}: look at their logs, and at network policies ({})",
-        told.join("; ")
-    );
-    (Truth::False, names::NOT_SCRAPED, message)
 }
 
 /// The verdict, unless it would be good although spans are lost on their way.

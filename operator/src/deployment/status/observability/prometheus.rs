@@ -6,13 +6,18 @@ use crate::{
 };
 use candlepower_api::{deployment::MetricsMode, names::conditions as names};
 
+/// That it gave no answer.
+pub(super) fn unreachable(why: &str) -> String {
+    format!("Prometheus does not answer: {why}")
+}
+
 /// What Prometheus' answer means.
 pub(super) fn judged(choice: &Choice, finding: &Finding) -> Found {
     if let Some(why) = &finding.unreachable {
         return (
             Truth::Unknown,
             names::PROMETHEUS_UNREACHABLE,
-            format!("Prometheus does not answer: {why}"),
+            unreachable(why),
         );
     }
     if finding.up == 0 && finding.down == 0 {

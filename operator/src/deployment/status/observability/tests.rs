@@ -260,3 +260,25 @@ fn a_sidecar_that_cannot_work_is_named() {
         assert_eq!(found, expected);
     }
 }
+
+#[test]
+fn a_silence_that_the_last_status_tells_is_no_news() {
+    let silent = Finding {
+        unreachable: Some("http://10.0.0.7:9090: no answer within 2s".to_owned()),
+        ..Finding::default()
+    };
+    let told = |reason: &str, message: &str, finding: &Finding| {
+        let condition = json!({"type": "ObservabilityReady", "status": "Unknown", "reason": reason,
+            "message": message, "lastTransitionTime": "2026-01-01T11:00:00Z"});
+        let status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
+        is_told(&status)(finding)
+    };
+    let words = judged(&Choice::default(), &silent).2;
+    assert!(told("PrometheusUnreachable", &words, &silent));
+    assert!(told("NotScraped", &format!("{UNREAD}: …"), &silent));
+    assert!(!told("PrometheusUnreachable", "another one", &silent));
+    assert!(!told("NotScraped", "Prometheus has no target", &silent));
+    assert!(!told("Collecting", "all is well", &silent));
+    assert!(!told("PrometheusUnreachable", &words, &well()));
+    assert!(!is_told(&LLMDeploymentStatus::default())(&silent));
+}
