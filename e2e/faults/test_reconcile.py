@@ -98,6 +98,29 @@ def test_what_somebody_changes_in_children_is_put_right_and_what_is_theirs_stays
     assert kube.get("configmap", "edited", namespace)["data"]["theirs.txt"] == "keep"
 
 
+def test_dashboards_cannot_be_edited_and_are_replaced_where_they_change(namespace: str, proxy: Proxy, operator: Operator) -> None:
+    settle(proxy, models.llm("drawn"), namespace)
+    first = kube.get("configmap", "drawn-dashboards", namespace)
+    with pytest.raises(kube.Refused, match="immutable"):
+        kube.patch("configmap", "drawn-dashboards", namespace, {"data": {key: "broken" for key in first["data"]}})
+
+    def replaced(old: str) -> dict[str, Any]:
+        def another() -> tuple[bool, Any]:
+            found = [one for one in kube.find("configmaps", namespace) if one["metadata"]["name"] == "drawn-dashboards"]
+            return bool(found) and found[0]["metadata"]["uid"] != old, found
+
+        return kube.wait_for("another ConfigMap", another, SOON)[0]
+
+    kube.patch("configmap", "drawn-dashboards", namespace, {"metadata": {"labels": {"grafana_dashboard": None}}})
+    second = replaced(first["metadata"]["uid"])
+    assert (second["data"], second["metadata"]["labels"]) == (first["data"], first["metadata"]["labels"])
+    kube.patch("llm", "drawn", namespace, {"spec": {"alerts": {"timeToFirstTokenP95": {"threshold": "7s"}}}})
+    third = replaced(second["metadata"]["uid"])
+    assert third["data"].keys() == first["data"].keys() and third["data"] != first["data"]
+    operators.wait_until_settled(proxy, "drawn", namespace)
+    assert len(proxy.of("delete", "configmaps", "drawn-dashboards")) == 2
+
+
 def test_what_was_created_with_it_goes_when_it_is_wanted_no_more(namespace: str, proxy: Proxy, operator: Operator) -> None:
     settle(proxy, models.llm("lighter", pod={"nodeSelector": {"example.org/a": "b"}, "labels": {"example.org/c": "d"}}), namespace)
     note = {"metadata": {"annotations": {"example.org/note": "keep"}}}

@@ -12,6 +12,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
+    core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
         reflector::{self, ObjectRef, Store},
@@ -34,6 +35,18 @@ where
 
 /// The same of children.
 pub(crate) fn api_of_children(client: &Client, kind: Kind, namespace: Option<&str>) -> Api<Cached> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
+        None => Api::all_with(client.clone(), &kind),
+    }
+}
+
+/// The same of their metadata alone.
+pub(crate) fn api_of_metadata(
+    client: &Client,
+    kind: Kind,
+    namespace: Option<&str>,
+) -> Api<PartialObjectMeta<Cached>> {
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
         None => Api::all_with(client.clone(), &kind),
@@ -132,14 +145,20 @@ where
     })
 }
 
-/// Watches only what this operator wrote.
+/// Watches only what this operator wrote, and what may change.
 pub(crate) fn of_operator() -> watcher::Config {
+    with_label(&format!("!{}", labels::IMMUTABLE))
+}
+
+/// Watches only what this operator wrote for good.
+pub(crate) fn immutable_of_operator() -> watcher::Config {
+    with_label(labels::IMMUTABLE)
+}
+
+fn with_label(requirement: &str) -> watcher::Config {
+    let (key, own) = (labels::APP_MANAGED_BY, labels::OPERATOR_NAME);
     watcher::Config::default()
-        .labels(&format!(
-            "{}={}",
-            labels::APP_MANAGED_BY,
-            labels::OPERATOR_NAME
-        ))
+        .labels(&format!("{key}={own},{requirement}"))
         .page_size(100)
 }
 

@@ -16,6 +16,9 @@ pub const LLM_DEPLOYMENT: &str = "candlepower.dev/llmdeployment";
 /// The name of the `LLMBenchmark` that a child belongs to.
 pub const LLM_BENCHMARK: &str = "candlepower.dev/llmbenchmark";
 
+/// On a child that Kubernetes lets nobody change: its metadata says all that there is to know.
+pub const IMMUTABLE: &str = "candlepower.dev/immutable";
+
 /// Value of [`APP_NAME`] on a benchmark's children.
 pub const BENCH_NAME: &str = "candlepower-bench";
 /// Value of [`APP_COMPONENT`] on a benchmark's children.

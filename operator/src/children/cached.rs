@@ -83,6 +83,18 @@ impl Cached {
         })
     }
 
+    /// An object of which only the metadata is known.
+    ///
+    /// # Errors
+    /// Where the metadata is not what Kubernetes' own is.
+    pub(crate) fn of_metadata(metadata: &ObjectMeta) -> Result<Self, String> {
+        let metadata = serde_json::to_value(metadata).map_err(|error| error.to_string())?;
+        Self::of(Value::Object(Map::from_iter([(
+            "metadata".to_owned(),
+            metadata,
+        )])))
+    }
+
     /// What is read of a Deployment; of another kind, what an empty one would say.
     pub(crate) fn workload(&self) -> Cow<'_, Workload> {
         match &self.workload {
@@ -109,7 +121,11 @@ impl Cached {
         let Some(text) = &*content else {
             return Ok(true);
         };
-        let mut wanted = wanted.clone();
+        let mut wanted = if is_immutable(wanted) {
+            only_metadata(wanted)
+        } else {
+            wanted.clone()
+        };
         strip_type(&mut wanted);
         shorten(&mut wanted);
         let says = contains(&serde_json::from_str(text)?, &wanted);
@@ -118,6 +134,21 @@ impl Cached {
         }
         Ok(says)
     }
+}
+
+/// Whether Kubernetes lets nobody change what the object says, its metadata apart.
+pub(super) fn is_immutable(wanted: &Value) -> bool {
+    wanted.get("immutable") == Some(&Value::Bool(true))
+}
+
+fn only_metadata(object: &Value) -> Value {
+    let metadata = object.get("metadata").cloned();
+    Value::Object(
+        metadata
+            .map(|it| ("metadata".to_owned(), it))
+            .into_iter()
+            .collect(),
+    )
 }
 
 /// The objects of a list do not say of which kind they are, and those of a watch do.
@@ -270,6 +301,25 @@ mod tests {
         assert!(kept.len() < 200, "{kept}");
         assert!(!object.says(&long("2")).unwrap());
         assert!(object.says(&long("1")).unwrap());
+    }
+
+    #[test]
+    fn of_what_nobody_can_change_the_metadata_is_enough() {
+        let wanted = |label: &str, data: &str| {
+            json!({
+                "metadata": {"name": "a", "labels": {"b": label}}, "data": {"c": data},
+                "immutable": true,
+            })
+        };
+        let metadata = json!({"name": "a", "uid": "1", "labels": {"b": "1"}});
+        let object = Cached::of_metadata(&serde_json::from_value(metadata).unwrap()).unwrap();
+        assert!(!object.says(&wanted("2", "x")).unwrap());
+        assert!(object.says(&wanted("1", "x")).unwrap());
+        assert_eq!(object.meta().uid.as_deref(), Some("1"));
+        let mut mutable = wanted("1", "x");
+        mutable["immutable"] = false.into();
+        let unknown = Cached::of_metadata(&ObjectMeta::default()).unwrap();
+        assert!(!unknown.says(&mutable).unwrap());
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(crate) use ownership::{is_controlled_by, owner_reference};
 pub(crate) use workload::Workload;
 
 use crate::{error::Error, metrics::ControllerMetrics};
+use cached::is_immutable;
 use candlepower_api::names::labels;
 use compare::{contains, hash};
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::OwnerReference};
@@ -211,7 +212,11 @@ impl Writer<'_> {
         if is_known && says(live).map_err(|error| Failure::Error(error.into()))? {
             return Ok(None);
         }
-        let way = known.way;
+        let way = if is_immutable(&child.wanted) {
+            Way::Replace
+        } else {
+            known.way
+        };
         Ok(Some(mark(Child { way, ..child })))
     }
 }
@@ -252,7 +257,7 @@ impl<'a> Known<'a> {
 /// Notes in the annotation what is written, and how.
 fn mark(mut child: Child) -> Child {
     let note = match child.way {
-        Way::Create => format!("{CREATED}{}", child.hash),
+        Way::Create | Way::Replace => format!("{CREATED}{}", child.hash),
         Way::Adopt | Way::Apply => child.hash.clone(),
     };
     child.wanted["metadata"]["annotations"][labels::APPLIED_HASH] = note.into();

@@ -41,6 +41,8 @@ pub(super) enum Way {
     /// It was created and never applied.
     Adopt,
     Apply,
+    /// It cannot be changed: the one that is there goes, and a new one comes.
+    Replace,
 }
 
 /// How much of an object the API server sends back: all of it is most of the cost where it is large.
@@ -55,6 +57,7 @@ impl Writer<'_> {
     pub(super) async fn write(&self, child: &Child, answer: Answer) -> Result<String, Failure> {
         let verb = match child.way {
             Way::Create => "create",
+            Way::Replace => "replace",
             Way::Adopt | Way::Apply => "patch",
         };
         let span = traces::apply(verb, &child.kind, &child.name);
@@ -75,9 +78,13 @@ impl Writer<'_> {
                 self.apply_now(child, answer).await
             }
             Way::Apply => self.apply_now(child, answer).await,
+            Way::Replace => {
+                self.remove(child).await?;
+                self.create(child, answer).await
+            }
         };
         let verb = match child.way {
-            Way::Create => "creating",
+            Way::Create | Way::Replace => "creating",
             Way::Adopt | Way::Apply => "applying",
         };
         let written = written.map_err(|error| failure(verb, child, error))?;
@@ -112,6 +119,14 @@ impl Writer<'_> {
             self.declare_applied(child, &existing).await?;
         }
         Ok(())
+    }
+
+    async fn remove(&self, child: &Child) -> Result<(), Failure> {
+        let Some(existing) = self.metadata(child).await? else {
+            return Ok(());
+        };
+        self.is_ours(&existing, &child.kind, &child.name)?;
+        self.delete(&child.kind, &[&existing]).await
     }
 
     async fn adopt(&self, child: &Child) -> Result<(), Failure> {

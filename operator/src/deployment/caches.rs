@@ -7,13 +7,17 @@ use super::{
 use crate::{
     children::{Cached, Kind},
     metrics::ControllerMetrics,
-    watches::{api, api_of_children, cached, of_operator, reflected, slim_pod},
+    watches::{
+        api, api_of_children, api_of_metadata, cached, immutable_of_operator, of_operator,
+        reflected, slim_pod,
+    },
 };
 use candlepower_api::names::labels;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, future};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Client, Resource, ResourceExt,
+    core::PartialObjectMeta,
     runtime::{
         reflector::{ObjectRef, Store, store::WriterDropped},
         watcher,
@@ -29,6 +33,8 @@ use tokio::sync::watch;
 /// Read-only views of the watches' caches.
 pub(super) struct Caches {
     pub(super) config_maps: Indexed<Cached>,
+    /// ConfigMaps, too, of which only the metadata is watched.
+    pub(super) dashboards: Indexed<Cached>,
     pub(super) services: Indexed<Cached>,
     pub(super) claims: Indexed<Cached>,
     pub(super) deployments: Indexed<Cached>,
@@ -62,6 +68,7 @@ impl Caches {
     pub(super) async fn watch_filling(&self) {
         let ready = tokio::try_join!(
             self.config_maps.wait_until_ready(),
+            self.dashboards.wait_until_ready(),
             self.services.wait_until_ready(),
             self.claims.wait_until_ready(),
             self.deployments.wait_until_ready(),
@@ -115,6 +122,41 @@ pub(super) fn indexed(
 ) {
     let children = api_of_children(client, kind, namespace);
     of_children(watcher(children, of_operator()), kind, metrics)
+}
+
+/// The same of those that nobody can change.
+pub(super) fn indexed_immutable(
+    client: &Client,
+    namespace: Option<&str>,
+    kind: Kind,
+    metrics: &ControllerMetrics,
+) -> (
+    Indexed<Cached>,
+    impl Stream<Item = Result<Cached, watcher::Error>> + Send + use<>,
+) {
+    let children = api_of_metadata(client, kind, namespace);
+    let events = watcher(children, immutable_of_operator())
+        .filter_map(|event| future::ready(event.map(known_by_metadata).transpose()));
+    of_children(events, kind, metrics)
+}
+
+/// The same event of what caches keep.
+fn known_by_metadata(
+    event: watcher::Event<PartialObjectMeta<Cached>>,
+) -> Option<watcher::Event<Cached>> {
+    use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+    let known = |object: PartialObjectMeta<Cached>| {
+        Cached::of_metadata(&object.metadata)
+            .inspect_err(|error| tracing::warn!(error, "metadata of a child cannot be read"))
+            .ok()
+    };
+    Some(match event {
+        Apply(object) => Apply(known(object)?),
+        Delete(object) => Delete(known(object)?),
+        InitApply(object) => InitApply(known(object)?),
+        Init => Init,
+        InitDone => InitDone,
+    })
 }
 
 /// What the cluster serves, and which part of that is meant.

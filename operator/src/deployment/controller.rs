@@ -4,7 +4,7 @@ use super::{
     Guarded,
     backlog::Backlog,
     begun::Begun,
-    caches::{self, Caches, indexed, indexed_pods, indexed_while_served},
+    caches::{self, Caches, indexed, indexed_immutable, indexed_pods, indexed_while_served},
     compared::Compared,
     context::{Context, ServerDefaults},
     devices::DeviceClaims,
@@ -22,7 +22,7 @@ use super::{
     views::{self, Views},
 };
 use crate::{
-    children::Kind,
+    children::{Cached, Kind},
     config::Config,
     events::Publisher,
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
@@ -37,7 +37,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Client,
     runtime::{
-        Controller, PredicateConfig, WatchStreamExt, predicates, reflector::ObjectRef, watcher,
+        Controller, PredicateConfig, WatchStreamExt, predicates,
+        reflector::{ObjectRef, Store},
+        watcher,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -145,6 +147,28 @@ struct Shared {
     monitoring: Arc<Monitoring>,
 }
 
+impl Shared {
+    /// Asks the pods of these resources.
+    fn scraper(
+        &self,
+        resources: Store<Guarded>,
+        (pods, deployments): (Store<Pod>, Store<Cached>),
+        figures: Arc<Figures>,
+        tell: mpsc::UnboundedSender<ObjectRef<Guarded>>,
+    ) -> Scraper {
+        Scraper {
+            resources,
+            pods,
+            deployments,
+            client: self.probe.clone(),
+            metrics: self.metrics.clone(),
+            figures,
+            runbooks_url: self.monitoring.settings.runbooks_url.clone(),
+            tell,
+        }
+    }
+}
+
 /// One controller, and what its reconciles share.
 struct Scope {
     controller: Controller<Guarded>,
@@ -168,6 +192,8 @@ impl Scope {
         let (config_maps, config_map_changes) =
             indexed(client, namespace, Kind::ConfigMap, metrics);
         let config_map_changes = views::tap(config_map_changes, &touch, views::child_of_benchmark);
+        let (dashboards, dashboard_changes) =
+            indexed_immutable(client, namespace, Kind::ConfigMap, metrics);
         let (services, service_changes) = indexed(client, namespace, Kind::Service, metrics);
         let (claims, claim_changes) =
             indexed(client, namespace, Kind::PersistentVolumeClaim, metrics);
@@ -191,20 +217,17 @@ impl Scope {
 
         let figures = Arc::new(Figures::default());
         let (tell, told) = mpsc::unbounded();
-        let scraper = Scraper {
-            resources: resources.clone(),
-            pods: pods.store(),
-            deployments: deployments.store(),
-            client: shared.probe.clone(),
-            metrics: shared.metrics.clone(),
-            figures: figures.clone(),
-            runbooks_url: shared.monitoring.settings.runbooks_url.clone(),
-            tell: tell.clone(),
-        };
+        let scraper = shared.scraper(
+            resources.clone(),
+            (pods.store(), deployments.store()),
+            figures.clone(),
+            tell.clone(),
+        );
         // Without this filter each status that is written would start another reconcile.
         let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
         let controller = Controller::for_stream(changes, resources)
             .owns_stream_with(config_map_changes, Kind::ConfigMap)
+            .owns_stream_with(dashboard_changes, Kind::ConfigMap)
             .owns_stream_with(service_changes, Kind::Service)
             .owns_stream_with(claim_changes, Kind::PersistentVolumeClaim)
             .owns_stream_with(deployment_changes, Kind::Deployment)
@@ -227,6 +250,7 @@ impl Scope {
             resources: scraper.resources.clone(),
             caches: Caches {
                 config_maps,
+                dashboards,
                 services,
                 claims,
                 deployments,
