@@ -106,12 +106,18 @@ async fn ask(client: &Client) -> Option<Served> {
     }
 }
 
-/// Emits at each change of what is served.
+/// Emits at each change of what is served. Nothing is reconciled before that is known, so that the first knowledge is none.
 pub(in crate::deployment) fn changes(
     served: watch::Receiver<Option<Served>>,
 ) -> impl Stream<Item = ()> + Send + Sync + 'static {
     stream::unfold(served, |mut served| async move {
-        served.changed().await.ok().map(|()| ((), served))
+        loop {
+            let was_known = served.borrow_and_update().is_some();
+            served.changed().await.ok()?;
+            if was_known {
+                return Some(((), served));
+            }
+        }
     })
 }
 
@@ -151,6 +157,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
+    use std::pin::pin;
 
     const BOTH: Served = Served {
         pod_monitor: true,
@@ -177,6 +185,19 @@ mod tests {
         assert_eq!(belief.learn(Some(BOTH)), Some(BOTH));
         assert_eq!(belief.learn(Some(NEITHER)), Some(BOTH));
         assert_eq!(belief.learn(Some(NEITHER)), Some(NEITHER));
+    }
+
+    #[test]
+    fn what_is_known_for_the_first_time_is_no_change_and_what_differs_then_is() {
+        let (sender, served) = watch::channel(None);
+        let mut told = pin!(changes(served));
+        let mut next = || told.next().now_or_never();
+        assert_eq!(next(), None);
+        sender.send_replace(Some(NEITHER));
+        assert_eq!(next(), None);
+        sender.send_replace(Some(BOTH));
+        assert_eq!(next(), Some(Some(())));
+        assert_eq!(next(), None);
     }
 
     #[test]
