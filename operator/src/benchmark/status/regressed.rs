@@ -74,7 +74,7 @@ fn as_before((former, name): (&str, &str), tolerance: &str, perhaps: &[String]) 
         return format!("{name} is as good as {former}, within {tolerance}");
     }
     format!(
-        "{name} is not for certain worse than {former}, within {tolerance}: {}, but confidence intervals overlap",
+        "{name} is not for certain worse than {former}, within {tolerance}: {}, but confidence intervals overlap, or there were too few requests for one",
         perhaps.join("; ")
     )
 }
