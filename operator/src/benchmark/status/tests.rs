@@ -342,7 +342,7 @@ fn a_schedule_says_when_it_runs_next_and_whether_it_got_worse() {
     );
 }
 
-/// `Regressed` of a schedule with these TTFT-P95 of its runs, in seconds; `None`: it failed.
+/// `Regressed` of a schedule with these TTFT-P95 of its runs, in seconds and within a hundredth; `None`: it failed.
 fn regressed(runs: &[Option<f64>]) -> (String, String) {
     let spec = json!({"target": {"deployment": "tiny"}, "schedule": "0 3 * * *"});
     let resource = testing::named("nightly", testing::NOW, spec);
@@ -357,6 +357,10 @@ fn regressed(runs: &[Option<f64>]) -> (String, String) {
             summary: ttft_p95.map(|ttft_p95| {
                 let mut summary = summary();
                 summary.scenarios[0].figures.ttft_p95 = Some(ttft_p95);
+                summary.scenarios[0].intervals.ttft_p95 = Some(job::Range {
+                    low: ttft_p95 * 0.99,
+                    high: Some(ttft_p95 * 1.01),
+                });
                 summary
             }),
         }
