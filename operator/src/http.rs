@@ -2,13 +2,15 @@
 use crate::{StartError, metrics::Metrics};
 use axum::{
     Router,
+    body::Body,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use candlepower_api::names::paths;
-use std::{net::SocketAddr, sync::Arc};
+use futures::stream;
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 
 /// Whether the caches of all controllers are filled, each of which tells by a channel. A process that
@@ -87,8 +89,11 @@ impl Server {
 }
 
 async fn export(State(served): State<Served>) -> Response {
-    match served.metrics.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+    match served.metrics.parts() {
+        Ok(parts) => {
+            let body = Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>)));
+            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], body).into_response()
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -8,14 +8,22 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 use std::{
-    sync::Arc,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+/// Series in Prometheus' text form, in parts that are made while they are sent.
+pub(crate) type Parts = Box<dyn Iterator<Item = String> + Send>;
+
+/// Makes the series of what there is now.
+pub(crate) type Source = Box<dyn Fn() -> Parts + Send + Sync>;
+
 /// All metrics of the process.
-#[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Of what is too much for the registry.
+    sources: Mutex<Vec<Source>>,
     reconciles: IntCounterVec,
     failures: IntCounterVec,
     duration: Histogram,
@@ -127,6 +135,12 @@ impl ControllerMetrics {
     }
 }
 
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
 impl Metrics {
     /// Registers everything.
     pub fn new() -> Result<Self, prometheus::Error> {
@@ -141,6 +155,7 @@ impl Metrics {
         };
         let metrics = Self {
             registry: Registry::new(),
+            sources: Mutex::default(),
             reconciles: counters(
                 names::RECONCILES,
                 "Reconciles that ended, by result.",
@@ -248,8 +263,24 @@ impl Metrics {
         self.registry.register(collector)
     }
 
-    /// Everything in Prometheus' text form.
-    pub fn encode(&self) -> Result<String, prometheus::Error> {
+    /// Exports what `source` makes, too.
+    pub(crate) fn add_source(&self, source: Source) {
+        self.sources().push(source);
+    }
+
+    /// Everything in Prometheus' text form, in parts.
+    pub(crate) fn parts(&self) -> Result<Parts, prometheus::Error> {
+        let own = std::iter::once(self.encode()?);
+        let others: Vec<_> = self.sources().iter().map(|source| source()).collect();
+        Ok(Box::new(own.chain(others.into_iter().flatten())))
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Vec<Source>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the process counts about itself, in Prometheus' text form.
+    fn encode(&self) -> Result<String, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
@@ -276,13 +307,26 @@ impl Drop for RunningReconcile<'_> {
 mod tests {
     use super::*;
 
+    fn text(metrics: &Metrics) -> String {
+        metrics.parts().unwrap().collect()
+    }
+
+    #[test]
+    fn what_is_made_for_each_scrape_follows_what_is_counted() {
+        let metrics = Metrics::new().unwrap();
+        let parts = || -> Parts { Box::new(["a 1\n", "b 2\n"].map(str::to_owned).into_iter()) };
+        metrics.add_source(Box::new(parts));
+        assert!(text(&metrics).contains("candlepower_operator_leader 0\n"));
+        assert!(text(&metrics).ends_with("\na 1\nb 2\n"));
+    }
+
     #[test]
     fn what_never_failed_is_told_as_zero() {
         let metrics = Arc::new(Metrics::new().unwrap());
         let controller = ControllerMetrics::new(&metrics, BENCHMARK_CONTROLLER);
         controller.watches("Pod");
         metrics.leads(false);
-        let text = metrics.encode().unwrap();
+        let text = text(&metrics);
         for line in [
             "candlepower_operator_reconciles_total{controller=\"llmbenchmark\",result=\"failure\"} 0",
             "candlepower_operator_reconcile_failures_total{category=\"conflict\",controller=\"llmbenchmark\"} 0",
@@ -306,7 +350,7 @@ mod tests {
         controller.wrote("Service");
         metrics.requested("get", "pods", None);
         metrics.leads(true);
-        let text = metrics.encode().unwrap();
+        let text = text(&metrics);
         for line in [
             "candlepower_operator_reconciles_total{controller=\"llmdeployment\",result=\"success\"} 1",
             "candlepower_operator_reconcile_failures_total{category=\"conflict\",controller=\"llmdeployment\"} 1",

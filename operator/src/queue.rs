@@ -182,7 +182,7 @@ mod tests {
         let again = attempts.failed(&object, &unreachable());
         assert_ne!(again, Action::await_change());
         attempts.succeeded(&object);
-        let text = metrics.encode().unwrap();
+        let text = metrics.parts().unwrap().collect::<String>();
         for line in [
             "candlepower_operator_reconciles_total{controller=\"llmbenchmark\",result=\"failure\"} 2",
             "candlepower_operator_reconciles_total{controller=\"llmbenchmark\",result=\"success\"} 1",
@@ -199,7 +199,7 @@ mod tests {
             let line = format!(
                 "candlepower_operator_retries_pending{{controller=\"llmbenchmark\"}} {objects}\n"
             );
-            let text = metrics.encode().unwrap();
+            let text = metrics.parts().unwrap().collect::<String>();
             assert!(text.contains(&line), "{line} is missing in\n{text}");
         };
         let [one, other] = ["a", "b"].map(|name| ObjectRef::new(name).within("team"));
@@ -230,7 +230,7 @@ mod tests {
             let line = format!(
                 "candlepower_operator_reconciles_total{{controller=\"llmbenchmark\",result=\"success\"}} {count}\n"
             );
-            let text = metrics.encode().unwrap();
+            let text = metrics.parts().unwrap().collect::<String>();
             assert!(text.contains(&line), "{line} is missing in\n{text}");
         };
         success(0);

@@ -259,7 +259,7 @@ mod tests {
                 .await
                 .is_err()
         );
-        let text = metrics.encode().unwrap();
+        let text = metrics.parts().unwrap().collect::<String>();
         for verb in ["get", "delete"] {
             let line = format!(
                 "candlepower_operator_api_requests_total{{resource=\"configmaps\",status=\"404\",verb=\"{verb}\"}} 1"

@@ -1,9 +1,10 @@
 //! Why a node cannot start a pod: kubelet tells only by events, which nobody watches.
+use crate::watches::Pod;
 use k8s_openapi::{
-    api::core::v1::{Event, Pod},
+    api::core::v1::Event,
     jiff::{SignedDuration, Timestamp},
 };
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::{Api, Client, api::ListParams};
 
 /// Preparing a pod usually takes less; before that its events are not worth a request.
 const USUAL_PREPARATION: SignedDuration = SignedDuration::from_secs(10);
@@ -19,16 +20,16 @@ pub(crate) async fn of(client: &Client, pod: &Pod) -> Option<String> {
 
 /// Since when a node has had the pod without starting its container.
 pub(crate) fn preparing_since(pod: &Pod) -> Option<Timestamp> {
-    let status = pod.status.as_ref()?;
-    let containers = status.container_statuses.as_deref().unwrap_or_default();
+    let status = &pod.status;
+    let containers = &status.container_statuses;
     let creating = containers.is_empty()
         || containers.iter().any(|container| {
-            let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref());
+            let waiting = container.state.waiting.as_ref();
             waiting.is_some_and(|w| w.reason.as_deref() == Some("ContainerCreating"))
         });
     let over = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
-    let taken = status.start_time.as_ref()?;
-    (creating && !over).then_some(taken.0)
+    let taken = pod.started()?;
+    (creating && !over).then_some(taken)
 }
 
 /// Whether a node has had the pod for longer than usual without starting its container.
@@ -37,9 +38,9 @@ fn is_slow_to_start(pod: &Pod, now: Timestamp) -> bool {
 }
 
 async fn told(client: &Client, pod: &Pod) -> Option<String> {
-    let events: Api<Event> = Api::namespaced(client.clone(), &pod.namespace()?);
+    let events: Api<Event> = Api::namespaced(client.clone(), &pod.namespace);
     let of_pod = ListParams::default()
-        .fields(&format!("involvedObject.uid={},type=Warning", pod.uid()?))
+        .fields(&format!("involvedObject.uid={},type=Warning", pod.uid))
         .limit(20);
     match events.list(&of_pod).await {
         Ok(list) => list
@@ -54,7 +55,7 @@ async fn told(client: &Client, pod: &Pod) -> Option<String> {
             .max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0))
             .and_then(|event| event.message),
         Err(error) => {
-            tracing::debug!(%error, pod = pod.name_any(), "the pod's events cannot be read");
+            tracing::debug!(%error, pod = &*pod.name, "the pod's events cannot be read");
             None
         }
     }

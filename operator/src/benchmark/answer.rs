@@ -45,12 +45,10 @@ pub(super) fn to(
 /// What is known of a copy, however it stands.
 fn known(copy: &LLMDeployment, observed: &Observed) -> Served {
     let name = copy.name_any();
-    let pods = observed.copy_pods.iter().filter(|pod| {
-        let labels = pod.metadata.labels.as_ref();
-        labels.is_some_and(|labels| {
-            labels.get(candlepower_api::names::labels::LLM_DEPLOYMENT) == Some(&name)
-        })
-    });
+    let pods = observed
+        .copy_pods
+        .iter()
+        .filter(|pod| pod.deployment.as_deref() == Some(&*name));
     let pods: Vec<_> = pods.cloned().collect();
     match &observed.target {
         Some(target) => served::copy(copy, &pods, &observed.nodes, target),

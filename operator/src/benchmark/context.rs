@@ -1,11 +1,16 @@
 //! What every reconcile of one controller shares.
 use super::{Guarded, nodes::NodeReader};
 use crate::{
-    children::Cached, config::benchmark::BenchmarkConfig, deployment, error::Error,
-    events::Publisher, metrics::ControllerMetrics, written::WrittenStatuses,
+    children::Cached,
+    config::benchmark::BenchmarkConfig,
+    deployment,
+    error::Error,
+    events::Publisher,
+    metrics::ControllerMetrics,
+    watches::{Cache, Job, Pod},
+    written::WrittenStatuses,
 };
 use candlepower_api::benchmark::LLMBenchmarkStatus;
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{Client, runtime::reflector::Store};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -26,8 +31,8 @@ pub(super) struct Caches {
     pub(super) benchmarks: Store<Guarded>,
     pub(super) jobs: Store<Job>,
     pub(super) deployments: Store<deployment::Guarded>,
-    pub(super) config_maps: Store<Cached>,
-    pub(super) pods: Store<Pod>,
+    pub(super) config_maps: Cache<Cached>,
+    pub(super) pods: Cache<Pod>,
     pub(super) filled: watch::Sender<bool>,
 }
 
@@ -56,7 +61,6 @@ impl Caches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::children::Kind;
     use kube::runtime::{
         reflector::{self, store::Writer},
         watcher::Event,
@@ -75,14 +79,12 @@ mod tests {
         let (benchmarks, _benchmarks) = empty();
         let (jobs, mut jobs_writer) = empty::<Job>();
         let (deployments, _deployments) = empty();
-        let config_maps = Writer::new(Kind::ConfigMap).as_reader();
-        let (pods, _pods) = empty();
         let caches = Caches {
             benchmarks,
             jobs,
             deployments,
-            config_maps,
-            pods,
+            config_maps: Cache::default(),
+            pods: Cache::default(),
             filled: watch::Sender::new(false),
         };
         jobs_writer.apply_watcher_event(&Event::Init);

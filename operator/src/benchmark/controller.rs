@@ -5,8 +5,7 @@ use super::{
     context::{Caches, Context},
     decide::is_over,
     nodes::NodeReader,
-    reconcile, schedule,
-    state::State,
+    reconcile, schedule, state,
 };
 use crate::{
     config::{Config, benchmark::BenchmarkConfig},
@@ -16,7 +15,7 @@ use crate::{
     metrics::{BENCHMARK_CONTROLLER, ControllerMetrics, Metrics},
     queue::Queue,
     shutdown::Shutdown,
-    watches::{self, api, cached},
+    watches::{self, Job, api, cached},
     written::WrittenStatuses,
 };
 use candlepower_api::{
@@ -25,7 +24,6 @@ use candlepower_api::{
     names::labels,
 };
 use futures::{Stream, StreamExt, future, stream};
-use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Client, Resource,
     runtime::{
@@ -53,7 +51,7 @@ impl Controllers {
         config: &Config,
         metrics: &Arc<Metrics>,
         views: Vec<(Views, watch::Receiver<bool>)>,
-    ) -> Result<Self, prometheus::Error> {
+    ) -> Self {
         // One for the process: its memory is what removes duplicates.
         let publisher = Arc::new(Publisher::new(client));
         let shared = Shared {
@@ -69,11 +67,11 @@ impl Controllers {
         let caches = scopes
             .iter()
             .map(|scope| scope.context.caches.benchmarks.clone());
-        metrics.add(Box::new(State::new(caches.collect())?))?;
-        Ok(Self {
+        metrics.add_source(state::source(caches.collect()));
+        Self {
             scopes,
             concurrency: config.concurrency,
-        })
+        }
     }
 
     /// Become true once the caches are filled.
@@ -118,14 +116,9 @@ impl Scope {
         let (client, metrics) = (&shared.client, &shared.metrics);
         let namespace = views.namespace.as_deref();
         let watch_all = watcher::Config::default().page_size(100);
-        let (benchmarks, changes) =
-            cached::<Guarded>(api(client, namespace), watch_all, watches::slim, metrics);
-        let (jobs, job_changes) = cached::<Job>(
-            api(client, namespace),
-            watches::of_operator(),
-            watches::slim,
-            metrics,
-        );
+        let (benchmarks, changes) = cached::<Guarded>(api(client, namespace), watch_all, metrics);
+        let (jobs, job_changes) =
+            cached::<Job>(api(client, namespace), watches::of_operator(), metrics);
 
         // A status that changes may let another benchmark of the same target begin, and is news for
         // the schedule that a run belongs to.

@@ -1,22 +1,16 @@
 //! Everything that a reconcile reads, from the caches; only an end is verified with the API server.
 use super::{build::names, context::Context, mailbox::Mailbox, nodes::Nodes};
 use crate::{
-    children::{Cached, Kind, is_controlled_by},
+    children::{Cached, is_controlled_by},
     error::Error,
     start_failure,
+    watches::{Job, Pod},
 };
 use candlepower_api::{
     benchmark::{LLMBenchmark, LLMBenchmarkStatus, job::Summary},
     deployment::LLMDeployment,
-    names::labels,
 };
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        batch::v1::Job,
-        core::v1::{ConfigMap, Pod},
-    },
-};
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::ConfigMap};
 use kube::{
     Api, Resource, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
@@ -85,8 +79,7 @@ pub(super) async fn dereference(
         .into_iter()
         .filter(|deployment| is_controlled_by(deployment.meta(), &uid))
         .collect();
-    let pods_of =
-        |deployment: &str| labelled(&caches.pods, &namespace, labels::LLM_DEPLOYMENT, deployment);
+    let pods_of = |deployment: &str| caches.pods.of_deployment(&namespace, deployment);
     let others = others(context, &namespace, &uid);
     let runs = others
         .iter()
@@ -106,15 +99,17 @@ pub(super) async fn dereference(
         .map(|other| other.name_any())
         .collect();
     let of_probe = names::probes(&name);
-    let (probe_pods, pods) = labelled(&caches.pods, &namespace, labels::LLM_BENCHMARK, &name)
+    let own = |of: &str, benchmark: Option<&str>| *of == *namespace && benchmark == Some(&name);
+    let (probe_pods, pods) = caches
+        .pods
+        .matching(|pod| own(&pod.namespace, pod.benchmark.as_deref()))
         .into_iter()
-        .partition(|pod| pod.name_any().starts_with(&of_probe));
+        .partition(|pod| pod.name.starts_with(&of_probe));
     let mut observed = Observed {
         previous: context.written.newest(&uid, status),
-        config_maps: caches.config_maps.state_filter(|one| {
-            one.benchmark.as_deref() == Some(&name)
-                && one.meta().namespace.as_ref() == Some(&namespace)
-        }),
+        config_maps: caches
+            .config_maps
+            .matching(|one| own(&one.identity.namespace, one.benchmark.as_deref())),
         job: by_name(&caches.jobs, &namespace, &names::job(&name))
             .filter(|job| is_controlled_by(job.meta(), &uid)),
         pods,
@@ -205,17 +200,14 @@ where
 fn mailbox(config_maps: &[Arc<Cached>], uid: &str) -> Mailbox {
     let ours = config_maps
         .iter()
-        .find(|one| is_controlled_by(one.meta(), uid));
+        .find(|one| one.identity.is_controlled_by(uid));
     ours.map(|one| Mailbox::of(&one.mail)).unwrap_or_default()
 }
 
 /// The result of another benchmark in the namespace.
 fn summary_of(context: &Context, namespace: &str, benchmark: &str) -> Option<Summary> {
-    let reference = ObjectRef::new_with(&names::report(benchmark), Kind::ConfigMap);
-    let report = context
-        .caches
-        .config_maps
-        .get(&reference.within(namespace))?;
+    let reports = &context.caches.config_maps;
+    let report = reports.get(namespace, &names::report(benchmark))?;
     let labelled = report.benchmark.as_deref() == Some(benchmark);
     labelled
         .then(|| Mailbox::of(&report.mail).summary)
@@ -246,18 +238,4 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     cache.get(&ObjectRef::new(name).within(namespace))
-}
-
-/// The objects in a cache with this label.
-fn labelled<K>(cache: &Store<K>, namespace: &str, label: &str, value: &str) -> Vec<Arc<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    cache.state_filter(|object| {
-        object.namespace().as_deref() == Some(namespace)
-            && object
-                .labels()
-                .get(label)
-                .is_some_and(|found| found == value)
-    })
 }

@@ -3,18 +3,19 @@ use super::{
     build::probe,
     dereference::Observed,
     pod::{self, JobEnd, job_end},
-    served::node_of,
 };
-use crate::config::benchmark::BenchmarkConfig;
+use crate::{
+    config::benchmark::BenchmarkConfig,
+    watches::{self, Pod},
+};
 use candlepower_api::{
     benchmark::{
         LLMBenchmark,
         job::{MachineAnswer, MachineState, MachineWish},
     },
     deployment::LLMDeployment,
-    names::labels,
 };
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use serde_json::Value;
 use std::sync::Arc;
@@ -62,16 +63,14 @@ pub(super) fn look(
 fn runs_on(deployment: &LLMDeployment, node: &str, observed: &Observed) -> bool {
     let name = deployment.name_any();
     let mut pods = observed.target_pods.iter().chain(&observed.copy_pods);
-    pods.any(|pod| {
-        pod.labels().get(labels::LLM_DEPLOYMENT) == Some(&name) && node_of(pod) == Some(node)
-    })
+    pods.any(|pod| pod.deployment.as_deref() == Some(&*name) && pod.node.as_deref() == Some(node))
 }
 
-fn how_far(probe: &Job, observed: &Observed) -> Look {
+fn how_far(probe: &watches::Job, observed: &Observed) -> Look {
     let prefix = format!("{}-", probe.name_any());
     let pods = observed.probe_pods.iter();
     let pods: Vec<_> = pods
-        .filter(|pod| pod.name_any().starts_with(&prefix))
+        .filter(|pod| pod.name.starts_with(&prefix))
         .cloned()
         .collect();
     let last_words =
@@ -138,8 +137,7 @@ mod tests {
     /// A pod of this deployment on `node-1`.
     fn serving(deployment: &str) -> Arc<Pod> {
         let mut pod = Arc::unwrap_or_clone(testing::serving_pod("tiny-1", "10.0.0.7"));
-        pod.labels_mut()
-            .insert(labels::LLM_DEPLOYMENT.to_owned(), deployment.to_owned());
+        pod.deployment = Some(deployment.into());
         Arc::new(pod)
     }
 
@@ -158,11 +156,12 @@ mod tests {
     /// The job that looks at `node-1`, with this condition and a pod in this state.
     fn under_way(condition: Option<&str>, state: Value) -> Observed {
         let mut observed = observed();
-        let Look::Begin(mut job) = looked("node-1", &observed) else {
+        let Look::Begin(job) = looked("node-1", &observed) else {
             panic!("it does not begin");
         };
-        let conditions = condition.map(|type_| json!([{"type": type_, "status": "True"}]));
-        job.status = serde_json::from_value(json!({"conditions": conditions})).unwrap();
+        let condition = condition.map(|type_| json!({"type": type_, "status": "True"}));
+        let conditions: Vec<_> = condition.into_iter().collect();
+        let made = json!({"metadata": job.metadata, "status": {"conditions": conditions}});
         let pod = json!({
             "metadata": {"name": format!("{}-x7k2p", job.name_any())},
             "status": {"phase": "Running", "containerStatuses": [{
@@ -170,7 +169,7 @@ mod tests {
                 "state": state,
             }]},
         });
-        observed.probes = vec![Arc::new(*job)];
+        observed.probes = vec![Arc::new(serde_json::from_value(made).unwrap())];
         observed.probe_pods = vec![Arc::new(serde_json::from_value(pod).unwrap())];
         observed
     }

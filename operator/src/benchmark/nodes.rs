@@ -1,12 +1,14 @@
 //! What the nodes are that a target's pods run on, for the report's hardware: the load generator may not read them, and
 //! mostly runs on another one.
-use super::served::node_of;
-use crate::deployment::{GPU, GPU_PRODUCT};
+use crate::{
+    deployment::{GPU, GPU_PRODUCT},
+    watches::Pod,
+};
 use candlepower_api::{
     benchmark::job::NodeFacts,
     value::{ByteSize, CpuQuantity},
 };
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client,
     api::{ApiResource, ListParams},
@@ -90,7 +92,7 @@ impl NodeReader {
         pods: impl Iterator<Item = &'a Arc<Pod>>,
         client: &Client,
     ) -> Nodes {
-        let names: BTreeSet<_> = pods.filter_map(|pod| node_of(pod)).collect();
+        let names: BTreeSet<_> = pods.filter_map(|pod| pod.node.as_deref()).collect();
         let mut nodes = BTreeMap::new();
         for name in names {
             nodes.insert(name.to_owned(), self.facts(name, client).await);

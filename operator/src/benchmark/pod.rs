@@ -1,11 +1,8 @@
 //! What the job and its pods say about themselves.
 use super::{build::trust::AUTHORITY_VOLUME, decide::Obstacle};
+use crate::watches::{ContainerStatus, Job, Pod};
 use candlepower_api::names::conditions;
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
-};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, PodCondition};
 use std::sync::Arc;
 
 /// How the job ended.
@@ -23,14 +20,8 @@ pub(super) fn job_end(job: &Job) -> Option<JobEnd> {
     if job.metadata.deletion_timestamp.is_some() {
         return Some(JobEnd::Deleted);
     }
-    let conditions = job
-        .status
-        .as_ref()?
-        .conditions
-        .as_deref()
-        .unwrap_or_default();
     let holds = |type_: &str| {
-        let mut all = conditions.iter();
+        let mut all = job.status.conditions.iter();
         all.find(|condition| condition.type_ == type_ && condition.status == "True")
     };
     if holds("Complete").is_some() {
@@ -73,26 +64,22 @@ pub(super) fn failure(end: &JobEnd, pods: &[Arc<Pod>]) -> Obstacle {
 pub(super) fn pending(pods: &[Arc<Pod>], start_failure: Option<&str>) -> Option<Obstacle> {
     let obstacle = |reason, message| Some(Obstacle { reason, message });
     let alive = |pod: &&Arc<Pod>| {
-        let phase = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
-        matches!(phase, None | Some("Pending" | "Running"))
+        matches!(
+            pod.status.phase.as_deref(),
+            None | Some("Pending" | "Running")
+        )
     };
     let Some(pod) = pods.iter().find(alive) else {
         return obstacle(conditions::JOB_PENDING, "the job has no pod yet".to_owned());
     };
-    let name = pod.name_any();
-    let status = pod.status.as_ref()?;
-    let scheduled = status.conditions.iter().flatten().find(|condition| {
-        condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
-    });
-    if let Some(scheduled) = scheduled {
+    let name = &pod.name;
+    let is_final = |it: &&PodCondition| it.reason.as_deref() == Some("Unschedulable");
+    if let Some(scheduled) = pod.unscheduled().filter(is_final) {
         let why = scheduled.message.as_deref().unwrap_or_default();
         return obstacle(conditions::UNSCHEDULABLE, format!("pod {name}: {why}"));
     }
     let container = container(pod);
-    if let Some(waiting) = container.and_then(|one| one.state.as_ref()?.waiting.as_ref()) {
+    if let Some(waiting) = container.and_then(|one| one.state.waiting.as_ref()) {
         let message = waiting.message.as_deref().unwrap_or_default();
         match waiting.reason.as_deref().unwrap_or_default() {
             "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
@@ -110,9 +97,7 @@ pub(super) fn pending(pods: &[Arc<Pod>], start_failure: Option<&str>) -> Option<
             _ => {}
         }
     }
-    let running =
-        container.is_some_and(|one| one.state.as_ref().is_some_and(|s| s.running.is_some()));
-    if running {
+    if container.is_some_and(|one| one.state.running.is_some()) {
         return None;
     }
     if let Some(failure) = start_failure {
@@ -138,29 +123,27 @@ fn cure_of_volume(failure: &str) -> &'static str {
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.first()
+    pod.status.container_statuses.first()
 }
 
 /// All that the pod that ended well has left.
 pub(super) fn result(pods: &[Arc<Pod>]) -> Option<&str> {
     let mut ended = pods
         .iter()
-        .filter_map(|pod| container(pod)?.state.as_ref()?.terminated.as_ref());
+        .filter_map(|pod| container(pod)?.state.terminated.as_ref());
     ended.find(|end| end.exit_code == 0)?.message.as_deref()
 }
 
 /// What the pod that ended last said.
 pub(super) fn last_words(pods: &[Arc<Pod>]) -> Option<String> {
     let ended = pods.iter().filter_map(|pod| {
-        let terminated = container(pod)?.state.as_ref()?.terminated.as_ref()?;
+        let terminated = container(pod)?.state.terminated.as_ref()?;
         Some((terminated.finished_at.clone(), words_of(terminated)))
     });
     let by_container = ended.max_by(|one, other| one.0.cmp(&other.0));
     let evicted = || {
-        let status = pods.iter().filter_map(|pod| pod.status.as_ref());
-        status
-            .filter_map(|status| status.message.clone())
-            .next_back()
+        let mut messages = pods.iter().filter_map(|pod| pod.status.message.as_deref());
+        messages.next_back().map(str::to_owned)
     };
     by_container.map(|(_, words)| words).or_else(evicted)
 }

@@ -4,6 +4,7 @@ use super::{
     dereference::Observed,
     nodes::Nodes,
 };
+use crate::watches::{ContainerStatus, Pod};
 use candlepower_api::{
     benchmark::{
         LLMBenchmark, MetricsDialect, Target,
@@ -12,7 +13,7 @@ use candlepower_api::{
     deployment::{LLMDeployment, MetricsMode, TracingMode},
     names::{conditions, paths, ports},
 };
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::ContainerStateTerminated;
 use kube::ResourceExt;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -116,7 +117,8 @@ pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>], nodes: &
     };
     let model = status.and_then(|status| status.model.as_ref());
     let name = deployment.name_any();
-    let (nodes, nodes_missing) = nodes.of(addresses.iter().filter_map(|(pod, _)| node_of(pod)));
+    let (nodes, nodes_missing) =
+        nodes.of(addresses.iter().filter_map(|(pod, _)| pod.node.as_deref()));
     let served_name = deployment.spec.model.served_name.clone();
     Served {
         url: status
@@ -133,8 +135,8 @@ pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>], nodes: &
         metrics: addresses
             .iter()
             .map(|(pod, ip)| MetricsPage {
-                pod: Some(pod.name_any()),
-                node: node_of(pod).map(str::to_owned),
+                pod: Some(pod.name.to_string()),
+                node: pod.node.as_deref().map(str::to_owned),
                 url: format!("{}{}", at(*ip, ports::SERVER_HTTP), paths::METRICS),
             })
             .collect(),
@@ -144,29 +146,35 @@ pub(super) fn deployment(deployment: &LLMDeployment, pods: &[Arc<Pod>], nodes: &
         jaeger,
         nodes,
         nodes_missing,
-        terminations: Some(
-            pods.iter()
-                .flat_map(|pod| Termination::of_pod(pod))
-                .collect(),
-        ),
+        terminations: Some(pods.iter().flat_map(|pod| terminations(pod)).collect()),
     }
+}
+
+/// How the pod's containers ended.
+fn terminations(pod: &Pod) -> Vec<Termination> {
+    let status = &pod.status;
+    Termination::of_ends(
+        &pod.name,
+        status.container_statuses.iter().flat_map(ends),
+        status.init_container_statuses.iter().flat_map(ends),
+    )
+}
+
+/// The end before the last start, and that of a container that was not started again.
+fn ends(container: &ContainerStatus) -> impl Iterator<Item = (&str, &ContainerStateTerminated)> {
+    let both = [&container.last_state, &container.state];
+    let both = both
+        .into_iter()
+        .filter_map(|state| state.terminated.as_deref());
+    both.map(|end| (&*container.name, end))
 }
 
 /// Where a pod answers, if it serves. One that has failed, starts or ends keeps its address for a while, and a page
 /// that does not answer would cost those of all others: only together they are the target's metrics.
 fn address(pod: &Arc<Pod>) -> Option<(&Pod, IpAddr)> {
-    let status = pod.status.as_ref()?;
-    let ip = status.pod_ip.as_ref()?.parse().ok()?;
-    let mut conditions = status.conditions.iter().flatten();
-    let is_ready = conditions.any(|one| one.type_ == "Ready" && one.status == "True");
-    let runs = status.phase.as_deref() == Some("Running");
-    let stays = pod.metadata.deletion_timestamp.is_none();
-    (runs && is_ready && stays).then_some((&**pod, ip))
-}
-
-/// The node that a pod was put on.
-pub(super) fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref()
+    let ip = pod.status.pod_ip.as_ref()?.parse().ok()?;
+    let runs = pod.status.phase.as_deref() == Some("Running");
+    (runs && pod.is_ready() && !pod.is_ending).then_some((&**pod, ip))
 }
 
 fn at(ip: IpAddr, port: u16) -> String {
@@ -198,7 +206,6 @@ mod tests {
     use super::*;
     use crate::benchmark::testing;
     use candlepower_api::benchmark::job::NodeFacts;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::json;
 
     #[test]
@@ -261,16 +268,11 @@ mod tests {
             change(&mut pod);
             Arc::new(pod)
         };
-        let failed = changed(|pod| pod.status.as_mut().unwrap().phase = Some("Failed".into()));
-        let starting = changed(|pod| {
-            let conditions = pod.status.as_mut().unwrap().conditions.as_mut();
-            conditions.unwrap()[0].status = "False".into();
-        });
-        let unknown = changed(|pod| pod.status.as_mut().unwrap().conditions = None);
-        let ending = changed(|pod| {
-            pod.metadata.deletion_timestamp = Some(Time(testing::now()));
-        });
-        let homeless = changed(|pod| pod.status.as_mut().unwrap().pod_ip = None);
+        let failed = changed(|pod| pod.status.phase = Some("Failed".into()));
+        let starting = changed(|pod| pod.status.conditions[0].status = "False".into());
+        let unknown = changed(|pod| pod.status.conditions = Box::default());
+        let ending = changed(|pod| pod.is_ending = true);
+        let homeless = changed(|pod| pod.status.pod_ip = None);
         for left in [failed, starting, unknown, ending, homeless] {
             let pods = [left, serving()];
             let served = deployment(&testing::served("tiny"), &pods, &Nodes::default());
@@ -310,8 +312,8 @@ mod tests {
     #[test]
     fn a_container_that_ended_is_told_although_its_pod_does_not_serve_now() {
         let mut pod = Arc::unwrap_or_clone(testing::serving_pod("tiny-1", "10.0.0.7"));
-        let status = pod.status.as_mut().unwrap();
-        status.conditions = None;
+        let status = &mut pod.status;
+        status.conditions = Box::default();
         status.container_statuses = serde_json::from_value(json!([{
             "name": "server", "image": "i", "imageID": "", "ready": false, "restartCount": 1,
             "lastState": {"terminated": {

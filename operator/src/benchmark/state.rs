@@ -1,82 +1,55 @@
 //! Metrics about each benchmark, read from the cache when they are asked for: an alert is made of
 //! them, and a fleet's board can be. Runs of a schedule have none: the schedule speaks for them.
 use super::{Guarded, schedule};
-use crate::events::find;
+use crate::{
+    events::find,
+    exposition::{Family, Kind, Series},
+    metrics::Source,
+};
 use candlepower_api::names::{conditions, operator_metrics as names};
-use kube::{ResourceExt, runtime::reflector::Store};
-use prometheus::{
-    GaugeVec, Opts,
-    core::{Collector, Desc},
-    proto::MetricFamily,
+use kube::runtime::reflector::Store;
+use std::sync::Arc;
+
+/// The series of the benchmarks in these caches.
+pub(super) fn source(benchmarks: Vec<Store<Guarded>>) -> Source {
+    Box::new(move || {
+        let all: Arc<[_]> = benchmarks.iter().flat_map(Store::state).collect();
+        Box::new(REGRESSED.parts(&all))
+    })
+}
+
+const REGRESSED: Family<Guarded> = Family {
+    name: names::BENCHMARK_REGRESSED,
+    help: "1 where the last run of a schedule is worse than the one before it, or a benchmark of its own than its baseline, 0 where it is not.",
+    kind: Kind::Gauge,
+    add: regressed,
 };
 
-/// The state of all benchmarks.
-pub(super) struct State {
-    benchmarks: Vec<Store<Guarded>>,
-    descriptions: Vec<Desc>,
-}
-
-impl State {
-    /// The state of the benchmarks in these caches.
-    pub(super) fn new(benchmarks: Vec<Store<Guarded>>) -> Result<Self, prometheus::Error> {
-        Ok(Self {
-            benchmarks,
-            descriptions: regressed()?.desc().into_iter().cloned().collect(),
-        })
+fn regressed(benchmark: &Guarded, series: &mut Series) {
+    let Ok(benchmark) = &benchmark.0 else { return };
+    // Its schedule compares the last two. That of a bad night says so for ever, and is kept for long.
+    if schedule::of_run(benchmark).is_some() {
+        return;
     }
-}
-
-fn regressed() -> Result<GaugeVec, prometheus::Error> {
-    GaugeVec::new(
-        Opts::new(
-            names::BENCHMARK_REGRESSED,
-            "1 where the last run of a schedule is worse than the one before it, or a benchmark of its own than its baseline, 0 where it is not.",
-        ),
-        &[
-            names::LABEL_NAMESPACE,
-            names::LABEL_LLM_BENCHMARK,
+    let found = benchmark
+        .status
+        .as_ref()
+        .and_then(|status| find(&status.conditions, conditions::REGRESSED));
+    let value = match found.map(|condition| condition.status.as_str()) {
+        Some("True") => 1.0,
+        Some("False") => 0.0,
+        _ => return,
+    };
+    let text = |found: &Option<String>| found.clone().unwrap_or_default();
+    let labels = [
+        (names::LABEL_LLM_BENCHMARK, &*text(&benchmark.metadata.name)),
+        (
             names::LABEL_LLM_DEPLOYMENT,
-        ],
-    )
-}
-
-impl Collector for State {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let Ok(series) = regressed() else {
-            return Vec::new();
-        };
-        for guarded in self.benchmarks.iter().flat_map(Store::state) {
-            let Ok(benchmark) = &guarded.0 else { continue };
-            // Its schedule compares the last two. That of a bad night says so for ever, and is kept for long.
-            if schedule::of_run(benchmark).is_some() {
-                continue;
-            }
-            let found = benchmark
-                .status
-                .as_ref()
-                .and_then(|status| find(&status.conditions, conditions::REGRESSED));
-            let value = match found.map(|condition| condition.status.as_str()) {
-                Some("True") => 1.0,
-                Some("False") => 0.0,
-                _ => continue,
-            };
-            let labels = [
-                benchmark.namespace().unwrap_or_default(),
-                benchmark.name_any(),
-                benchmark.spec.target.deployment.clone().unwrap_or_default(),
-            ];
-            series.with_label_values(&labels).set(value);
-        }
-        let families = series.collect();
-        families
-            .into_iter()
-            .filter(|family| !family.get_metric().is_empty())
-            .collect()
-    }
+            &text(&benchmark.spec.target.deployment),
+        ),
+        (names::LABEL_NAMESPACE, &text(&benchmark.metadata.namespace)),
+    ];
+    series.add(&labels, value);
 }
 
 #[cfg(test)]
@@ -106,31 +79,23 @@ mod tests {
         run
     }
 
-    /// Names, deployments and values of all series.
-    fn collected(benchmarks: Vec<LLMBenchmark>) -> Vec<(String, String, f64)> {
+    /// All series, without the name that they share and their namespace.
+    fn collected(benchmarks: Vec<LLMBenchmark>) -> Vec<String> {
         let (store, mut writer) = reflector::store();
         writer.apply_watcher_event(&Event::Init);
         for benchmark in benchmarks {
             writer.apply_watcher_event(&Event::InitApply(Guard(Ok(benchmark))));
         }
         writer.apply_watcher_event(&Event::InitDone);
-        let families = State::new(vec![store]).unwrap().collect();
-        let series = families.iter().flat_map(MetricFamily::get_metric);
+        let text: String = source(vec![store])().collect();
+        let series = text.lines().filter(|line| !line.starts_with('#'));
         let mut found: Vec<_> = series
-            .map(|metric| {
-                let label = |name: &str| {
-                    let mut all = metric.get_label().iter();
-                    let found = all.find(|label| label.name() == name).unwrap();
-                    found.value().to_owned()
-                };
-                let names = (
-                    label(names::LABEL_LLM_BENCHMARK),
-                    label(names::LABEL_LLM_DEPLOYMENT),
-                );
-                (names.0, names.1, metric.get_gauge().get_value())
+            .map(|line| {
+                let (_, labels) = line.split_once('{').unwrap();
+                labels.replace(",namespace=\"team\"", "")
             })
             .collect();
-        found.sort_by(|one, other| one.0.cmp(&other.0));
+        found.sort_unstable();
         found
     }
 
@@ -140,7 +105,10 @@ mod tests {
         let bad = run_of(&schedule, "nightly-1", "True");
         let good = run_of(&schedule, "nightly-2", "False");
         let found = collected(vec![schedule, bad, good]);
-        assert_eq!(found, [("nightly".into(), "tiny".into(), 0.0)]);
+        assert_eq!(
+            found,
+            ["llmbenchmark=\"nightly\",llmdeployment=\"tiny\"} 0"]
+        );
     }
 
     #[test]
@@ -151,14 +119,15 @@ mod tests {
             judged("unsure", "Unknown", "tiny"),
         ]);
         let expected = [
-            ("after".into(), "tiny".into(), 1.0),
-            ("elsewhere".into(), String::new(), 1.0),
+            "llmbenchmark=\"after\",llmdeployment=\"tiny\"} 1",
+            "llmbenchmark=\"elsewhere\",llmdeployment=\"\"} 1",
         ];
         assert_eq!(found, expected);
     }
 
     #[test]
     fn nothing_that_can_be_judged_is_no_series() {
-        assert_eq!(collected(vec![judged("new", "Unknown", "tiny")]), []);
+        let found = collected(vec![judged("new", "Unknown", "tiny")]);
+        assert_eq!(found, [""; 0]);
     }
 }

@@ -3,10 +3,13 @@
     clippy::needless_pass_by_value,
     reason = "a literal of json! reads better without a reference"
 )]
-use crate::config::{Config, benchmark::BenchmarkConfig};
+use crate::{
+    config::{Config, benchmark::BenchmarkConfig},
+    watches::Pod,
+};
 use candlepower_api::{benchmark::LLMBenchmark, deployment::LLMDeployment};
 use clap::Parser;
-use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

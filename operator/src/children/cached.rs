@@ -2,16 +2,14 @@
 //!
 //! What an object says is kept as text until it was found to be what is wanted of it; from then on its digest does. Where
 //! something else is wanted, the hash in its annotation differs, and where somebody writes to it, its digest.
-use super::{
-    compare::contains,
-    kind::{Kind, Scope},
-    workload::Workload,
+use super::{compare::contains, ownership::Identity, workload::Workload};
+use crate::{
+    sorted::sorted,
+    watches::{Entry, Kept},
 };
-use crate::sorted::sorted;
 use candlepower_api::{benchmark::job, names::labels, value::read_json};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::{
@@ -23,10 +21,10 @@ use std::{
 };
 
 /// A child as caches keep it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(try_from = "Value")]
 pub(crate) struct Cached {
-    /// Without labels and annotations, which are part of what it says.
-    metadata: ObjectMeta,
+    pub(crate) identity: Identity,
     /// The LLMDeployment whose label it carries.
     pub(crate) deployment: Option<Box<str>>,
     /// The LLMBenchmark whose label it carries.
@@ -47,18 +45,18 @@ type Content = Arc<Mutex<Option<Box<str>>>>;
 /// What changes without anybody writing to an object, or is about writing itself.
 const UNSAID: [&str; 3] = ["managedFields", "resourceVersion", "generation"];
 
-impl Cached {
+impl Kept for Cached {
     fn of(mut object: Value) -> Result<Self, String> {
         let status = object.as_object_mut().and_then(|it| it.remove("status"));
         strip_type(&mut object);
         let workload = Workload::of(&object, status.as_ref())?;
         let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
-        let mut identity = match metadata {
-            Some(metadata) => identity(metadata)?,
+        let mut metadata = match metadata {
+            Some(metadata) => who(metadata)?,
             None => ObjectMeta::default(),
         };
-        let labels = identity.labels.take().unwrap_or_default();
-        let annotations = identity.annotations.take().unwrap_or_default();
+        let labels = metadata.labels.take().unwrap_or_default();
+        let annotations = metadata.annotations.take().unwrap_or_default();
         let named = |name| labels.get(name).map(|value: &String| value.as_str().into());
         let benchmark = named(labels::LLM_BENCHMARK);
         let mail = match &benchmark {
@@ -70,31 +68,50 @@ impl Cached {
         let mut digest = DefaultHasher::new();
         text.hash(&mut digest);
         Ok(Self {
+            identity: Identity::of(&metadata),
             deployment: named(labels::LLM_DEPLOYMENT),
             benchmark,
             applied: annotations
                 .get(labels::APPLIED_HASH)
                 .map(|hash| hash.as_str().into()),
-            metadata: identity,
             mail,
             workload: workload.map(Box::new),
             digest: digest.finish(),
             content: Arc::new(Mutex::new(Some(text.into()))),
         })
     }
+}
 
-    /// An object of which only the metadata is known.
-    ///
-    /// # Errors
-    /// Where the metadata is not what Kubernetes' own is.
-    pub(crate) fn of_metadata(metadata: &ObjectMeta) -> Result<Self, String> {
-        let metadata = serde_json::to_value(metadata).map_err(|error| error.to_string())?;
-        Self::of(Value::Object(Map::from_iter([(
-            "metadata".to_owned(),
-            metadata,
-        )])))
+impl Entry for Cached {
+    fn namespace(&self) -> &str {
+        &self.identity.namespace
     }
 
+    fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    fn deployment(&self) -> Option<&str> {
+        self.deployment.as_deref()
+    }
+
+    /// Where only the status has changed, what was found of the rest still holds.
+    fn inherit(&mut self, before: &Self) {
+        if before.digest == self.digest {
+            self.content = before.content.clone();
+        }
+    }
+}
+
+impl TryFrom<Value> for Cached {
+    type Error = String;
+
+    fn try_from(object: Value) -> Result<Self, String> {
+        Self::of(object)
+    }
+}
+
+impl Cached {
     /// What is read of a Deployment; of another kind, what an empty one would say.
     pub(crate) fn workload(&self) -> Cow<'_, Workload> {
         match &self.workload {
@@ -106,13 +123,6 @@ impl Cached {
     /// A number that changes with everything that somebody writes to the object, its status apart.
     pub(crate) const fn digest(&self) -> u64 {
         self.digest
-    }
-
-    /// Takes over what is known of the object as it was before, where only its status has changed.
-    pub(crate) fn inherit(&mut self, before: &Self) {
-        if before.digest == self.digest {
-            self.content = before.content.clone();
-        }
     }
 
     /// Whether it says all that is wanted of it.
@@ -160,14 +170,14 @@ fn strip_type(object: &mut Value) {
 }
 
 /// Who an object is. What it does not say is removed from `metadata`.
-fn identity(metadata: &mut Map<String, Value>) -> Result<ObjectMeta, String> {
+fn who(metadata: &mut Map<String, Value>) -> Result<ObjectMeta, String> {
     // Nobody reads these, and they are half of an object.
     metadata.remove("managedFields");
-    let identity = read_json(&Value::Object(metadata.clone()))?;
+    let who = read_json(&Value::Object(metadata.clone()))?;
     for unsaid in UNSAID {
         metadata.remove(unsaid);
     }
-    Ok(identity)
+    Ok(who)
 }
 
 fn mail(object: &Value) -> BTreeMap<String, String> {
@@ -199,41 +209,6 @@ fn digest(text: &str) -> String {
         let _ = write!(digest, "{byte:02x}");
     }
     digest
-}
-
-impl<'de> Deserialize<'de> for Cached {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::of(Value::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
-
-impl Resource for Cached {
-    type DynamicType = Kind;
-    type Scope = Scope;
-
-    fn kind(kind: &Kind) -> Cow<'_, str> {
-        kind.name()
-    }
-
-    fn group(kind: &Kind) -> Cow<'_, str> {
-        kind.group()
-    }
-
-    fn version(kind: &Kind) -> Cow<'_, str> {
-        kind.version()
-    }
-
-    fn plural(kind: &Kind) -> Cow<'_, str> {
-        kind.plural()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
 }
 
 #[cfg(test)]
@@ -311,15 +286,12 @@ mod tests {
                 "immutable": true,
             })
         };
-        let metadata = json!({"name": "a", "uid": "1", "labels": {"b": "1"}});
-        let object = Cached::of_metadata(&serde_json::from_value(metadata).unwrap()).unwrap();
+        let object = cached(json!({"metadata": {"name": "a", "uid": "1", "labels": {"b": "1"}}}));
         assert!(!object.says(&wanted("2", "x")).unwrap());
         assert!(object.says(&wanted("1", "x")).unwrap());
-        assert_eq!(object.meta().uid.as_deref(), Some("1"));
         let mut mutable = wanted("1", "x");
         mutable["immutable"] = false.into();
-        let unknown = Cached::of_metadata(&ObjectMeta::default()).unwrap();
-        assert!(!unknown.says(&mutable).unwrap());
+        assert!(!cached(json!({"metadata": {}})).says(&mutable).unwrap());
     }
 
     #[test]
@@ -336,19 +308,18 @@ mod tests {
 
     #[test]
     fn an_object_is_known_by_whose_it_is_and_what_was_wanted_of_it() {
-        let owner = json!({"apiVersion": "v1", "kind": "K", "name": "o", "uid": "u"});
+        let owner = json!({
+            "apiVersion": "v1", "kind": "K", "name": "o", "uid": "u", "controller": true,
+        });
         let object = cached(json!({"metadata": {
             "name": "a", "namespace": "team", "uid": "1", "resourceVersion": "7", "generation": 2,
             "labels": {labels::LLM_DEPLOYMENT: "tiny"},
             "annotations": {labels::APPLIED_HASH: "abc"},
             "ownerReferences": [owner],
         }}));
-        let metadata = object.meta();
-        assert_eq!(metadata.name.as_deref(), Some("a"));
-        assert_eq!(metadata.resource_version.as_deref(), Some("7"));
-        assert_eq!(metadata.generation, Some(2));
-        assert_eq!(metadata.owner_references.as_ref().unwrap()[0].uid, "u");
-        assert_eq!(metadata.labels, None, "they are part of what it says");
+        assert_eq!((object.namespace(), object.name()), ("team", "a"));
+        assert_eq!(object.identity.generation, Some(2));
+        assert!(object.identity.is_controlled_by("u") && !object.identity.is_ending);
         assert_eq!(object.deployment.as_deref(), Some("tiny"));
         assert_eq!(object.applied.as_deref(), Some("abc"));
         assert!(

@@ -1,15 +1,13 @@
 //! Writes the children of a resource: only those that differ, and never over an object that somebody else made.
 mod cached;
 mod compare;
-mod kind;
 mod ownership;
 mod workload;
 mod write;
 
 pub(crate) use cached::Cached;
-pub(crate) use kind::Kind;
-pub(crate) use ownership::{is_controlled_by, owner_reference};
-pub(crate) use workload::Workload;
+pub(crate) use ownership::{Identity, is_controlled_by, owner_reference};
+pub(crate) use workload::{REPLICA_FAILURE, Workload};
 
 use crate::{error::Error, metrics::ControllerMetrics};
 use cached::is_immutable;
@@ -18,11 +16,14 @@ use compare::{contains, hash};
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Client, Resource, ResourceExt,
-    api::{ApiResource, ObjectMeta, PropagationPolicy},
+    api::{ApiResource, PropagationPolicy},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::AtomicBool},
+};
 use write::{Answer, Child, Way};
 
 /// A child that the API server did not accept.
@@ -58,7 +59,7 @@ pub(crate) struct Writer<'a> {
 /// An object as it is known to be in the cluster.
 pub(crate) trait Live {
     /// Who it is.
-    fn identity(&self) -> &ObjectMeta;
+    fn identity(&self) -> Cow<'_, Identity>;
 
     /// The hash in its annotation: of what was wanted of it when it was written last.
     fn applied(&self) -> Option<&str>;
@@ -68,8 +69,8 @@ pub(crate) trait Live {
 }
 
 impl Live for Cached {
-    fn identity(&self) -> &ObjectMeta {
-        self.meta()
+    fn identity(&self) -> Cow<'_, Identity> {
+        Cow::Borrowed(&self.identity)
     }
 
     fn applied(&self) -> Option<&str> {
@@ -83,8 +84,8 @@ impl Live for Cached {
 
 /// Few are of a kind that is cached whole.
 impl<K: Resource + Serialize> Live for K {
-    fn identity(&self) -> &ObjectMeta {
-        self.meta()
+    fn identity(&self) -> Cow<'_, Identity> {
+        Cow::Owned(Identity::of(self.meta()))
     }
 
     fn applied(&self) -> Option<&str> {
@@ -168,12 +169,9 @@ impl Writer<'_> {
             .iter()
             .map(|child| child.identity())
             .filter(|child| {
-                !child
-                    .name
-                    .as_ref()
-                    .is_some_and(|name| wanted.contains(name))
-                    && child.deletion_timestamp.is_none()
-                    && is_controlled_by(child, &self.owner.uid)
+                !wanted.iter().any(|name| **name == *child.name)
+                    && !child.is_ending
+                    && child.is_controlled_by(&self.owner.uid)
             })
             .collect();
         if orphans.is_empty() {
@@ -205,7 +203,7 @@ impl Writer<'_> {
     // From here on no kind has code of its own, of which the binary would hold a copy for each.
 
     fn compare(&self, child: Child, live: &dyn Live) -> Result<Option<Child>, Failure> {
-        self.is_ours(live.identity(), &child.kind, &child.name)?;
+        self.is_ours(&live.identity(), &child.kind, &child.name)?;
         let known = Known::of(live.applied());
         let is_known = known.hash == Some(&child.hash);
         let says = |live: &dyn Live| live.says(&child.wanted);
@@ -265,8 +263,8 @@ fn mark(mut child: Child) -> Child {
 }
 
 fn find<'o, L: Live>(observed: &'o [Arc<L>], desired: &impl Resource) -> Option<&'o Arc<L>> {
-    let name = &desired.meta().name;
-    observed.iter().find(|live| live.identity().name == *name)
+    let name = desired.meta().name.as_deref()?;
+    observed.iter().find(|live| *live.identity().name == *name)
 }
 
 fn json<K: Serialize>(object: &K) -> Result<Value, Failure> {

@@ -5,6 +5,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// The condition of a Deployment whose pods are refused; no other is read.
+pub(crate) const REPLICA_FAILURE: &str = "ReplicaFailure";
+
 /// What is read of a Deployment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Workload {
@@ -73,9 +76,9 @@ impl Workload {
         let Spec { replicas, template } = read_json(&object["spec"])?;
         let status = status.map(read_json::<DeploymentStatus>).transpose()?;
         let mut status = status.unwrap_or_default();
-        if let Some(conditions) = &mut status.conditions {
-            conditions.shrink_to_fit();
-        }
+        let failures = status.conditions.take().into_iter().flatten();
+        let failures = failures.filter(|condition| condition.type_ == REPLICA_FAILURE);
+        status.conditions = Some(failures.collect());
         let mut annotations = template.metadata.annotations;
         let pod = template.spec;
         let server = pod.containers.into_iter().next().unwrap_or_default();
@@ -110,7 +113,9 @@ mod tests {
         let object = json!({"spec": {
             "replicas": 3, "template": {"metadata": {"annotations": annotations}, "spec": pod},
         }});
-        let status = json!({"readyReplicas": 2});
+        let status = json!({"readyReplicas": 2, "conditions": [
+            {"type": "Available", "status": "True"}, {"type": "ReplicaFailure", "status": "True"},
+        ]});
         let workload = Workload::of(&object, Some(&status)).unwrap().unwrap();
         assert_eq!(workload.replicas, Some(3));
         assert_eq!(workload.config_hash.as_deref(), Some("abc"));
@@ -118,6 +123,9 @@ mod tests {
         assert_eq!(workload.node_selector["pool"], "a");
         assert_eq!(*workload.sidecars, [("jaeger".into(), "jaeger:2".into())]);
         assert_eq!(workload.status.ready_replicas, Some(2));
+        let conditions = workload.status.conditions.unwrap();
+        let types: Vec<_> = conditions.iter().map(|it| it.type_.as_str()).collect();
+        assert_eq!(types, [REPLICA_FAILURE]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! is taken. Later changes are applied. What was created belongs to another operation then, from which an apply takes
 //! nothing away: before its first apply, a child's fields are declared applied
 //! ([Migration from client-side apply](https://kubernetes.io/docs/reference/using-api/server-side-apply/)).
-use super::{Failure, Refusal, Writer, is_controlled_by, ownership::is_left_over};
+use super::{Failure, Identity, Refusal, Writer};
 use crate::{error::Error, traces};
 use axum::http::{self, HeaderValue, header::ACCEPT};
 use candlepower_api::names::labels;
@@ -18,7 +18,7 @@ use kube::{
     core::{Request, request},
 };
 use serde_json::{Value, json};
-use std::sync::atomic::Ordering;
+use std::{borrow::Cow, sync::atomic::Ordering};
 
 /// Answers with an object's metadata alone.
 const ONLY_METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -115,7 +115,7 @@ impl Writer<'_> {
     /// stays as it is.
     async fn take_over(&self, child: &Child) -> Result<(), Failure> {
         if let Some(existing) = self.metadata(child).await? {
-            self.is_ours(&existing, &child.kind, &child.name)?;
+            self.is_ours(&Identity::of(&existing), &child.kind, &child.name)?;
             self.declare_applied(child, &existing).await?;
         }
         Ok(())
@@ -125,8 +125,9 @@ impl Writer<'_> {
         let Some(existing) = self.metadata(child).await? else {
             return Ok(());
         };
+        let existing = Identity::of(&existing);
         self.is_ours(&existing, &child.kind, &child.name)?;
-        self.delete(&child.kind, &[&existing]).await
+        self.delete(&child.kind, &[Cow::Owned(existing)]).await
     }
 
     async fn adopt(&self, child: &Child) -> Result<(), Failure> {
@@ -164,15 +165,15 @@ impl Writer<'_> {
     /// delete it with the resource.
     pub(super) fn is_ours(
         &self,
-        existing: &ObjectMeta,
+        existing: &Identity,
         kind: &ApiResource,
         name: &str,
     ) -> Result<(), Failure> {
         let (kind, name) = (kind.kind.clone(), name.to_owned());
-        if is_controlled_by(existing, &self.owner.uid) {
+        if existing.is_controlled_by(&self.owner.uid) {
             return Ok(());
         }
-        if is_left_over(existing, self.owner) {
+        if existing.is_left_over(self.owner) {
             return Err(Failure::Error(Error::LeftOver { kind, name }));
         }
         Err(Failure::Refused(Refusal {
@@ -185,23 +186,22 @@ impl Writer<'_> {
     pub(super) async fn delete(
         &self,
         kind: &ApiResource,
-        orphans: &[&ObjectMeta],
+        orphans: &[Cow<'_, Identity>],
     ) -> Result<(), Failure> {
         for orphan in orphans {
-            let name = orphan.name.as_deref().unwrap_or_default();
             let params = DeleteParams {
                 propagation_policy: Some(self.deletion.clone()),
                 ..DeleteParams::default()
             };
             let params = params.preconditions(Preconditions {
-                uid: orphan.uid.clone(),
+                uid: Some(orphan.uid.to_string()),
                 resource_version: None,
             });
             let api = self.api(kind);
-            let deleting = api.delete(name, &params);
-            match traces::within(traces::apply("delete", kind, name), deleting).await {
+            let deleting = api.delete(&orphan.name, &params);
+            match traces::within(traces::apply("delete", kind, &orphan.name), deleting).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(failure_of("deleting", &kind.kind, name, error)),
+                Err(error) => return Err(failure_of("deleting", &kind.kind, &orphan.name, error)),
                 Ok(_) => self.note_write(kind),
             }
         }

@@ -4,7 +4,7 @@ use super::{
     Guarded,
     backlog::Backlog,
     begun::Begun,
-    caches::{self, Caches, indexed, indexed_immutable, indexed_pods, indexed_while_served},
+    caches::{Caches, watched, watched_immutable, watched_while_served},
     compared::Compared,
     context::{Context, ServerDefaults},
     devices::DeviceClaims,
@@ -18,24 +18,28 @@ use super::{
     pace::Pace,
     probe, reconcile,
     reports::Reports,
-    state::State,
+    state,
     views::{self, Views},
 };
 use crate::{
-    children::{Cached, Kind},
+    children::Cached,
     config::Config,
     events::Publisher,
     metrics::{ControllerMetrics, DEPLOYMENT_CONTROLLER, Metrics},
     queue::Queue,
     shutdown::Shutdown,
-    watches::{api, cached, slim},
+    watches::{Cache, Kind, Pod, api, cached},
     written::WrittenStatuses,
 };
-use candlepower_api::deployment::LLMDeploymentStatus;
-use futures::{Stream, StreamExt, channel::mpsc, future};
-use k8s_openapi::api::core::v1::Pod;
+use candlepower_api::deployment::{LLMDeployment, LLMDeploymentStatus};
+use futures::{
+    Stream, StreamExt,
+    channel::mpsc,
+    future,
+    stream::{BoxStream, select_all},
+};
 use kube::{
-    Client,
+    Client, Resource,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt, predicates,
         reflector::{ObjectRef, Store},
@@ -57,11 +61,7 @@ pub struct Controllers {
 
 impl Controllers {
     /// Wires everything; nothing runs yet.
-    pub fn new(
-        client: &Client,
-        config: &Config,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self, prometheus::Error> {
+    pub fn new(client: &Client, config: &Config, metrics: &Arc<Metrics>) -> Self {
         let (served, known) = watch::channel(None);
         let shared = Shared {
             client: client.clone(),
@@ -90,15 +90,15 @@ impl Controllers {
             .iter()
             .map(|scope| (scope.scraper.resources.clone(), scope.scraper.pods.clone()))
             .collect();
-        metrics.add(Box::new(State::new(caches)?))?;
-        Ok(Self {
+        metrics.add_source(state::source(caches));
+        Self {
             scopes,
             concurrency: config.concurrency,
             figures_interval: config.figures_interval.as_std(),
             client: client.clone(),
             discovery_interval: config.monitoring.discovery_interval.as_std(),
             served,
-        })
+        }
     }
 
     /// What is watched here, for the controllers of benchmarks; to be taken once.
@@ -152,7 +152,7 @@ impl Shared {
     fn scraper(
         &self,
         resources: Store<Guarded>,
-        (pods, deployments): (Store<Pod>, Store<Cached>),
+        (pods, deployments): (Cache<Pod>, Cache<Cached>),
         figures: Arc<Figures>,
         tell: mpsc::UnboundedSender<ObjectRef<Guarded>>,
     ) -> Scraper {
@@ -184,65 +184,65 @@ impl Scope {
 
         let metrics = &ControllerMetrics::new(&shared.metrics, DEPLOYMENT_CONTROLLER);
         let (touch, touched) = mpsc::unbounded();
-        let (resources, changes) =
-            cached::<Guarded>(api(client, namespace), watch_all, slim, metrics);
+        let (resources, changes) = cached::<Guarded>(api(client, namespace), watch_all, metrics);
         let written = Arc::new(WrittenStatuses::default());
         let changes = forgetting(changes, &written);
         let changes = views::tap(changes, &touch, views::of_deployment);
-        let (config_maps, config_map_changes) =
-            indexed(client, namespace, Kind::ConfigMap, metrics);
+        let children = |kind| watched::<Cached>(client, namespace, kind, metrics);
+        let (config_maps, config_map_changes) = children(Kind::ConfigMap);
         let config_map_changes = views::tap(config_map_changes, &touch, views::child_of_benchmark);
         let (dashboards, dashboard_changes) =
-            indexed_immutable(client, namespace, Kind::ConfigMap, metrics);
-        let (services, service_changes) = indexed(client, namespace, Kind::Service, metrics);
-        let (claims, claim_changes) =
-            indexed(client, namespace, Kind::PersistentVolumeClaim, metrics);
-        let (deployments, deployment_changes) =
-            indexed(client, namespace, Kind::Deployment, metrics);
-        let (network_policies, policy_changes) =
-            indexed(client, namespace, Kind::NetworkPolicy, metrics);
-        let (disruption_budgets, budget_changes) =
-            indexed(client, namespace, Kind::PodDisruptionBudget, metrics);
-        let (pods, pod_changes) = indexed_pods(client, namespace, metrics);
+            watched_immutable(client, namespace, Kind::ConfigMap, metrics);
+        let (services, service_changes) = children(Kind::Service);
+        let (claims, claim_changes) = children(Kind::PersistentVolumeClaim);
+        let (deployments, deployment_changes) = children(Kind::Deployment);
+        let (network_policies, policy_changes) = children(Kind::NetworkPolicy);
+        let (disruption_budgets, budget_changes) = children(Kind::PodDisruptionBudget);
+        let (pods, pod_changes) = watched(client, namespace, Kind::Pod, metrics);
         let pod_changes = views::tap(pod_changes, &touch, views::of_pod);
 
         let known = &shared.monitoring.served;
         let at_times = |kind, is_served: fn(Served) -> bool| {
-            indexed_while_served(client, namespace, kind, (known, is_served), metrics)
+            watched_while_served(client, namespace, kind, (known, is_served), metrics)
         };
         let (pod_monitors, pod_monitor_changes) =
             at_times(Kind::PodMonitor, |served| served.pod_monitor);
         let (prometheus_rules, prometheus_rule_changes) =
             at_times(Kind::PrometheusRule, |served| served.prometheus_rule);
+        let child_changes: [BoxStream<'static, Arc<Cached>>; 9] = [
+            config_map_changes.boxed(),
+            dashboard_changes.boxed(),
+            service_changes.boxed(),
+            claim_changes.boxed(),
+            deployment_changes.boxed(),
+            policy_changes.boxed(),
+            budget_changes.boxed(),
+            pod_monitor_changes.boxed(),
+            prometheus_rule_changes.boxed(),
+        ];
 
         let figures = Arc::new(Figures::default());
         let (tell, told) = mpsc::unbounded();
         let scraper = shared.scraper(
             resources.clone(),
-            (pods.store(), deployments.store()),
+            (pods.clone(), deployments.clone()),
             figures.clone(),
             tell.clone(),
         );
         // Without this filter each status that is written would start another reconcile.
         let changes = changes.predicate_filter(predicates::generation, PredicateConfig::default());
+        let of_children = select_all(child_changes).filter_map(async |child| owner_of(&child));
+        let of_pods = pod_changes.filter_map(async |pod| resource_of(&pod));
         let controller = Controller::for_stream(changes, resources)
-            .owns_stream_with(config_map_changes, Kind::ConfigMap)
-            .owns_stream_with(dashboard_changes, Kind::ConfigMap)
-            .owns_stream_with(service_changes, Kind::Service)
-            .owns_stream_with(claim_changes, Kind::PersistentVolumeClaim)
-            .owns_stream_with(deployment_changes, Kind::Deployment)
-            .owns_stream_with(policy_changes, Kind::NetworkPolicy)
-            .owns_stream_with(budget_changes, Kind::PodDisruptionBudget)
-            .owns_stream_with(pod_monitor_changes, Kind::PodMonitor)
-            .owns_stream_with(prometheus_rule_changes, Kind::PrometheusRule)
+            .reconcile_on(of_children)
+            .reconcile_on(of_pods)
             .reconcile_on(told)
-            .reconcile_all_on(served::changes(known.clone()))
-            .watches_stream(pod_changes, |pod| resource_of(&pod));
+            .reconcile_all_on(served::changes(known.clone()));
         let views = Views {
             namespace: namespace.map(str::to_owned),
             resources: scraper.resources.clone(),
-            config_maps: config_maps.store(),
-            pods: pods.store(),
+            config_maps: config_maps.clone(),
+            pods: pods.clone(),
             touched,
         };
         let context = Context {
@@ -319,8 +319,15 @@ where
     })
 }
 
+/// The resource that a child belongs to.
+fn owner_of(child: &Cached) -> Option<ObjectRef<Guarded>> {
+    let identity = &child.identity;
+    let owner = identity.controller.as_ref();
+    let owner = owner.filter(|owner| *owner.kind == *LLMDeployment::kind(&()))?;
+    Some(ObjectRef::new(&owner.name).within(&identity.namespace))
+}
+
 /// Pods are not owned by the resource but by a ReplicaSet in between: their label tells.
 fn resource_of(pod: &Pod) -> Option<ObjectRef<Guarded>> {
-    let name = caches::resource_name(pod)?;
-    Some(ObjectRef::new(name).within(pod.metadata.namespace.as_deref()?))
+    Some(ObjectRef::new(pod.deployment.as_deref()?).within(&pod.namespace))
 }

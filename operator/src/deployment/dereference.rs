@@ -9,16 +9,13 @@ use super::{
     monitoring::{Choice, Serving, prometheus::Finding},
     status::{is_settled, observability},
 };
-use crate::{children::Cached, start_failure};
+use crate::{children::Cached, start_failure, watches::Pod};
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentStatus},
     server_config::LoadReport,
 };
 use futures::future::join_all;
-use k8s_openapi::{
-    api::core::v1::{Pod, PodCondition},
-    jiff::{SignedDuration, Timestamp},
-};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::sync::Arc;
 
@@ -82,9 +79,9 @@ pub(super) async fn dereference(
     let pods = context
         .caches
         .pods
-        .of_resource(&namespace, &name)
+        .of_deployment(&namespace, &name)
         .into_iter()
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .filter(|pod| !pod.is_ending)
         .map(|pod| observe(pod, settled, context, context.told(&namespace, &name)));
     let pods = join_all(pods).await;
     let device_claims = context.devices.serving(resource, &context.client).await;
@@ -107,27 +104,27 @@ pub(super) async fn dereference(
         device_claims,
         reading: context.figures.of(&namespace, &name),
         fit: Fit::NotAsked,
-        pod_monitors: context.caches.pod_monitors.of_resource(&namespace, &name),
+        pod_monitors: context.caches.pod_monitors.of_deployment(&namespace, &name),
         prometheus_rules: context
             .caches
             .prometheus_rules
-            .of_resource(&namespace, &name),
+            .of_deployment(&namespace, &name),
         pods,
         config_maps: [&context.caches.config_maps, &context.caches.dashboards]
             .into_iter()
-            .flat_map(|cache| cache.of_resource(&namespace, &name))
+            .flat_map(|cache| cache.of_deployment(&namespace, &name))
             .collect(),
-        services: context.caches.services.of_resource(&namespace, &name),
-        claims: context.caches.claims.of_resource(&namespace, &name),
-        deployments: context.caches.deployments.of_resource(&namespace, &name),
+        services: context.caches.services.of_deployment(&namespace, &name),
+        claims: context.caches.claims.of_deployment(&namespace, &name),
+        deployments: context.caches.deployments.of_deployment(&namespace, &name),
         network_policies: context
             .caches
             .network_policies
-            .of_resource(&namespace, &name),
+            .of_deployment(&namespace, &name),
         disruption_budgets: context
             .caches
             .disruption_budgets
-            .of_resource(&namespace, &name),
+            .of_deployment(&namespace, &name),
         previous,
     })
 }
@@ -138,10 +135,10 @@ async fn observe(
     context: &Context,
     late: impl Fn() + Send + 'static,
 ) -> ObservedPod {
-    let report = match (running_address(&pod), &pod.metadata.uid) {
+    let report = match running_address(&pod) {
         // An idle system asks nobody anything.
-        (Some(address), Some(uid)) if !(settled && is_ready(&pod)) => {
-            context.reports.of(uid, address, late).await
+        Some(address) if !(settled && pod.is_ready()) => {
+            context.reports.of(&pod.uid, address, late).await
         }
         _ => None,
     };
@@ -155,44 +152,22 @@ async fn observe(
 
 /// The pod's address, once its container runs.
 fn running_address(pod: &Pod) -> Option<&str> {
-    let status = pod.status.as_ref()?;
-    let containers = status.container_statuses.as_deref().unwrap_or_default();
-    let running = containers.iter().any(|container| {
-        container
-            .state
-            .as_ref()
-            .is_some_and(|s| s.running.is_some())
-    });
-    running.then_some(status.pod_ip.as_deref()).flatten()
-}
-
-/// Whether the pod's readiness probe passes.
-pub(super) fn is_ready(pod: &Pod) -> bool {
-    ready(pod).is_some()
-}
-
-/// The pod's condition `Ready`, where it is true.
-fn ready(pod: &Pod) -> Option<&PodCondition> {
-    let status = pod.status.as_ref()?;
-    let mut all = status.conditions.iter().flatten();
-    all.find(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
-/// Since when it passes.
-pub(super) fn ready_since(pod: &Pod) -> Option<Timestamp> {
-    Some(ready(pod)?.last_transition_time.as_ref()?.0)
+    let mut containers = pod.status.container_statuses.iter();
+    let running = containers.any(|container| container.state.running.is_some());
+    running.then_some(pod.status.pod_ip.as_deref()).flatten()
 }
 
 /// The pods that serve at the time `now`.
 fn serving(pods: &[ObservedPod], now: Timestamp) -> Serving {
     let has_settled = |pod: &&ObservedPod| {
-        ready_since(&pod.pod).is_some_and(|since| now.duration_since(since) > USUAL_DISCOVERY)
+        let since = pod.pod.ready_since();
+        since.is_some_and(|since| now.duration_since(since) > USUAL_DISCOVERY)
     };
     Serving {
         addresses: pods
             .iter()
-            .filter(|observed| is_ready(&observed.pod))
-            .filter_map(|observed| observed.pod.status.as_ref()?.pod_ip.clone())
+            .filter(|observed| observed.pod.is_ready())
+            .filter_map(|observed| Some(observed.pod.status.pod_ip.as_deref()?.to_owned()))
             .collect(),
         settled: pods.iter().filter(has_settled).count(),
     }

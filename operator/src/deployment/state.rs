@@ -1,17 +1,19 @@
 //! Metrics about each resource, read from the cache when they are asked for: what a fleet's board
 //! needs, without kube-state-metrics. Labels come from resources, never from requests.
-use super::{Guarded, caches::resource_name, figures::restarts};
+use super::{Guarded, figures::restarts};
+use crate::{
+    exposition::{Family, Kind, Series},
+    metrics::Source,
+    watches::{Cache, Pod},
+};
 use candlepower_api::{
-    deployment::LLMDeployment,
+    deployment::{LLMDeployment, LLMDeploymentStatus, status::ObservabilityStatus},
     names::{conditions, operator_metrics as names},
+    server_config::LoadedModel,
 };
-use k8s_openapi::api::core::v1::Pod;
-use kube::{ResourceExt, runtime::reflector::Store};
-use prometheus::{
-    GaugeVec, IntCounterVec, Opts,
-    core::{Collector, Desc},
-    proto::MetricFamily,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::reflector::Store;
+use std::sync::Arc;
 
 const CONDITIONS: [&str; 6] = [
     conditions::READY,
@@ -21,193 +23,173 @@ const CONDITIONS: [&str; 6] = [
     conditions::SPEC_SUPPORTED,
     conditions::OBSERVABILITY_READY,
 ];
-const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+/// As conditions and series name them.
+const STATUSES: [(&str, &str); 3] = [("True", "true"), ("False", "false"), ("Unknown", "unknown")];
 const SEVERITY: &str = "severity";
 
-/// The state of all resources.
-pub(super) struct State {
-    caches: Vec<(Store<Guarded>, Store<Pod>)>,
-    descriptions: Vec<Desc>,
+/// The series of the resources and pods in these caches.
+pub(super) fn source(caches: Vec<(Store<Guarded>, Cache<Pod>)>) -> Source {
+    Box::new(move || {
+        let resources = caches.iter().flat_map(|(resources, _)| resources.state());
+        let resources: Arc<[_]> = resources.collect();
+        let pods: Arc<[_]> = caches.iter().flat_map(|(_, pods)| pods.all()).collect();
+        let of_resources = FAMILIES.map(|family| family.parts(&resources));
+        Box::new(
+            of_resources
+                .into_iter()
+                .flatten()
+                .chain(RESTARTS.parts(&pods)),
+        )
+    })
 }
 
-/// One reading of all series.
-struct Series {
-    info: GaugeVec,
-    condition: GaugeVec,
-    replicas: GaugeVec,
-    restarts: IntCounterVec,
-    time_to_ready: GaugeVec,
-    alert_firing: GaugeVec,
+const FAMILIES: [Family<Guarded>; 5] = [
+    Family {
+        name: names::INFO,
+        help: "Always 1: what is served, in its labels.",
+        kind: Kind::Gauge,
+        add: |resource, series| with(resource, series, info),
+    },
+    Family {
+        name: names::CONDITION,
+        help: "1 for the status that the condition has, 0 for the others.",
+        kind: Kind::Gauge,
+        add: |resource, series| with(resource, series, condition),
+    },
+    Family {
+        name: names::REPLICAS,
+        help: "Pods that are wanted, and pods that serve.",
+        kind: Kind::Gauge,
+        add: |resource, series| with(resource, series, replicas),
+    },
+    Family {
+        name: names::TIME_TO_READY,
+        help: "Seconds until the resource became Ready, since it was made or changed, or was Ready no more.",
+        kind: Kind::Gauge,
+        add: |resource, series| with(resource, series, time_to_ready),
+    },
+    Family {
+        name: names::ALERT_FIRING,
+        help: "1 while the operator sees the alert fire.",
+        kind: Kind::Gauge,
+        add: |resource, series| with(resource, series, alert_firing),
+    },
+];
+
+const RESTARTS: Family<Pod> = Family {
+    name: names::RESTARTS,
+    help: "How often the pod's server was started again.",
+    kind: Kind::Counter,
+    add: |pod, series| {
+        if let (Some(name), Some(restarts)) = (pod.deployment.as_deref(), restarts::of(pod)) {
+            let labels = [
+                (names::LABEL_LLM_DEPLOYMENT, name),
+                (names::LABEL_NAMESPACE, &pod.namespace),
+                (names::LABEL_POD, &pod.name),
+            ];
+            series.add(&labels, restarts.into());
+        }
+    },
+};
+
+/// A resource that can be read.
+struct Read<'a> {
+    resource: &'a LLMDeployment,
+    status: Option<&'a LLMDeploymentStatus>,
+    /// Which one it is.
+    labels: [(&'a str, &'a str); 2],
 }
 
-impl State {
-    /// The state of the resources and pods in these caches.
-    pub(super) fn new(
-        caches: Vec<(Store<Guarded>, Store<Pod>)>,
-    ) -> Result<Self, prometheus::Error> {
-        let descriptions = Series::new()?
-            .all()
-            .into_iter()
-            .flat_map(|series| series.desc().into_iter().cloned())
-            .collect();
-        Ok(Self {
-            caches,
-            descriptions,
-        })
+fn with(resource: &Guarded, series: &mut Series, add: fn(&Read<'_>, &mut Series)) {
+    let Ok(resource) = &resource.0 else { return };
+    let metadata = &resource.metadata;
+    let read = Read {
+        resource,
+        status: resource.status.as_ref(),
+        labels: [
+            (
+                names::LABEL_LLM_DEPLOYMENT,
+                metadata.name.as_deref().unwrap_or_default(),
+            ),
+            (
+                names::LABEL_NAMESPACE,
+                metadata.namespace.as_deref().unwrap_or_default(),
+            ),
+        ],
+    };
+    add(&read, series);
+}
+
+fn info(read: &Read<'_>, series: &mut Series) {
+    let model = read.status.and_then(|status| status.model.as_ref());
+    let of_model = |part: fn(&LoadedModel) -> &str| model.map(part).unwrap_or_default();
+    let collected = read.status.and_then(|status| status.observability.as_ref());
+    let of_collected =
+        |part: fn(&ObservabilityStatus) -> String| collected.map(part).unwrap_or_default();
+    let image = read.status.and_then(|status| status.image.as_deref());
+    let [name, namespace] = read.labels;
+    let labels = [
+        ("device", of_model(|model| &model.device)),
+        ("image", image.unwrap_or_default()),
+        name,
+        ("metrics", &of_collected(|it| format!("{:?}", it.metrics))),
+        ("model", of_model(|model| &model.name)),
+        namespace,
+        ("precision", of_model(|model| &model.precision)),
+        ("tracing", &of_collected(|it| format!("{:?}", it.tracing))),
+    ];
+    series.add(&labels, 1.0);
+}
+
+fn condition(read: &Read<'_>, series: &mut Series) {
+    let [name, namespace] = read.labels;
+    let conditions = read.status.map(|status| status.conditions.as_slice());
+    for condition in CONDITIONS {
+        let mut all = conditions.unwrap_or_default().iter();
+        let has = all.find(|has: &&Condition| has.type_ == condition);
+        for (value, label) in STATUSES {
+            let is = has.map_or(value == "Unknown", |has| has.status == value);
+            let labels = [
+                (names::LABEL_CONDITION, condition),
+                name,
+                namespace,
+                (names::LABEL_STATUS, label),
+            ];
+            series.add(&labels, f64::from(u8::from(is)));
+        }
     }
 }
 
-impl Collector for State {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let Ok(series) = Series::new() else {
-            return Vec::new();
-        };
-        for (resources, pods) in &self.caches {
-            for guarded in resources.state() {
-                if let Ok(resource) = &guarded.0 {
-                    series.add(resource);
-                }
-            }
-            for pod in pods.state() {
-                series.add_pod(&pod);
-            }
-        }
-        series
-            .all()
-            .into_iter()
-            .flat_map(Collector::collect)
-            .filter(|family| !family.get_metric().is_empty())
-            .collect()
+fn replicas(read: &Read<'_>, series: &mut Series) {
+    let [name, namespace] = read.labels;
+    let ready = read.status.map_or(0, |status| status.ready_replicas);
+    for (state, number) in [
+        ("desired", read.resource.wanted_replicas()),
+        ("ready", ready),
+    ] {
+        let labels = [name, namespace, (names::LABEL_STATE, state)];
+        series.add(&labels, number.into());
     }
 }
 
-impl Series {
-    fn new() -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str, more: &[&str]| {
-            let mut labels = vec![names::LABEL_NAMESPACE, names::LABEL_LLM_DEPLOYMENT];
-            labels.extend(more);
-            GaugeVec::new(Opts::new(name, help), &labels)
-        };
-        Ok(Self {
-            info: gauge(
-                names::INFO,
-                "Always 1: what is served, in its labels.",
-                &[
-                    "model",
-                    "precision",
-                    "device",
-                    "image",
-                    "metrics",
-                    "tracing",
-                ],
-            )?,
-            condition: gauge(
-                names::CONDITION,
-                "1 for the status that the condition has, 0 for the others.",
-                &[names::LABEL_CONDITION, names::LABEL_STATUS],
-            )?,
-            replicas: gauge(
-                names::REPLICAS,
-                "Pods that are wanted, and pods that serve.",
-                &[names::LABEL_STATE],
-            )?,
-            restarts: IntCounterVec::new(
-                Opts::new(
-                    names::RESTARTS,
-                    "How often the pod's server was started again.",
-                ),
-                &[
-                    names::LABEL_NAMESPACE,
-                    names::LABEL_LLM_DEPLOYMENT,
-                    names::LABEL_POD,
-                ],
-            )?,
-            time_to_ready: gauge(
-                names::TIME_TO_READY,
-                "Seconds until the resource became Ready, since it was made or changed, or was Ready no more.",
-                &[],
-            )?,
-            alert_firing: gauge(
-                names::ALERT_FIRING,
-                "1 while the operator sees the alert fire.",
-                &[names::LABEL_ALERT, SEVERITY],
-            )?,
-        })
+fn time_to_ready(read: &Read<'_>, series: &mut Series) {
+    let startup = read.status.and_then(|status| status.startup.as_ref());
+    if let Some(took) = startup.and_then(|startup| startup.took) {
+        series.add(&read.labels, took.as_std().as_secs_f64());
     }
+}
 
-    fn all(&self) -> [&dyn Collector; 6] {
-        [
-            &self.info,
-            &self.condition,
-            &self.replicas,
-            &self.restarts,
-            &self.time_to_ready,
-            &self.alert_firing,
-        ]
-    }
-
-    fn add_pod(&self, pod: &Pod) {
-        let (Some(name), Some(restarts)) = (resource_name(pod), restarts::of(pod)) else {
-            return;
-        };
-        let namespace = pod.namespace().unwrap_or_default();
-        self.restarts
-            .with_label_values(&[namespace.as_str(), name, &pod.name_any()])
-            .inc_by(u64::try_from(restarts).unwrap_or_default());
-    }
-
-    fn add(&self, resource: &LLMDeployment) {
-        let (namespace, name) = (
-            resource.namespace().unwrap_or_default(),
-            resource.name_any(),
-        );
-        let set = |series: &GaugeVec, more: &[&str], value: f64| {
-            let mut labels = vec![namespace.as_str(), name.as_str()];
-            labels.extend(more);
-            series.with_label_values(&labels).set(value);
-        };
-        let status = resource.status.clone().unwrap_or_default();
-        let model = status.model.as_ref();
-        let collected = status.observability.as_ref();
-        set(
-            &self.info,
-            &[
-                model.map(|model| model.name.as_str()).unwrap_or_default(),
-                model
-                    .map(|model| model.precision.as_str())
-                    .unwrap_or_default(),
-                model.map(|model| model.device.as_str()).unwrap_or_default(),
-                status.image.as_deref().unwrap_or_default(),
-                &collected
-                    .map(|collected| format!("{:?}", collected.metrics))
-                    .unwrap_or_default(),
-                &collected
-                    .map(|collected| format!("{:?}", collected.tracing))
-                    .unwrap_or_default(),
-            ],
-            1.0,
-        );
-        for condition in CONDITIONS {
-            let has = status.conditions.iter().find(|has| has.type_ == condition);
-            for value in STATUSES {
-                let is = has.map_or(value == "Unknown", |has| has.status == value);
-                let labels = [condition, &value.to_lowercase()];
-                set(&self.condition, &labels, f64::from(u8::from(is)));
-            }
-        }
-        let desired = resource.wanted_replicas();
-        set(&self.replicas, &["desired"], f64::from(desired));
-        set(&self.replicas, &["ready"], f64::from(status.ready_replicas));
-        if let Some(took) = status.startup.as_ref().and_then(|startup| startup.took) {
-            set(&self.time_to_ready, &[], took.as_std().as_secs_f64());
-        }
-        for alert in status.alerts.iter().flat_map(|alerts| &alerts.firing) {
-            set(&self.alert_firing, &[alert, severity(resource, alert)], 1.0);
-        }
+fn alert_firing(read: &Read<'_>, series: &mut Series) {
+    let [name, namespace] = read.labels;
+    let alerts = read.status.and_then(|status| status.alerts.as_ref());
+    for alert in alerts.into_iter().flat_map(|alerts| &alerts.firing) {
+        let labels = [
+            (names::LABEL_ALERT, alert.as_str()),
+            name,
+            namespace,
+            (SEVERITY, severity(read.resource, alert)),
+        ];
+        series.add(&labels, 1.0);
     }
 }
 
@@ -233,24 +215,16 @@ fn severity(resource: &LLMDeployment, alert: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::testing;
-    use prometheus::TextEncoder;
+    use crate::{deployment::testing, guard::Guard, watches::holding};
+    use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
 
-    fn text(resource: &LLMDeployment) -> String {
-        let series = Series::new().unwrap();
-        series.add(resource);
-        encoded(&series)
-    }
-
-    fn encoded(series: &Series) -> String {
-        let families: Vec<_> = series
-            .all()
-            .into_iter()
-            .flat_map(Collector::collect)
-            .filter(|family| !family.get_metric().is_empty())
-            .collect();
-        TextEncoder::new().encode_to_string(&families).unwrap()
+    fn text(resource: Option<LLMDeployment>, pod: Option<Pod>) -> String {
+        let (store, mut writer) = reflector::store();
+        if let Some(resource) = resource {
+            writer.apply_watcher_event(&Event::Apply(Guard(Ok(resource))));
+        }
+        source(vec![(store, holding(pod))])().collect()
     }
 
     #[test]
@@ -266,7 +240,7 @@ mod tests {
             }))
             .unwrap(),
         );
-        let text = text(&resource);
+        let text = text(Some(resource), None);
         for line in [
             "candlepower_llmdeployment_condition{condition=\"Ready\",llmdeployment=\"tiny\",namespace=\"team\",status=\"true\"} 1",
             "candlepower_llmdeployment_condition{condition=\"Ready\",llmdeployment=\"tiny\",namespace=\"team\",status=\"false\"} 0",
@@ -283,15 +257,11 @@ mod tests {
 
     #[test]
     fn each_pod_s_restarts_are_counted_and_other_pods_are_not() {
-        let series = Series::new().unwrap();
         let looping = testing::pod_in(json!({"waiting": {}}), json!({}), 7);
         let mut pod = (*looping.pod).clone();
-        series.add_pod(&pod);
-        assert_eq!(encoded(&series), "", "a pod of nobody");
-        pod.metadata.labels =
-            Some([("candlepower.dev/llmdeployment".into(), "tiny".into())].into());
-        series.add_pod(&pod);
-        let text = encoded(&series);
+        assert_eq!(text(None, Some(pod.clone())), "", "a pod of nobody");
+        pod.deployment = Some("tiny".into());
+        let text = text(None, Some(pod));
         let line = "candlepower_llmdeployment_restarts_total{llmdeployment=\"tiny\",namespace=\"team\",pod=\"tiny-1\"} 7";
         assert!(text.contains(line), "{text}");
         assert!(text.contains("# TYPE candlepower_llmdeployment_restarts_total counter"));

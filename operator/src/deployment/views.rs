@@ -1,24 +1,27 @@
 //! What is watched for `LLMDeployment`, lent to the controller of `LLMBenchmark`, so that nothing is
 //! watched twice.
-use super::{Guarded, caches::resource_name};
-use crate::children::Cached;
+use super::Guarded;
+use crate::{
+    children::Cached,
+    watches::{Cache, Pod},
+};
 use candlepower_api::names::labels;
 use futures::{
     Stream, StreamExt,
     channel::mpsc::{UnboundedReceiver, UnboundedSender},
 };
-use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Resource,
     runtime::reflector::{ObjectRef, Store},
 };
+use std::sync::Arc;
 
 /// The caches of one controller, and its changes that concern benchmarks.
 pub(crate) struct Views {
     pub(crate) namespace: Option<String>,
     pub(crate) resources: Store<Guarded>,
-    pub(crate) config_maps: Store<Cached>,
-    pub(crate) pods: Store<Pod>,
+    pub(crate) config_maps: Cache<Cached>,
+    pub(crate) pods: Cache<Pod>,
     pub(crate) touched: UnboundedReceiver<Touched>,
 }
 
@@ -33,50 +36,56 @@ pub(crate) enum Touched {
     PodOf(ObjectRef<Guarded>),
 }
 
-/// Tells of each change that passes.
-pub(super) fn tap<K, E, S>(
+/// Tells of each change that passes and concerns a benchmark.
+pub(super) fn tap<T, S>(
     changes: S,
     tell: &UnboundedSender<Touched>,
-    concerns: fn(&K) -> Option<Touched>,
-) -> impl Stream<Item = Result<K, E>> + Send + use<K, E, S>
+    concerns: fn(&T) -> Option<Touched>,
+) -> impl Stream<Item = T> + Send + use<T, S>
 where
-    S: Stream<Item = Result<K, E>> + Send,
+    S: Stream<Item = T> + Send,
 {
     let tell = tell.clone();
     changes.inspect(move |change| {
-        if let Some(touched) = change.as_ref().ok().and_then(concerns) {
+        if let Some(touched) = concerns(change) {
             // Without a receiver, the process is about to end.
             let _ = tell.unbounded_send(touched);
         }
     })
 }
 
-/// The benchmark whose child this is, by its label.
-pub(super) fn of_benchmark<K: Resource>(object: &K) -> Option<Touched> {
-    let name = object.meta().labels.as_ref()?.get(labels::LLM_BENCHMARK)?;
-    let namespace = object.meta().namespace.clone()?;
-    Some(Touched::ChildOf(namespace, name.clone()))
-}
-
 /// The benchmark whose load a pod puts on, or else the deployment that it serves.
-pub(super) fn of_pod(pod: &Pod) -> Option<Touched> {
-    of_benchmark(pod).or_else(|| {
-        let namespace = pod.metadata.namespace.as_deref()?;
-        let deployment = ObjectRef::new(resource_name(pod)?).within(namespace);
-        Some(Touched::PodOf(deployment))
-    })
+pub(super) fn of_pod(pod: &Arc<Pod>) -> Option<Touched> {
+    let namespace = &*pod.namespace;
+    if let Some(benchmark) = pod.benchmark.as_deref() {
+        return Some(child_of(namespace, benchmark));
+    }
+    let deployment = ObjectRef::new(pod.deployment.as_deref()?).within(namespace);
+    Some(Touched::PodOf(deployment))
 }
 
-/// The same of a child.
-pub(super) fn child_of_benchmark(child: &Cached) -> Option<Touched> {
-    let name = child.benchmark.as_deref()?;
-    let namespace = child.meta().namespace.clone()?;
-    Some(Touched::ChildOf(namespace, name.to_owned()))
+/// The benchmark whose child this is, by its label.
+pub(super) fn child_of_benchmark(child: &Arc<Cached>) -> Option<Touched> {
+    Some(child_of(
+        &child.identity.namespace,
+        child.benchmark.as_deref()?,
+    ))
+}
+
+fn child_of(namespace: &str, benchmark: &str) -> Touched {
+    Touched::ChildOf(namespace.to_owned(), benchmark.to_owned())
 }
 
 /// A temporary copy tells the benchmark that owns it, any other deployment all that measure it.
-pub(super) fn of_deployment(resource: &Guarded) -> Option<Touched> {
-    of_benchmark(resource).or_else(|| Some(Touched::Deployment(ObjectRef::from_obj(resource))))
+pub(super) fn of_deployment<E>(change: &Result<Guarded, E>) -> Option<Touched> {
+    let resource = change.as_ref().ok()?;
+    let metadata = resource.meta();
+    let labels = metadata.labels.as_ref();
+    let benchmark = labels.and_then(|labels| labels.get(labels::LLM_BENCHMARK));
+    Some(match benchmark {
+        Some(benchmark) => child_of(metadata.namespace.as_deref()?, benchmark),
+        None => Touched::Deployment(ObjectRef::from_obj(resource)),
+    })
 }
 
 #[cfg(test)]
@@ -86,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_pod_concerns_those_that_measure_its_deployment_unless_it_puts_the_load_on() {
-        let pod = |label: &str| -> Pod {
+        let pod = |label: &str| -> Arc<Pod> {
             let metadata = json!({"name": "a", "namespace": "team", "labels": {label: "tiny"}});
-            serde_json::from_value(json!({"metadata": metadata})).unwrap()
+            Arc::new(serde_json::from_value(json!({"metadata": metadata})).unwrap())
         };
         let deployment = ObjectRef::new("tiny").within("team");
         assert_eq!(

@@ -24,18 +24,29 @@ impl Termination {
         let Some(status) = &pod.status else {
             return Vec::new();
         };
-        let name = pod.metadata.name.clone().unwrap_or_default();
         let containers = status.container_statuses.iter().flatten();
-        let ends = containers.flat_map(ends);
-        // Sidecars are among these; one that prepares the pod ends as it should.
         let first = status.init_container_statuses.iter().flatten();
-        let first = first.flat_map(self::ends);
+        Self::of_ends(
+            pod.metadata.name.as_deref().unwrap_or_default(),
+            containers.flat_map(ends),
+            first.flat_map(ends),
+        )
+    }
+
+    /// The ends of a pod's containers, and of those that are started before them, each with the container's name.
+    pub fn of_ends<'a>(
+        pod: &str,
+        containers: impl Iterator<Item = (&'a str, &'a ContainerStateTerminated)>,
+        first: impl Iterator<Item = (&'a str, &'a ContainerStateTerminated)>,
+    ) -> Vec<Self> {
+        // Sidecars are among these; one that prepares the pod ends as it should.
         let first = first.filter(|(_, end)| end.exit_code != 0);
-        ends.chain(first)
+        containers
+            .chain(first)
             .filter_map(|(container, end)| {
                 let finished = end.finished_at.as_ref()?.0.as_microsecond();
                 Some(Self {
-                    pod: name.clone(),
+                    pod: pod.to_owned(),
                     container: container.to_owned(),
                     reason: end.reason.clone().unwrap_or_else(|| "Error".to_owned()),
                     exit_code: end.exit_code,

@@ -5,6 +5,7 @@
     reason = "what is planted reads better as the fields take it"
 )]
 use super::*;
+use crate::watches::{Job, Pod};
 use crate::{
     benchmark::{
         decide,
@@ -15,7 +16,6 @@ use crate::{
     events::find,
 };
 use candlepower_api::benchmark::job::{self, Figures, ScenarioSummary, VariantSummary};
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

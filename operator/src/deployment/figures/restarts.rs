@@ -2,11 +2,11 @@
 //! second is hardly ever seen by a scrape.
 use super::Key;
 use crate::{
-    deployment::{build::CONTAINER, caches::resource_name},
+    deployment::build::CONTAINER,
     observability::rules::{CRASH_LOOP, CRASH_LOOP_RESTARTS},
+    watches::Pod,
 };
-use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
-use kube::ResourceExt;
+use k8s_openapi::jiff::Timestamp;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
@@ -14,8 +14,8 @@ use std::{
 
 /// How often the pod's server was started again; `None` before its first start.
 pub(in crate::deployment) fn of(pod: &Pod) -> Option<i32> {
-    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let server = containers.iter().find(|one| one.name == CONTAINER)?;
+    let mut containers = pod.status.container_statuses.iter();
+    let server = containers.find(|one| *one.name == *CONTAINER)?;
     Some(server.restart_count)
 }
 
@@ -40,10 +40,10 @@ impl Restarts {
     ) {
         let mut before = std::mem::take(&mut self.0);
         for pod in pods {
-            let (Some(uid), Some(count)) = (pod.uid(), of(pod)) else {
+            let (Some(resource), Some(count)) = (key(pod), of(pod)) else {
                 continue;
             };
-            let Some(resource) = key(pod) else { continue };
+            let uid = pod.uid.to_string();
             let mut seen = before.remove(&uid).unwrap_or_else(|| Seen {
                 resource,
                 // What a pod counts that is younger than the window, it counted in it.
@@ -87,15 +87,15 @@ impl Seen {
 }
 
 fn key(pod: &Pod) -> Option<Key> {
-    Some((pod.namespace()?, resource_name(pod)?.to_owned()))
+    Some((
+        pod.namespace.to_string(),
+        pod.deployment.as_deref()?.to_owned(),
+    ))
 }
 
 fn is_young(pod: &Pod, time: Timestamp) -> bool {
-    let started = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.start_time.as_ref());
-    let age = started.map(|started| Duration::try_from(time.duration_since(started.0)));
+    let started = pod.started();
+    let age = started.map(|started| Duration::try_from(time.duration_since(started)));
     age.is_some_and(|age| age.is_ok_and(|age| age < CRASH_LOOP))
 }
 
@@ -112,11 +112,9 @@ mod tests {
     /// A pod that its node took at `start`, with this count.
     fn pod(uid: &str, start: &str, count: i32) -> Pod {
         let mut pod = (*pod_in(json!({"waiting": {}}), json!({}), count).pod).clone();
-        pod.metadata.uid = Some(uid.to_owned());
-        pod.metadata.labels =
-            Some([("candlepower.dev/llmdeployment".into(), "tiny".into())].into());
-        let start = serde_json::from_value(json!(start)).unwrap();
-        pod.status.as_mut().unwrap().start_time = Some(start);
+        pod.uid = uid.into();
+        pod.deployment = Some("tiny".into());
+        pod.status.start_time = serde_json::from_value(json!(start)).unwrap();
         pod
     }
 

@@ -2,17 +2,15 @@
 //! decide.
 use super::{Key, Reading, snapshot::Snapshot, unread::Unreads};
 use crate::{
-    children::{Cached, Kind},
+    children::Cached,
     deployment::{
         Guarded,
         autoscale::{Autoscaler, Decision, Demand, PodLoad, Seen},
     },
+    watches::Cache,
 };
 use candlepower_api::deployment::LLMDeployment;
-use kube::{
-    ResourceExt,
-    runtime::reflector::{ObjectRef, Store},
-};
+use kube::ResourceExt;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -66,7 +64,7 @@ impl Scaling {
         &mut self,
         resources: &HashMap<Key, Arc<Guarded>>,
         readings: &mut HashMap<Key, (Reading, Reading)>,
-        deployments: &Store<Cached>,
+        deployments: &Cache<Cached>,
     ) {
         let now = Instant::now();
         for (key, (reading, told)) in readings {
@@ -106,16 +104,15 @@ impl Scaling {
 }
 
 /// The number of pods that the resource's Deployment asks for, once there is one.
-fn current(deployments: &Store<Cached>, (namespace, name): &Key) -> Option<i32> {
-    let reference = ObjectRef::new_with(name, Kind::Deployment).within(namespace);
-    deployments.get(&reference)?.workload().replicas
+fn current(deployments: &Cache<Cached>, (namespace, name): &Key) -> Option<i32> {
+    deployments.get(namespace, name)?.workload().replicas
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::deployment::{figures::snapshot::Counters, testing};
-    use kube::runtime::{reflector::store::Writer, watcher::Event};
+    use crate::watches::holding;
     use serde_json::json;
 
     fn key() -> Key {
@@ -134,15 +131,12 @@ mod tests {
         }
     }
 
-    fn deployments(replicas: i32) -> Store<Cached> {
-        let mut writer = Writer::new(Kind::Deployment);
+    fn deployments(replicas: i32) -> Cache<Cached> {
         let deployment = json!({
             "metadata": {"name": "tiny", "namespace": "team"},
             "spec": {"replicas": replicas, "selector": {}, "template": {}},
         });
-        let deployment: Cached = serde_json::from_value(deployment).unwrap();
-        writer.apply_watcher_event(&Event::Apply(deployment));
-        writer.as_reader()
+        holding([serde_json::from_value(deployment).unwrap()])
     }
 
     /// What is chosen for a resource with one pod, of this specification.

@@ -12,15 +12,13 @@ use super::{
 };
 use crate::{
     children::Cached,
-    deployment::{Guarded, caches::resource_name, dereference::is_ready, probe},
+    deployment::{Guarded, probe},
     metrics::Metrics,
+    watches::{Cache, Pod},
 };
 use candlepower_api::deployment::{LLMDeployment, status::Performance};
 use futures::{StreamExt, channel::mpsc::UnboundedSender, stream};
-use k8s_openapi::{
-    api::core::v1::Pod,
-    jiff::{Timestamp, Unit},
-};
+use k8s_openapi::jiff::{Timestamp, Unit};
 use kube::{
     Resource, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
@@ -40,9 +38,9 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// Asks the pods of one controller's resources.
 pub(in crate::deployment) struct Scraper {
     pub(in crate::deployment) resources: Store<Guarded>,
-    pub(in crate::deployment) pods: Store<Pod>,
+    pub(in crate::deployment) pods: Cache<Pod>,
     /// What the resources' Deployments ask for.
-    pub(in crate::deployment) deployments: Store<Cached>,
+    pub(in crate::deployment) deployments: Cache<Cached>,
     pub(in crate::deployment) client: probe::Client,
     pub(in crate::deployment) metrics: Arc<Metrics>,
     pub(in crate::deployment) figures: Arc<Figures>,
@@ -93,7 +91,7 @@ impl Scraper {
             .into_iter()
             .filter_map(|resource| Some(((resource.namespace()?, resource.name_any()), resource)))
             .collect();
-        let pods = self.pods.state();
+        let pods = self.pods.all();
         let asked: Vec<_> = pods
             .iter()
             .filter_map(|pod| target(pod))
@@ -218,16 +216,10 @@ impl Memory {
 
 /// The uids of pods that run and are not on their way out, whether they are ready or not.
 fn running(pods: &[Arc<Pod>]) -> HashSet<String> {
-    let runs = |pod: &&Arc<Pod>| {
-        let phase = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
-        pod.metadata.deletion_timestamp.is_none() && phase == Some("Running")
-    };
+    let runs = |pod: &&Arc<Pod>| !pod.is_ending && pod.status.phase.as_deref() == Some("Running");
     pods.iter()
         .filter(runs)
-        .filter_map(|pod| pod.uid())
+        .map(|pod| pod.uid.to_string())
         .collect()
 }
 
@@ -248,14 +240,15 @@ struct Target {
 }
 
 fn target(pod: &Pod) -> Option<Target> {
-    if pod.metadata.deletion_timestamp.is_some() || !is_ready(pod) {
+    if pod.is_ending || !pod.is_ready() {
         return None;
     }
+    let resource = pod.deployment.as_deref()?;
     Some(Target {
-        uid: pod.uid()?,
-        name: pod.name_any(),
-        resource: (pod.namespace()?, resource_name(pod)?.to_owned()),
-        address: pod.status.as_ref()?.pod_ip.clone()?,
+        uid: pod.uid.to_string(),
+        name: pod.name.to_string(),
+        resource: (pod.namespace.to_string(), resource.to_owned()),
+        address: pod.status.pod_ip.as_deref()?.to_owned(),
     })
 }
 

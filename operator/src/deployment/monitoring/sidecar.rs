@@ -2,12 +2,12 @@
 use crate::{
     config::{PullPolicy, monitoring::MonitoringConfig},
     deployment::dereference::Observed,
+    watches::{ContainerStatus, Pod},
 };
 use candlepower_api::{
     names::containers,
     value::{ByteSize, CpuQuantity},
 };
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 /// A container beside the server.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,7 +52,7 @@ impl Sidecar {
         let never_arrives = observed
             .pods
             .iter()
-            .any(|observed| failing_pull(&observed.pod).is_some_and(|it| it.name == self.name));
+            .any(|observed| failing_pull(&observed.pod).is_some_and(|it| *it.name == *self.name));
         let present = observed.deployments.iter().find_map(|deployment| {
             let workload = deployment.workload();
             let mut sidecars = workload.sidecars.iter();
@@ -68,9 +68,7 @@ impl Sidecar {
 
 /// The states of the pod's sidecars.
 pub(in crate::deployment) fn states(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
-    pod.status
-        .iter()
-        .flat_map(|status| status.init_container_statuses.iter().flatten())
+    pod.status.init_container_statuses.iter()
 }
 
 /// A sidecar whose image the node cannot fetch, which keeps the server from starting.
@@ -80,7 +78,7 @@ pub(in crate::deployment) fn failing_pull(pod: &Pod) -> Option<&ContainerStatus>
 
 /// Why a container waits.
 pub(in crate::deployment) fn waiting_reason(status: &ContainerStatus) -> Option<&str> {
-    status.state.as_ref()?.waiting.as_ref()?.reason.as_deref()
+    status.state.waiting.as_ref()?.reason.as_deref()
 }
 
 /// Whether kubelet says that an image does not arrive.

@@ -1,5 +1,6 @@
 //! What keeps a pod from the devices that it claims (dynamic resource allocation), in words.
-use k8s_openapi::api::core::v1::{Pod, PodResourceClaim};
+use crate::watches::Pod;
+use k8s_openapi::api::core::v1::PodResourceClaim;
 
 /// Where the scheduler's words about other pods' claims begin, which do not help.
 pub(super) const AFTERTHOUGHTS: [&str; 4] = [
@@ -19,7 +20,7 @@ const NOT_FREE: [&str; 4] = [
 
 /// What helps where the scheduler's `message` is about the devices that `pod` claims.
 pub(super) fn cure(message: &str, pod: &Pod) -> Option<String> {
-    let claims = named(claimed(pod))?;
+    let claims = named(pod.claims.iter())?;
     if message.contains("device class") {
         return Some(format!(
             "; install the DRA driver that brings the device class, or correct {claims}"
@@ -35,23 +36,15 @@ pub(super) fn cure(message: &str, pod: &Pod) -> Option<String> {
 
 /// What else to say of a pod that the scheduler has not looked at: it waits until the pod's claims exist.
 pub(super) fn waited_for(pod: &Pod) -> String {
-    let statuses = pod.status.as_ref();
-    let made = statuses.and_then(|status| status.resource_claim_statuses.as_ref());
+    let made = &pod.status.resource_claim_statuses;
     // One that all pods share is in no status.
-    let may_be_missing = claimed(pod).filter(|claim| {
-        let is_made = |name: &str| made.is_some_and(|made| made.iter().any(|it| it.name == name));
+    let may_be_missing = pod.claims.iter().filter(|claim| {
+        let is_made = |name: &str| made.iter().any(|it| *it.name == *name);
         !is_made(&claim.name)
     });
     named(may_be_missing)
         .map(|claims| format!("; check that {claims} exists in its namespace"))
         .unwrap_or_default()
-}
-
-fn claimed(pod: &Pod) -> impl Iterator<Item = &PodResourceClaim> {
-    let spec = pod.spec.as_ref();
-    spec.and_then(|spec| spec.resource_claims.as_ref())
-        .into_iter()
-        .flatten()
 }
 
 /// The claims as their user named them; nothing where there are none.

@@ -14,7 +14,7 @@ use super::{
     autoscale,
     build::{self, labels},
     context::Context,
-    dereference::{Observed, ObservedPod, is_ready, ready_since},
+    dereference::{Observed, ObservedPod},
     devices::{Serving, WHILE_ABSENT},
     error::Error,
     events,
@@ -238,7 +238,7 @@ pub(super) fn next_look(
         _ if observed
             .pods
             .iter()
-            .any(|pod| pods::is_running(&pod.pod) && !is_ready(&pod.pod)) =>
+            .any(|pod| pods::is_running(&pod.pod) && !pod.pod.is_ready()) =>
         {
             Some(WHILE_LOADING)
         }
@@ -256,7 +256,7 @@ pub(super) fn is_for_a_moment(
 ) -> bool {
     let ready = find(&status.conditions, names::READY);
     let is_new = |pod: &ObservedPod| {
-        let since = ready_since(&pod.pod);
+        let since = pod.pod.ready_since();
         since.is_some_and(|since| now.duration_since(since) < MOMENT)
     };
     ready.is_some_and(|ready| ready.message.starts_with(ready::ABOUT_TO_SERVE))

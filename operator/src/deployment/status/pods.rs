@@ -3,24 +3,22 @@ use super::{
     super::{
         apply::Outcome,
         build::{API_KEYS_VOLUME, CONTAINER, GPU, TLS_VOLUME},
-        dereference::{Observed, ObservedPod, is_ready},
+        dereference::{Observed, ObservedPod},
         monitoring::sidecar::{failing_pull, is_pull_failure},
     },
     devices,
     words::{last_line, shortened},
 };
+use crate::watches::{ContainerStatus, Pod};
 use candlepower_api::{
     deployment::LLMDeployment,
-    names::{conditions, labels, reasons::TerminationMessage},
+    names::{conditions, reasons::TerminationMessage},
     server_config::{LoadReport, LoadStage},
 };
 use k8s_openapi::{
-    api::core::v1::{
-        ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
-    },
+    api::core::v1::{ContainerStateTerminated, ContainerStateWaiting},
     jiff::{SignedDuration, Timestamp},
 };
-use kube::ResourceExt;
 
 /// A server answers its start-up probe from its first moment on.
 const FIRST_ANSWER: SignedDuration = SignedDuration::from_secs(60);
@@ -43,25 +41,22 @@ pub(super) enum Diagnosis {
 /// The pods that count: alive, and with the wanted configuration where such pods exist.
 pub(super) fn current<'a>(observed: &'a Observed, outcome: &Outcome) -> Vec<&'a ObservedPod> {
     let ended = |pod: &&ObservedPod| {
-        let phase = pod
-            .pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
-        matches!(phase, Some("Failed" | "Succeeded"))
+        matches!(
+            pod.pod.status.phase.as_deref(),
+            Some("Failed" | "Succeeded")
+        )
     };
     // The remains of evicted pods stay for a while, and only count where nothing followed them.
     let (ended, alive): (Vec<_>, Vec<_>) = observed.pods.iter().partition(ended);
     let mut pods = if alive.is_empty() { ended } else { alive };
     if let Outcome::Applied(applied) = outcome {
-        let is_current = |pod: &&ObservedPod| {
-            pod.pod.annotations().get(labels::CONFIG_HASH) == Some(&applied.config_hash)
-        };
+        let is_current =
+            |pod: &&ObservedPod| pod.pod.config_hash.as_deref() == Some(&applied.config_hash);
         if pods.iter().any(is_current) {
             pods.retain(is_current);
         }
     }
-    pods.sort_unstable_by_key(|pod| pod.pod.name_any());
+    pods.sort_unstable_by(|one, other| one.pod.name.cmp(&other.pod.name));
     pods
 }
 
@@ -82,7 +77,7 @@ pub(super) fn diagnose_all(
 
 /// Whether the server's process runs.
 pub(super) fn is_running(pod: &Pod) -> bool {
-    state(pod).is_some_and(|state| state.running.is_some())
+    container(pod).is_some_and(|container| container.state.running.is_some())
 }
 
 struct Doctor<'a> {
@@ -95,7 +90,7 @@ struct Doctor<'a> {
 impl Doctor<'_> {
     fn diagnose(&self, observed: &ObservedPod) -> Diagnosis {
         let pod = &*observed.pod;
-        let name = pod.name_any();
+        let name = &pod.name;
         if let Some(why) = ended(pod) {
             return Diagnosis::Failing(conditions::POD_FAILED, format!("pod {name}: {why}"));
         }
@@ -105,20 +100,19 @@ impl Doctor<'_> {
         let Some(container) = container(pod) else {
             return preparing(observed);
         };
-        let state = container.state.as_ref();
-        if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
+        if let Some(waiting) = &container.state.waiting {
             return self.waiting(observed, container, waiting);
         }
-        if let Some(terminated) = state.and_then(|state| state.terminated.as_ref()) {
-            return self.terminated(&name, container, terminated);
+        if let Some(terminated) = &container.state.terminated {
+            return self.terminated(name, container, terminated);
         }
-        if is_ready(pod) {
+        if pod.is_ready() {
             return Diagnosis::Ready;
         }
         // A container that was started again is not well before it serves: without this, the
         // reason would flicker with each restart.
         match last_failure(container).filter(|_| !fetches(observed)) {
-            Some(terminated) => self.terminated(&name, container, terminated),
+            Some(terminated) => self.terminated(name, container, terminated),
             None => self.running(observed, container),
         }
     }
@@ -129,7 +123,7 @@ impl Doctor<'_> {
         container: &ContainerStatus,
         waiting: &ContainerStateWaiting,
     ) -> Diagnosis {
-        let name = observed.pod.name_any();
+        let name = &observed.pod.name;
         let message = waiting.message.as_deref().unwrap_or_default();
         match waiting.reason.as_deref().unwrap_or_default() {
             reason if is_pull_failure(reason) => {
@@ -145,7 +139,7 @@ impl Doctor<'_> {
                 )
             }
             "CrashLoopBackOff" => match terminated(container) {
-                Some(terminated) => self.terminated(&name, container, terminated),
+                Some(terminated) => self.terminated(name, container, terminated),
                 None => Diagnosis::Failing(
                     conditions::CRASH_LOOP,
                     format!("pod {name}: the server stops again and again: {message}"),
@@ -200,11 +194,9 @@ impl Doctor<'_> {
     }
 
     fn running(&self, observed: &ObservedPod, container: &ContainerStatus) -> Diagnosis {
-        let name = observed.pod.name_any();
-        let started = container
-            .state
-            .as_ref()
-            .and_then(|state| state.running.as_ref()?.started_at.as_ref());
+        let name = &observed.pod.name;
+        let running = container.state.running.as_ref();
+        let started = running.and_then(|running| running.started_at.as_ref());
         let runs_for = started.map_or(SignedDuration::ZERO, |at| self.now.duration_since(at.0));
         match &observed.report {
             None if runs_for > FIRST_ANSWER => Diagnosis::Failing(
@@ -297,7 +289,7 @@ fn cure_of_volume(failure: &str) -> &'static str {
 
 /// A pod that a node prepares, or fails to.
 fn preparing(observed: &ObservedPod) -> Diagnosis {
-    let name = observed.pod.name_any();
+    let name = &observed.pod.name;
     match &observed.start_failure {
         Some(failure) => Diagnosis::Failing(
             conditions::VOLUME_NOT_READY,
@@ -307,17 +299,10 @@ fn preparing(observed: &ObservedPod) -> Diagnosis {
                 cure_of_volume(failure)
             ),
         ),
-        None if observed
-            .pod
-            .status
-            .as_ref()
-            .is_some_and(|status| status.start_time.is_some()) =>
-        {
-            Diagnosis::Progress(
-                conditions::CONTAINER_STARTING,
-                format!("pod {name}: its node pulls the image and mounts the volumes"),
-            )
-        }
+        None if observed.pod.started().is_some() => Diagnosis::Progress(
+            conditions::CONTAINER_STARTING,
+            format!("pod {name}: its node pulls the image and mounts the volumes"),
+        ),
         None => Diagnosis::Progress(
             conditions::PODS_PENDING,
             format!(
@@ -329,7 +314,7 @@ fn preparing(observed: &ObservedPod) -> Diagnosis {
 }
 
 fn ended(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
+    let status = &pod.status;
     if status.phase.as_deref() != Some("Failed") {
         return None;
     }
@@ -340,14 +325,11 @@ fn ended(pod: &Pod) -> Option<String> {
 
 /// Why no node takes the pod.
 pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
-    let condition = pod
-        .status
-        .as_ref()?
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
-    let message = condition.message.as_deref().unwrap_or("no node was found");
+    let message = pod
+        .unscheduled()?
+        .message
+        .as_deref()
+        .unwrap_or("no node was found");
     // What follows is about evicting others and about device claims, which does not help here.
     let end = devices::AFTERTHOUGHTS
         .iter()
@@ -376,26 +358,18 @@ pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
     let cure = devices::cure(&message, pod).unwrap_or_else(|| cure.to_owned());
     Some(format!(
         "no node takes pod {}: {}{cure}",
-        pod.name_any(),
+        pod.name,
         shortened(message.trim_end_matches(['.', ',']), LONGEST_QUOTE)
     ))
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status
-        .as_ref()?
-        .container_statuses
-        .as_ref()?
-        .iter()
-        .find(|container| container.name == CONTAINER)
-}
-
-fn state(pod: &Pod) -> Option<&ContainerState> {
-    container(pod)?.state.as_ref()
+    let mut containers = pod.status.container_statuses.iter();
+    containers.find(|container| *container.name == *CONTAINER)
 }
 
 fn terminated(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
-    container.last_state.as_ref()?.terminated.as_ref()
+    container.last_state.terminated.as_deref()
 }
 
 fn last_failure(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {

@@ -2,19 +2,19 @@
 use super::{
     super::{
         apply::{Applied, Outcome},
-        dereference::{ObservedPod, is_ready},
+        dereference::ObservedPod,
     },
     conditions::{Truth, Verdict},
     pods::{self, Diagnosis},
     words,
 };
+use crate::children::REPLICA_FAILURE;
 use candlepower_api::{
     deployment::{LLMDeployment, LLMDeploymentStatus},
     names::{conditions, reasons::LoadFailure},
     server_config::LoadStage,
 };
 use k8s_openapi::api::apps::v1::DeploymentStatus;
-use kube::Resource;
 
 /// Whether every wanted pod is up to date and serves, and if not, why.
 pub(super) fn ready(
@@ -74,7 +74,7 @@ fn is_rolled_out(applied: &Applied, desired: usize) -> bool {
     let workload = applied.deployment.workload();
     let status = &workload.status;
     let counts = |number: Option<i32>| usize::try_from(number.unwrap_or_default()) == Ok(desired);
-    status.observed_generation >= applied.deployment.meta().generation
+    status.observed_generation >= applied.deployment.identity.generation
         && counts(status.replicas)
         && counts(status.updated_replicas)
         && counts(status.ready_replicas)
@@ -91,7 +91,7 @@ fn why_not(
         .conditions
         .iter()
         .flatten()
-        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
+        .find(|condition| condition.type_ == REPLICA_FAILURE && condition.status == "True");
     if let Some(refused) = refused {
         let message = refused.message.as_deref().unwrap_or("no reason was given");
         let cure = if message.contains("PodSecurity") {
@@ -160,15 +160,7 @@ pub(super) fn scheduled(
     if let Some(reason) = without_pods(resource, outcome, pods) {
         return verdict(Truth::Unknown, reason, "there are no pods; see Ready");
     }
-    let waits =
-        pods.iter().any(|pod| {
-            let status = pod.pod.status.as_ref();
-            status.is_none_or(|status| {
-                !status.conditions.iter().flatten().any(|condition| {
-                    condition.type_ == "PodScheduled" && condition.status == "True"
-                })
-            })
-        });
+    let waits = pods.iter().any(|pod| !pod.pod.is_scheduled());
     if waits {
         return verdict(
             Truth::Unknown,
@@ -266,7 +258,7 @@ pub(super) fn model_loaded(
 fn has_loaded(pod: &ObservedPod, ready_implies_loaded: bool) -> bool {
     match &pod.report {
         Some(report) => report.stage == LoadStage::Loaded,
-        None => ready_implies_loaded && is_ready(&pod.pod),
+        None => ready_implies_loaded && pod.pod.is_ready(),
     }
 }
 

@@ -15,7 +15,6 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::SignedDuration,
 };
-use kube::Resource;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -205,7 +204,7 @@ fn ready_is_impossible_while_a_pod_crashes_or_an_old_one_remains() {
 fn a_deployment_that_has_not_seen_its_new_form_is_not_ready() {
     let mut outcome = applied(counts(1, 1, 1));
     if let Outcome::Applied(applied) = &mut outcome {
-        applied.deployment.meta_mut().generation = Some(2);
+        applied.deployment.identity.generation = Some(2);
     }
     let status = derive(
         &resource(json!({})),
@@ -220,8 +219,7 @@ fn a_deployment_that_has_not_seen_its_new_form_is_not_ready() {
 fn pods_of_an_earlier_configuration_do_not_hide_those_of_the_new_one() {
     let with_hash = |pod: ObservedPod, hash: &str| {
         let mut new = (*pod.pod).clone();
-        new.metadata.annotations =
-            Some([("candlepower.dev/config-hash".into(), hash.into())].into());
+        new.config_hash = Some(hash.into());
         ObservedPod {
             pod: new.into(),
             ..pod
@@ -363,8 +361,8 @@ fn the_image_that_was_pinned_survives_a_rejection() {
 fn that_kubernetes_has_not_counted_a_pod_yet_is_told_only_when_it_lasts() {
     let observed = |seconds: i64| {
         let mut pod = ready_pod();
-        let status = Arc::make_mut(&mut pod.pod).status.as_mut().unwrap();
-        for condition in status.conditions.iter_mut().flatten() {
+        let status = &mut Arc::make_mut(&mut pod.pod).status;
+        for condition in &mut status.conditions {
             let since = now() - SignedDuration::from_secs(seconds);
             condition.last_transition_time = Some(Time(since));
         }

@@ -1,6 +1,6 @@
 //! What asking a thousand pods costs the operator: a measurement, run by `make cost`.
 use super::*;
-use crate::{children::Kind, deployment::testing::resource};
+use crate::{deployment::testing::resource, watches::holding};
 use futures::channel::mpsc::unbounded;
 use kube::runtime::{reflector, watcher::Event};
 use serde_json::json;
@@ -66,17 +66,15 @@ fn pod(index: usize) -> Pod {
 
 fn scraper() -> Scraper {
     let (resources, mut resource_writer) = reflector::store();
-    let (pods, mut pod_writer) = reflector::store();
     for index in 0..PODS {
         let mut one = resource(json!({}));
         one.metadata.name = Some(format!("model-{index}"));
         resource_writer.apply_watcher_event(&Event::Apply(guarded(&one)));
-        pod_writer.apply_watcher_event(&Event::Apply(pod(index)));
     }
     Scraper {
         resources,
-        pods,
-        deployments: reflector::store::Writer::new(Kind::Deployment).as_reader(),
+        pods: holding((0..PODS).map(pod)),
+        deployments: Cache::default(),
         client: probe::Client::new(),
         metrics: Arc::new(Metrics::new().unwrap()),
         figures: Arc::default(),

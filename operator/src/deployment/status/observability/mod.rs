@@ -7,7 +7,7 @@ use crate::{
     conditions::{Truth, Verdict},
     deployment::{
         apply::{Applied, Outcome},
-        dereference::{Observed, ObservedPod, is_ready},
+        dereference::{Observed, ObservedPod},
         figures::{Reading, UNREAD},
         monitoring::{
             Choice,
@@ -85,7 +85,7 @@ fn verdict(
             "there are no pods to collect from".to_owned(),
         );
     }
-    if !pods.iter().any(|pod| is_ready(&pod.pod)) {
+    if !pods.iter().any(|pod| pod.pod.is_ready()) {
         return (
             Truth::Unknown,
             names::WAITING_FOR_PODS,

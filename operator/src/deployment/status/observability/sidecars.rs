@@ -1,12 +1,13 @@
 //! Sidecars that cannot do their work, and what helps.
-use crate::deployment::{dereference::ObservedPod, monitoring::sidecar};
+use crate::{
+    deployment::{dereference::ObservedPod, monitoring::sidecar},
+    watches::ContainerStatus,
+};
 use candlepower_api::names::conditions as names;
-use k8s_openapi::api::core::v1::ContainerStatus;
-use kube::ResourceExt;
 
 /// A sidecar that cannot do its work.
 pub(super) fn broken_sidecar(observed: &ObservedPod) -> Option<(&'static str, String)> {
-    let pod = observed.pod.name_any();
+    let pod = &observed.pod.name;
     if let Some(status) = sidecar::failing_pull(&observed.pod) {
         let message = format!(
             "pod {pod}: the image {} of the sidecar {} cannot be pulled: correct the operator's --{}-image",
@@ -18,10 +19,7 @@ pub(super) fn broken_sidecar(observed: &ObservedPod) -> Option<(&'static str, St
         sidecar::waiting_reason(status).is_some_and(|reason| reason == "CrashLoopBackOff")
     };
     let status = sidecar::states(&observed.pod).find(crashed)?;
-    let last = status
-        .last_state
-        .as_ref()
-        .and_then(|state| state.terminated.as_ref());
+    let last = status.last_state.terminated.as_ref();
     if last.is_some_and(|last| last.reason.as_deref() == Some("OOMKilled")) {
         let message = format!(
             "pod {pod}: the sidecar {} needed more than its memory limit: raise the chart's limit for it",

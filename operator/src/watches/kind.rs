@@ -1,22 +1,19 @@
-//! The kinds of children that caches hold.
-use kube::core::DynamicResourceScope;
+//! The kinds of objects that caches hold.
 use std::borrow::Cow;
 
-/// A kind of child. All kinds are one type for the watches, so that the binary holds their code once.
+/// A kind of object. All kinds of children are one type for the watches, so that the binary holds their code once.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Kind {
     ConfigMap,
     Deployment,
     NetworkPolicy,
     PersistentVolumeClaim,
+    Pod,
     PodDisruptionBudget,
     PodMonitor,
     PrometheusRule,
     Service,
 }
-
-/// Children live in namespaces; which kind they are of is known at run time only.
-pub(crate) type Scope = DynamicResourceScope;
 
 impl Kind {
     /// API group, version, name and plural, as URLs have it.
@@ -33,6 +30,7 @@ impl Kind {
             Self::PersistentVolumeClaim => {
                 ["", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"]
             }
+            Self::Pod => ["", "v1", "Pod", "pods"],
             Self::PodDisruptionBudget => [
                 "policy",
                 "v1",
@@ -72,7 +70,7 @@ mod tests {
     use super::*;
     use k8s_openapi::api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, PersistentVolumeClaim, Service},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     };
@@ -93,6 +91,7 @@ mod tests {
             (Kind::ConfigMap, names::<ConfigMap>()),
             (Kind::Deployment, names::<Deployment>()),
             (Kind::NetworkPolicy, names::<NetworkPolicy>()),
+            (Kind::Pod, names::<Pod>()),
             (
                 Kind::PersistentVolumeClaim,
                 names::<PersistentVolumeClaim>(),
