@@ -75,7 +75,8 @@ async fn apply_all(
         has_written: AtomicBool::new(false),
     };
     // No pod needs all of them to start: those of other resources come first.
-    let is_partial = observed.is_new && context.has_backlog(&valid.owner.uid);
+    let others_wait = || observed.is_new && context.has_backlog(&valid.owner.uid);
+    let is_partial = others_wait();
     writer
         .put(&children.config_map, &observed.config_maps)
         .await?;
@@ -93,6 +94,8 @@ async fn apply_all(
     let deployment = writer
         .apply(&children.deployment, &observed.deployments)
         .await?;
+    // Those that have come meanwhile, too.
+    let is_partial = is_partial || others_wait();
     let monitoring_failure = if is_partial {
         None
     } else {

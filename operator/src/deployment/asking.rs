@@ -267,7 +267,7 @@ where
         })
     }
 
-    fn known(&self, key: &str, question: &Q) -> Known<A> {
+    pub(super) fn known(&self, key: &str, question: &Q) -> Known<A> {
         let entries = self.lock();
         let Some(entry) = entries.get(key) else {
             return Known {

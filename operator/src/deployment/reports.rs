@@ -55,7 +55,9 @@ impl Reports {
             async move { client.load_report(&asked).await }
         };
         let question = address.to_owned();
-        let Known { answer, .. } = self.known.follow(uid, question, ask, |_| false, late).await;
+        // A first silence is as good as no answer yet: whoever asked knows as much.
+        let known = self.known.follow(uid, question, ask, Option::is_none, late);
+        let Known { answer, .. } = known.await;
         answer.flatten()
     }
 }
@@ -63,6 +65,12 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candlepower_api::names::ports;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+    use tokio::{net::TcpListener, time::sleep};
 
     #[test]
     fn only_a_pod_that_keeps_one_waiting_is_asked_less() {
@@ -71,5 +79,25 @@ mod tests {
         assert_eq!(None.lifetime(at_once, 50), Duration::ZERO);
         assert_eq!(None.lifetime(patience, 1), FIRST_PAUSE);
         assert_eq!(None.lifetime(patience, 50), LONGEST_PAUSE);
+    }
+
+    #[tokio::test]
+    async fn that_a_pod_is_silent_is_no_news() {
+        const ADDRESS: &str = "127.78.0.1";
+        // It takes connections and never answers.
+        let _silent = TcpListener::bind((ADDRESS, ports::SERVER_HTTP))
+            .await
+            .unwrap();
+        let reports = Reports::new(probe::Client::new());
+        let told = Arc::new(AtomicUsize::new(0));
+        let tell = told.clone();
+        let late = move || {
+            tell.fetch_add(1, SeqCst);
+        };
+        assert!(reports.of("uid", ADDRESS, late).await.is_none());
+        while reports.known.known("uid", &ADDRESS.to_owned()).is_pending {
+            sleep(AT_ONCE).await;
+        }
+        assert_eq!(told.load(SeqCst), 0);
     }
 }
