@@ -86,9 +86,8 @@ pub(crate) struct ClaimStatus {
 }
 
 /// A pod as Kubernetes sends it.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Sent {
     metadata: Metadata,
     spec: Spec,
