@@ -1,5 +1,5 @@
-//! The series of many objects in Prometheus' text form, a part at a time: in the client library's own structures, those of a
-//! thousand resources are tens of MiB at each scrape.
+//! The series of many objects in Prometheus' text form, a part at a time: the client library's own structures for some
+//! twenty series of each of a thousand resources would all be in memory at each scrape.
 //!
 //! The form: <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>.
 use std::{fmt::Write, sync::Arc};

@@ -1,7 +1,7 @@
 //! What a watch has shown last, by name and by the `LLMDeployment` that it belongs to.
 //!
-//! kube's own store keeps with each object a key that is half as large as what is kept of the object here, and to look
-//! through all objects for those of one resource would be most of a reconcile among a thousand.
+//! kube's own store keeps with each object a key of four strings, which weighs much beside what is kept of the object here, and
+//! to look through all objects for those of one resource would be most of a reconcile among a thousand.
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::watcher::Event;
 use std::{
